@@ -1,0 +1,60 @@
+"""What every way of making a stage has in common. One module per method; heavy imports stay inside functions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modecollapse.prompts import PromptFormat
+from modecollapse.schema import Strict
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Everything a method may use. All paths exist and have been verified before the method is called."""
+
+    settings: Strict
+    """The method's own validated settings (an instance of `Method.settings`)."""
+    seed: int
+    threads: int
+    output: Path
+    """An empty directory to fill with a Hugging Face model directory (safetensors) and its tokenizer."""
+    state: Path
+    """A directory that outlives a killed job, for whatever is needed to resume; empty the first time."""
+    parent: Path | None = None
+    """Model directory of the parent stage (weights and tokenizer)."""
+    architecture: Mapping[str, Any] | None = None
+    """GPT-NeoX configuration of a model to be trained from nothing."""
+    tokenizer: Path | None = None
+    """Directory of the tokenizer of such a model."""
+    data: Path | None = None
+    """Sealed Parquet file: `text` for pretraining; `prompt`, `completion` for SFT; `prompt`, `chosen`, `rejected`."""
+    format: PromptFormat | None = None
+    """The prompt format of fine-tuning."""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a method reports beside the weights."""
+
+    steps: int
+    tokens: int
+    """Tokens seen (padding not counted) over the whole run, whatever the number of resumes."""
+    curves: list[dict[str, float]] = field(default_factory=list)
+    """One entry per logged step: `step` and the method's own quantities (`loss`, `learning_rate`, …)."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way in which a stage comes to be, and its capabilities."""
+
+    name: str
+    revision: int
+    """Raised when a change of code changes results; part of every spec."""
+    settings: type[Strict]
+    run: Callable[[TrainingJob], TrainingRecord]
+    needs_parent: bool
+    data_columns: tuple[str, ...]
+    """Columns that its data must have; empty if it needs no data."""
+    modules: tuple[str, ...]
+    """Modules (without the package's name) whose code decides the result; the revision guard watches them."""
