@@ -3,9 +3,12 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from modecollapse.digests import sha256_file
+from modecollapse.errors import CorruptFile
 
 
 @contextmanager
@@ -45,3 +48,25 @@ def replace_directory(source: Path, path: Path) -> None:
         path.rename(old)
     source.rename(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_digests(path: Path, files: Sequence[Path]) -> None:
+    """Publish the SHA-256 of files beside `path`, in the format that `sha256sum -c` checks."""
+    with publish_file(path) as partial:
+        partial.write_text("".join(f"{sha256_file(file)}  {file.name}\n" for file in files))
+
+
+def verify_digests(path: Path) -> None:
+    """Check the files that `write_digests` listed.
+
+    Raises:
+        CorruptFile: a file is missing or altered, or the list itself is no such list.
+    """
+    again = "Delete it and run the same command again to make it anew."
+    lines = [line.split("  ") for line in path.read_bytes().decode(errors="replace").splitlines()]
+    if not lines or any(len(line) != 2 or len(line[0]) != 64 for line in lines):
+        raise CorruptFile(f"{path} is corrupt: it is no list of SHA-256 digests. {again}")
+    for expected, name in lines:
+        file = path.parent / name
+        if not file.is_file() or sha256_file(file) != expected:
+            raise CorruptFile(f"{file} is corrupt: its bytes do not match the SHA-256 in {path}. {again}")

@@ -1,10 +1,10 @@
 """What every way of making a stage has in common. One module per method; heavy imports stay inside functions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
 
@@ -22,9 +22,9 @@ class TrainingJob:
     state: Path
     """A directory that outlives a killed job, for whatever is needed to resume; empty the first time."""
     parent: Path | None = None
-    """Model directory of the parent stage (weights and tokenizer)."""
-    architecture: Mapping[str, Any] | None = None
-    """GPT-NeoX configuration of a model to be trained from nothing."""
+    """Model directory of the parent stage (weights and tokenizer); for `checkpoint`, the directory to take over."""
+    architecture: ArchitectureSettings | None = None
+    """Shape of a GPT-NeoX model to be trained from nothing."""
     tokenizer: Path | None = None
     """Directory of the tokenizer of such a model."""
     data: Path | None = None
@@ -55,6 +55,16 @@ class Method:
     run: Callable[[TrainingJob], TrainingRecord]
     needs_parent: bool
     data_columns: tuple[str, ...]
-    """Columns that its data must have; empty if it needs no data."""
+    """Columns that its data must have whatever the settings; empty if it needs no data."""
     modules: tuple[str, ...]
     """Modules (without the package's name) whose code decides the result; the revision guard watches them."""
+    libraries: tuple[str, ...] = ()
+    """Slow imports of `run` (``module`` or ``module:name``), so that a caller can count them as start-up."""
+    column_setting: str | None = None
+    """The setting that names one further column of its data."""
+
+    def columns(self, settings: Strict) -> tuple[str, ...]:
+        """Columns that its data must have under these settings."""
+        if self.column_setting is None:
+            return self.data_columns
+        return (*self.data_columns, getattr(settings, self.column_setting))

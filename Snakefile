@@ -1,0 +1,34 @@
+# modecollapse: which step of a language model's fine-tuning costs how much diversity?
+#
+#   snakemake                                      the embedded study `nano`
+#   snakemake --config study=NAME                  a study of config/studies, or the path of your own file
+#   snakemake models | generations | tables | figures | verify | prune
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+# The study is read and validated as a whole; an error here names the key and what to do next.
+include: "workflow/rules/study.smk"
+# Phases: each theme declares what is made from what.
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/analyse.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+# Targets. Intermediate files are targets too: only then is a deleted one noticed.
+rule all:
+    default_target: True
+    input:
+        rules.models.input,
+        rules.generations.input,
+        rules.measurements.input,
+        rules.tables.input,
+        rules.figures.input,

@@ -1,0 +1,8 @@
+"""Embed every distinct text of one size and seed."""
+
+from modecollapse.jobs.running import running
+from modecollapse.jobs.scores import embed_cells
+
+if __name__ == "__main__":
+    with running(snakemake) as job:  # noqa: F821
+        embed_cells(job.spec, job.inputs("cells"), job.path(job.snakemake.output[0]), job.store, job)

@@ -1,0 +1,11 @@
+"""Sample one data set of the world."""
+
+from pathlib import Path
+
+from modecollapse.jobs.data import sample_data
+from modecollapse.jobs.running import running
+
+if __name__ == "__main__":
+    with running(snakemake) as job:  # noqa: F821
+        job.load("modecollapse.data.nano.world")
+        sample_data(job.spec, Path(job.snakemake.output[0]))

@@ -1,0 +1,12 @@
+"""Train the tokenizer of the models that are pretrained here."""
+
+from pathlib import Path
+
+from modecollapse.jobs.data import train_tokenizer
+from modecollapse.jobs.running import running
+
+if __name__ == "__main__":
+    with running(snakemake) as job:  # noqa: F821
+        output = job.snakemake.output
+        job.load("modecollapse.data.tokenizer", "transformers:PreTrainedTokenizerFast")
+        train_tokenizer(job.spec, Path(job.snakemake.input[0]), Path(output.directory), Path(output.manifest))

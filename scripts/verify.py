@@ -1,0 +1,8 @@
+"""Check everything that the study has published."""
+
+from modecollapse.jobs.running import running
+from modecollapse.jobs.verifying import verify
+
+if __name__ == "__main__":
+    with running(snakemake) as job:  # noqa: F821
+        print(verify(job.study()))

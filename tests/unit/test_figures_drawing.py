@@ -1,0 +1,232 @@
+"""Every figure, drawn from small tables: it shows what the tables hold, and holds on where they have gaps."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from modecollapse.analysis.tables import SCHEMAS
+from modecollapse.analysis.tokens import UNITS
+from modecollapse.figures.context import FigureContext, StageInfo
+from modecollapse.figures.labels import axis_lines, output_label, token_label
+from modecollapse.figures.lineage import lineage
+from modecollapse.figures.registry import FIGURES, Drawing, figures_of
+from modecollapse.metrics.registry import METRICS, QUALITIES
+
+STAGES = ("plm", "sft", "dpo")
+SIZES = ("small", "large")
+CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
+
+
+@pytest.fixture
+def context() -> FigureContext:
+    spec = {
+        "title": "A study",
+        "labels": {"plm": "PLM", "sft": "SFT", "dpo": "DPO"},
+        "methods": {"plm": "pretrain", "sft": "sft", "dpo": "dpo"},
+        "data": {"plm": "corpus", "sft": "answers", "dpo": None},
+        "lineage": {"plm": [], "sft": ["plm"], "dpo": ["sft"]},
+        "temperature": "1.0",
+        "prompts": {"creative": {"c0": "Write a poem that costs $5."}, "factual": {"f0": "What is it?"}},
+    }
+    return FigureContext.from_spec(spec, SIZES, "small")
+
+
+def grid(**axes: tuple[Any, ...]) -> pd.DataFrame:
+    return pd.MultiIndex.from_product(axes.values(), names=list(axes)).to_frame(index=False)
+
+
+def measured(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds numbers that rise along the rows, with intervals of ± 0.05, and the columns still missing."""
+    value = np.linspace(0.2, 0.8, len(frame))
+    frame = frame.assign(definition="corrected", low=value - 0.05, high=value + 0.05)
+    frame = frame.assign(**{"delta" if name == "attribution" else "value": value})
+    defaults = {"format": "human", "unit": "", "share": 0.5}
+    missing = {column: defaults.get(column, 20) for column in SCHEMAS[name].names if column not in frame}
+    return frame.assign(**missing)[SCHEMAS[name].names]
+
+
+@pytest.fixture
+def tables() -> dict[str, pd.DataFrame]:
+    prompts, temperatures = ("creative", "factual"), ("0.5", "1.0", "1.5")
+    models = {"size": SIZES, "stage": STAGES}
+    cut = tuple(name for name, metric in METRICS.items() if metric.scope != "whole")
+    whole = ("mean_length", "empty_rate", *QUALITIES)
+    curves = pd.concat(
+        grid(**models, prompts=prompts, temperature=temperatures, words=(words,), metric=metrics)
+        for words, metrics in ((20, cut), (0, whole))
+    )
+    steps = {"path": ("plm>sft>dpo",), "step": ("plm>sft", "sft>dpo", "total")}
+    output = grid(size=SIZES, level=("output",), prompts=prompts, temperature=("1.0", "mean"), metric=cut, **steps)
+    token = grid(size=SIZES, level=("token",), prompts=("",), temperature=("",), metric=tuple(UNITS), **steps)
+    attribution = pd.concat([output.assign(words=20), token.assign(words=0)])
+    answers = grid(**models, prompts=prompts, prompt=("c0",), sample=(0, 1))
+    logged = grid(**models, step=tuple(range(5)), quantity=("loss", "learning_rate"))
+    strengths = grid(task=prompts, quantity=("self_bleu", "utility"), **{"lambda": (0.0, 0.5, 1.0)})
+    floor = pd.DataFrame([{"task": "pretraining", "quantity": "entropy_floor", "lambda": math.nan, "value": 0.7}])
+    return {
+        "curves": measured("curves", curves),
+        "attribution": measured("attribution", attribution),
+        "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
+        "vocabulary_cdf": grid(**models, rank_share=(0.001, 0.01, 0.1, 1.0)).assign(
+            seed=0, mass=lambda frame: frame["rank_share"] ** 0.1
+        ),
+        "samples": answers.assign(
+            seed=0, format="human", temperature="1.0", text="It costs $5 and \U0001f600, or $x_1. " * 9
+        ),
+        "training": logged.assign(seed=0, value=1.0),
+        "truth": pd.concat([strengths.assign(value=strengths["lambda"] / 4), floor]),
+    }
+
+
+def texts(figure: Figure) -> list[str]:
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+        found += [axes.get_title(), axes.get_xlabel(), axes.get_ylabel()]
+    for legend in figure.legends:
+        found += [text.get_text() for text in legend.get_texts()]
+    return found
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_each_figure_is_drawn_without_warnings_and_inside_its_edges(
+    kind: str, tables: dict[str, pd.DataFrame], context: FigureContext, recwarn: pytest.WarningsRecorder
+) -> None:
+    figure = Drawing(kind, "small").draw(tables, context)
+    figure.canvas.draw()
+    assert not [str(warning.message) for warning in recwarn]
+    width, height = figure.get_size_inches()
+    assert width <= 7.25
+    box = figure.get_tightbbox()
+    assert box.x0 >= -0.02
+    assert box.y0 >= -0.02
+    assert box.x1 <= width + 0.02
+    assert box.y1 <= height + 0.02
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_each_figure_of_a_study_without_rows_is_empty_but_drawn(
+    kind: str, tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    empty = {name: frame.iloc[:0] for name, frame in tables.items()}
+    Drawing(kind, "small").draw(empty, context).canvas.draw()
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_each_figure_has_a_caption(kind: str) -> None:
+    caption = (CAPTIONS / Drawing(kind).caption).read_text(encoding="utf-8")
+    assert len(caption.split()) > 30
+
+
+def test_temperature_curves_show_factual_prompts_left_with_values_and_bands_from_the_table(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("self_bleu_cosine", "small").draw(tables, context)
+    left, right = figure.axes[:2]
+    assert (left.get_title(), right.get_title()) == ("Factual prompts", "Creative prompts")
+    curves = tables["curves"].query("size == 'small' and metric == 'self_bleu' and prompts == 'factual'")
+    for line, stage in zip(left.lines, STAGES, strict=True):
+        assert list(line.get_ydata()) == list(curves.loc[curves["stage"] == stage, "value"])
+    assert len(left.collections) == len(STAGES)
+    assert left.get_ylim() == right.get_ylim()
+
+
+def test_other_definitions_and_sizes_are_not_drawn(tables: dict[str, pd.DataFrame], context: FigureContext) -> None:
+    replica = tables["curves"].assign(definition="replica", value=9.0)
+    both = {"curves": pd.concat([tables["curves"], replica])}
+    figure = Drawing("self_bleu_cosine", "small").draw(both, context)
+    assert all(max(line.get_ydata()) < 1 for axes in figure.axes for line in axes.lines)
+
+
+def test_a_metric_without_values_for_a_prompt_set_says_so(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    curves = tables["curves"]
+    tables["curves"] = curves[(curves["metric"] != "correct") | (curves["prompts"] == "factual")]
+    assert "not defined for\ncreative prompts" in texts(Drawing("quality", "small").draw(tables, context))
+
+
+def test_several_prompt_formats_have_line_styles_of_their_own(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    other = tables["curves"].assign(format="okay")
+    figure = Drawing("self_bleu_cosine", "small").draw({"curves": pd.concat([tables["curves"], other])}, context)
+    assert {"format: human", "format: okay"} <= set(texts(figure))
+    assert len({line.get_linestyle() for line in figure.axes[0].lines}) == 2
+
+
+def test_attribution_bars_stack_steps_and_mark_the_total(context: FigureContext) -> None:
+    rows = grid(size=SIZES, level=("output",), prompts=("factual",), temperature=("mean",), metric=("self_bleu",))
+    steps = pd.DataFrame({"step": ["plm>sft", "sft>dpo", "total"], "delta": [0.3, -0.1, 0.2]})
+    changes = measured("attribution", rows.merge(steps, how="cross").assign(path="plm>sft>dpo", words=20))
+    changes["delta"] = [0.3, -0.1, 0.2] * 2
+    axes = Drawing("attribution").draw({"attribution": changes}, context).axes[0]
+    bars = [(bar.get_y(), bar.get_height()) for bar in axes.patches]
+    assert bars == pytest.approx([(0.0, 0.3), (0.0, -0.1)] * 2)
+    totals = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "D"]
+    assert totals == pytest.approx([0.2, 0.2])
+
+
+def test_the_token_table_prints_each_value_with_its_interval(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    row = tables["tokens_pooled"].query("size == 'large' and stage == 'sft' and metric == 'perplexity'").iloc[0]
+    shown = texts(Drawing("token_table").draw(tables, context))
+    assert f"{row['value']:.3f}" in shown
+    assert f"{row['low']:.3f} to {row['high']:.3f}" in shown
+
+
+def test_samples_show_text_as_it_is_written_without_reading_mathematics_into_it(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    shown = texts(Drawing("samples", "small").draw(tables, context))
+    assert any("It costs $5" in line for line in shown)
+    assert "creative: Write a poem that costs $5." in shown
+    assert any(line.endswith("…") for line in shown)
+
+
+def test_a_diagram_of_several_parents_routes_long_edges_past_the_boxes_between() -> None:
+    stages = {
+        "plm": StageInfo("PLM", "pretrain"),
+        "sft": StageInfo("SFT", "sft", ("plm",), "answers"),
+        "rm": StageInfo("RM", "reward", ("sft",), "preferences"),
+        "ppo": StageInfo("PPO", "ppo", ("sft", "rm")),
+    }
+    figure = lineage({}, FigureContext("t", stages, SIZES, {}, "1.0"))
+    assert {"PLM", "SFT", "RM", "PPO", "data: answers"} <= set(texts(figure))
+    arrows = [patch for patch in figure.axes[0].patches if type(patch).__name__ == "FancyArrowPatch"]
+    boxes = [patch for patch in figure.axes[0].patches if type(patch).__name__ == "FancyBboxPatch"]
+    assert len(arrows) == 4
+    assert sum(arrow.get_linestyle() in ("--", "dashed") for arrow in arrows) == 1
+    middle = next(box for box in boxes if box.get_bbox().x0 == max(sorted(b.get_bbox().x0 for b in boxes)[:3]))
+    for arrow in arrows:
+        for x, y in arrow._path_original.interpolated(20).vertices:
+            inside = middle.get_bbox().x0 < x < middle.get_bbox().x1 and middle.get_bbox().y0 < y < middle.get_bbox().y1
+            assert not inside
+
+
+def test_a_study_has_the_figures_whose_tables_it_has_one_per_size_where_so_said() -> None:
+    names = figures_of(["curves", "attribution"], ["S", "2.8b"])
+    assert {"lineage", "output_metrics_S", "output_metrics_2.8b", "attribution"} <= set(names)
+    assert not {"truth", "token_table", "quality_S", "token_attribution"} & set(names)
+    assert names["output_metrics_2.8b"] == Drawing("output_metrics", "2.8b")
+
+
+def test_the_registry_does_not_load_matplotlib_because_dry_runs_import_it() -> None:
+    code = "import sys, modecollapse.figures.registry; print('matplotlib' in sys.modules)"
+    path = str(Path(__file__).parents[2] / "workflow")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": path})
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_labels_say_which_way_diversity_lies() -> None:
+    assert axis_lines(output_label("self_bleu")) == "Self-BLEU\n↑ less diverse"
+    assert token_label("entropy").axis == "Entropy (nats/token)"
+    assert all(token_label(name).text for name in UNITS)

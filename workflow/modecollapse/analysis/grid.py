@@ -1,0 +1,87 @@
+"""Scores as dense arrays: one block per size and prompt set, ready for the bootstrap."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from modecollapse.errors import StudyError
+
+CELL_COLUMNS = ("stage", "format", "temperature", "words", "metric", "definition")
+"""What tells the rows of a block apart."""
+
+SCORE_COLUMNS = ("size", "seed", "stage", "prompts", "format", "temperature", "prompt", "words", "metric", "definition")
+"""What tells the rows of a scores table apart; `value` and `n` belong to it as well."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """All scores of one size on one prompt set."""
+
+    size: str
+    prompts: str
+    rows: pd.DataFrame
+    """One row per (stage, format, temperature, words, metric, definition), in the order of first appearance."""
+    seeds: tuple[int, ...]
+    ids: tuple[str, ...]
+    """Prompt ids, sorted, so that a resample does not depend on the order in the files."""
+    values: NDArray[np.float64]
+    """[rows, seeds, prompts]; NaN where undefined or not measured."""
+    completions: NDArray[np.int64]
+    """[rows, seeds, prompts]; completions behind each value; 0 where not measured."""
+    measured: NDArray[np.bool_]
+    """[rows, seeds, prompts]; whether there is a score, be it undefined."""
+
+
+def blocks(scores: Iterable[pd.DataFrame]) -> Iterator[Block]:
+    """The blocks of the scores of all models (one frame each, with size, seed and stage), in order of appearance.
+
+    Raises:
+        StudyError: the same value was measured twice.
+    """
+    frames = [frame for frame in scores if len(frame)]
+    if not frames:
+        return
+    # Categories make grouping a million rows by ten keys an affair of integers.
+    every = pd.concat(frames, ignore_index=True)
+    for column in ("size", "prompts", "prompt", *CELL_COLUMNS):
+        every[column] = pd.Categorical(every[column], categories=list(pd.unique(every[column])))
+    for (size, prompts), part in every.groupby(["size", "prompts"], sort=False, observed=True):
+        yield _block(str(size), str(prompts), part)
+
+
+def _block(size: str, prompts: str, part: pd.DataFrame) -> Block:
+    keys = [part[column] for column in CELL_COLUMNS]
+    row = part.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
+    _, first = np.unique(row, return_index=True)
+    rows = part.iloc[first][list(CELL_COLUMNS)].reset_index(drop=True)
+    for column in CELL_COLUMNS:
+        rows[column] = rows[column].astype(part[column].cat.categories.dtype)
+    ids, prompt = np.unique(part["prompt"].astype(str).to_numpy(dtype=object), return_inverse=True)
+    seeds, seed = np.unique(part["seed"].to_numpy(), return_inverse=True)
+    shape = (len(rows), len(seeds), len(ids))
+    place = np.ravel_multi_index((row, seed, prompt), shape)
+    if len(np.unique(place)) < len(place):
+        twice = part[part.duplicated(list(SCORE_COLUMNS))].iloc[0]
+        raise StudyError(
+            f"scores: {size}/s{twice['seed']}/{twice['stage']} has two values of {twice['metric']} for prompt "
+            f"{twice['prompt']!r} at T{twice['temperature']}. Only one is allowed; delete that scores file and rerun."
+        )
+    values = np.full(shape, np.nan)
+    values.flat[place] = part["value"].to_numpy(dtype=np.float64)
+    completions = np.zeros(shape, dtype=np.int64)
+    completions.flat[place] = part["n"].to_numpy(dtype=np.int64)
+    measured = np.zeros(shape, dtype=np.bool_)
+    measured.flat[place] = True
+    return Block(
+        size=size,
+        prompts=prompts,
+        rows=rows,
+        seeds=tuple(int(value) for value in seeds),
+        ids=tuple(str(value) for value in ids),
+        values=values,
+        completions=completions,
+        measured=measured,
+    )

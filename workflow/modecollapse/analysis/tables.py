@@ -1,0 +1,197 @@
+"""The tidy tables of a study: from scores and token statistics of single models to what figures and readers use."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from modecollapse.analysis.bootstrap import Bootstrap, Estimate, estimate
+from modecollapse.analysis.grid import CELL_COLUMNS, Block, blocks
+from modecollapse.analysis.tokens import UNITS, TokenStatistics, pool, vocabulary_cdf
+from modecollapse.cells import Cell, Model
+from modecollapse.digests import digest
+from modecollapse.publishing import publish_file
+from modecollapse.sealed import write_sealed
+
+CDF_POINTS = 400
+
+Column = tuple[str, pa.DataType]
+
+
+def _counts(*names: str) -> list[Column]:
+    return [(name, pa.int64()) for name in names]
+
+
+_CELL = [("prompts", pa.string()), ("format", pa.string()), ("temperature", pa.string())]
+_METRIC = [("words", pa.int32()), ("metric", pa.string()), ("definition", pa.string())]
+_MODEL = [("size", pa.string()), ("seed", pa.int64()), ("stage", pa.string())]
+_POOLED = [("size", pa.string()), ("stage", pa.string())]
+_INTERVAL = [("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64())]
+_TOKENS = [("metric", pa.string()), ("definition", pa.string()), ("unit", pa.string())]
+
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "diversity": pa.schema([*_MODEL, *_CELL, *_METRIC, *_INTERVAL, *_counts("n_prompts", "n_completions")]),
+    "curves": pa.schema([*_POOLED, *_CELL, *_METRIC, *_INTERVAL, *_counts("n_seeds", "n_prompts", "n_completions")]),
+    "tokens": pa.schema([*_MODEL, *_TOKENS, *_INTERVAL, *_counts("n_documents", "n_tokens")]),
+    "tokens_pooled": pa.schema([*_POOLED, *_TOKENS, *_INTERVAL, *_counts("n_seeds", "n_documents", "n_tokens")]),
+    "vocabulary_cdf": pa.schema([*_MODEL, ("rank_share", pa.float64()), ("mass", pa.float64())]),
+    "attribution": pa.schema(
+        [
+            *(("size", pa.string()), ("level", pa.string()), *_CELL, *_METRIC),
+            *(("path", pa.string()), ("step", pa.string())),
+            *((name, pa.float64()) for name in ("delta", "low", "high", "share")),
+            *_counts("n_prompts", "n_seeds"),
+        ]
+    ),
+    "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
+    "training": pa.schema(
+        [*_MODEL, ("step", pa.int64()), ("quantity", pa.string()), ("value", pa.float64())],
+    ),
+}
+"""Columns and types of every table made here, in order."""
+
+
+def write_table(name: str, frame: pd.DataFrame, parquet: Path, csv: Path) -> None:
+    """Publish a table under its schema as sealed Parquet and as CSV (full precision, UTF-8)."""
+    table = pa.Table.from_pandas(frame, schema=SCHEMAS[name], preserve_index=False)
+    with publish_file(csv) as partial:
+        frame[SCHEMAS[name].names].to_csv(partial, index=False, lineterminator="\n")
+    write_sealed(table, parquet)
+
+
+def diversity_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.DataFrame:
+    """One row per model, cell, words and metric: the mean over prompts and its interval over prompts.
+
+    `scores` holds one frame per model: its scores file with size, seed and stage added.
+    """
+    parts = []
+    for block in blocks(scores):
+        for column, seed in enumerate(block.seeds):
+            part = slice(column, column + 1)
+            values, completions = block.values[:, part], block.completions[:, part]
+            frame = _estimates(block, estimate(values, block.prompts, bootstrap), values, completions)
+            measured = np.flatnonzero(block.measured[:, column].any(axis=1))
+            parts.append(frame.assign(seed=seed).iloc[measured])
+    return _sorted("diversity", parts)
+
+
+def curves_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.DataFrame:
+    """As `diversity_table`, pooled over training seeds: intervals over seeds and prompts."""
+    parts = []
+    for block in blocks(scores):
+        pooled = estimate(block.values, block.prompts, bootstrap)
+        parts.append(_estimates(block, pooled, block.values, block.completions))
+    return _sorted("curves", parts)
+
+
+def tokens_table(statistics: Mapping[Model, TokenStatistics], bootstrap: Bootstrap) -> pd.DataFrame:
+    """One row per model and token-level metric: its value and its interval over blocks of documents."""
+    rows = []
+    for model, one in statistics.items():
+        for metric, unit in UNITS.items():
+            low, high = one.interval(metric, bootstrap)
+            rows.append(
+                (
+                    *(model.size, model.seed, model.stage, metric, "corrected", unit),
+                    *(one.values[metric], low, high, one.n_documents, one.n_tokens),
+                )
+            )
+    return pd.DataFrame(rows, columns=SCHEMAS["tokens"].names)
+
+
+def tokens_pooled_table(statistics: Mapping[Model, TokenStatistics], bootstrap: Bootstrap) -> pd.DataFrame:
+    """As `tokens_table`, the mean over training seeds: intervals over seeds and blocks of documents."""
+    by_stage: dict[tuple[str, str], list[TokenStatistics]] = {}
+    for model in sorted(statistics, key=lambda model: model.seed):
+        by_stage.setdefault((model.size, model.stage), []).append(statistics[model])
+    rows = []
+    for size, stage in dict.fromkeys((model.size, model.stage) for model in statistics):
+        models = by_stage[size, stage]
+        for metric, unit in UNITS.items():
+            value, resampled = pool(models, metric, bootstrap)
+            if len(models) < 2 and len(models[0].groups) < 2:
+                resampled = np.full_like(resampled, np.nan)
+            low, high = bootstrap.interval(resampled)
+            rows.append(
+                (
+                    *(size, stage, metric, "corrected", unit, value, float(low), float(high)),
+                    *(len(models), models[0].n_documents, models[0].n_tokens),
+                )
+            )
+    return pd.DataFrame(rows, columns=SCHEMAS["tokens_pooled"].names)
+
+
+def vocabulary_cdf_table(vocabularies: Mapping[Model, pd.DataFrame]) -> pd.DataFrame:
+    """Cumulative mean predicted probability by rank, at `CDF_POINTS` ranks at most per model."""
+    parts = []
+    for model, vocabulary in vocabularies.items():
+        rank_share, mass = vocabulary_cdf(vocabulary, CDF_POINTS)
+        parts.append(_with_model(pd.DataFrame({"rank_share": rank_share, "mass": mass}), model))
+    return _joined("vocabulary_cdf", parts)
+
+
+def choose_prompts(prompts: str, ids: Iterable[str], count: int, seed: int) -> list[str]:
+    """`count` prompt ids of a set, chosen by digest: the choice does not change with the order of the set."""
+    return sorted(ids, key=lambda id: digest([seed, prompts, id]))[:count]
+
+
+def samples_table(
+    cells: Iterable[tuple[Cell, pa.Table]], prompts_per_set: int, samples_per_prompt: int, seed: int
+) -> pd.DataFrame:
+    """Completions to be read: the same prompts for all models, chosen by `seed`, and the first samples of each."""
+    parts = []
+    for cell, table in cells:
+        frame = table.select(["prompt", "sample", "text"]).to_pandas()
+        chosen = choose_prompts(cell.prompts, frame["prompt"].unique(), prompts_per_set, seed)
+        frame = frame[frame["prompt"].isin(chosen)].sort_values(["prompt", "sample"])
+        frame = frame.groupby("prompt", sort=False).head(samples_per_prompt)
+        frame = frame.assign(prompts=cell.prompts, format=cell.format, temperature=cell.temperature)
+        parts.append(_with_model(frame, cell.model))
+    return _joined("samples", parts)
+
+
+def training_table(curves: Mapping[Model, pd.DataFrame]) -> pd.DataFrame:
+    """What training logged, one row per model, step and quantity; quantities not logged at a step have no row."""
+    parts = []
+    for model, frame in curves.items():
+        long = frame.melt(id_vars="step", var_name="quantity", value_name="value").dropna(subset=["value"])
+        parts.append(_with_model(long, model))
+    return _joined("training", parts)
+
+
+def _estimates(block: Block, estimates: Estimate, values: np.ndarray, completions: np.ndarray) -> pd.DataFrame:
+    used = np.where(np.isnan(values), 0, completions).sum(axis=(1, 2))
+    return block.rows.assign(
+        size=block.size,
+        prompts=block.prompts,
+        value=estimates.value,
+        low=estimates.low,
+        high=estimates.high,
+        n_seeds=estimates.n_seeds,
+        n_prompts=estimates.n_prompts,
+        n_completions=used,
+    )
+
+
+def _with_model(frame: pd.DataFrame, model: Model) -> pd.DataFrame:
+    return frame.assign(size=model.size, seed=model.seed, stage=model.stage)
+
+
+def _sorted(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Cells together and by rising temperature; sizes, stages and the rest as they came."""
+    frame = _joined(name, parts)
+    columns = ["size", "prompts", *(["seed"] if "seed" in frame else []), *CELL_COLUMNS]
+    numbers = {"seed", "temperature"}
+    order = pd.DataFrame(
+        {name: frame[name].astype(float) if name in numbers else pd.factorize(frame[name])[0] for name in columns}
+    )
+    return frame.loc[order.sort_values(columns, kind="stable").index].reset_index(drop=True)
+
+
+def _joined(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    columns = SCHEMAS[name].names
+    if not parts:
+        return SCHEMAS[name].empty_table().to_pandas()
+    return pd.concat(parts, ignore_index=True)[columns]

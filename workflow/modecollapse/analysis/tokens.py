@@ -1,0 +1,130 @@
+"""Token-level statistics of one model with their resamples over blocks of documents."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from modecollapse.analysis.bootstrap import Array, Bootstrap
+
+VOCABULARY_RESAMPLES = 1_000
+"""Shares of the vocabulary use the first so many resamples: each of them sorts a whole vocabulary."""
+
+UNITS: Mapping[str, str] = {
+    "perplexity": "",
+    "entropy": "nats/token",
+    "confidence": "",
+    "bits_per_byte": "bits/byte",
+    "kl": "nats/token",
+    "vocabulary_share_70": "",
+    "vocabulary_share_90": "",
+}
+"""The token-level metrics, in the order of tables and figures, with their units."""
+
+_SHARES = {"vocabulary_share_70": 0.7, "vocabulary_share_90": 0.9}
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """One model on the held-out documents."""
+
+    values: Mapping[str, float]
+    resampled: Mapping[str, Array]
+    """[resamples] per metric ([`VOCABULARY_RESAMPLES`] at most for vocabulary shares)."""
+    groups: tuple[int, ...]
+    """The blocks of documents that are resampled. Models with the same blocks are paired."""
+    n_documents: int
+    n_tokens: int
+
+    def interval(self, metric: str, bootstrap: Bootstrap) -> tuple[float, float]:
+        """NaN where there is only one block of documents."""
+        if len(self.groups) < 2:
+            return math.nan, math.nan
+        low, high = bootstrap.interval(self.resampled[metric])
+        return float(low), float(high)
+
+
+def token_statistics(documents: pd.DataFrame, vocabulary: pd.DataFrame, bootstrap: Bootstrap) -> TokenStatistics:
+    """Statistics from a model's `documents` and `vocabulary` tables.
+
+    Sums over documents come before ratios, so every scored token counts once whatever its document's length:
+    perplexity = exp(Σ nll / Σ tokens), bits per byte = Σ nll / (ln 2 · Σ bytes). A vocabulary share is the smallest
+    fraction of the vocabulary, by falling mean predicted probability, that holds 70 % (90 %) of the mass; as it is
+    concave in the distribution, its interval may lie a little below its value when there are few documents. `kl` is NaN
+    where the documents' is.
+    """
+    names = ["n_tokens", "n_bytes", "nll", "entropy", "confidence", "kl"]
+    groups, place = np.unique(documents["group"].to_numpy(), return_inverse=True)
+    sums = np.zeros((len(groups), len(names)))
+    np.add.at(sums, place, documents[names].to_numpy(dtype=np.float64))
+    counts = bootstrap.counts("documents", len(groups))
+    values = _ratios(sums.sum(axis=0, keepdims=True))
+    resampled = _ratios(counts @ sums)
+    by_rank = vocabulary.sort_values("group")
+    probabilities = np.stack([np.asarray(row, dtype=np.float64) for row in by_rank["probability_sum"]])
+    whole = vocabulary_shares(probabilities.sum(axis=0, keepdims=True), list(_SHARES.values()))
+    drawn = vocabulary_shares(counts[:VOCABULARY_RESAMPLES] @ probabilities, list(_SHARES.values()))
+    for column, name in enumerate(_SHARES):
+        values[name] = whole[:, column]
+        resampled[name] = drawn[:, column]
+    return TokenStatistics(
+        values={name: float(values[name][0]) for name in UNITS},
+        resampled={name: resampled[name] for name in UNITS},
+        groups=tuple(int(group) for group in groups),
+        n_documents=len(documents),
+        n_tokens=int(documents["n_tokens"].sum()),
+    )
+
+
+def pool(statistics: Sequence[TokenStatistics], metric: str, bootstrap: Bootstrap) -> tuple[float, Array]:
+    """Mean of `metric` over the models of several seeds, and its resamples over seeds and documents, [resamples]."""
+    value = float(np.mean([one.values[metric] for one in statistics]))
+    resampled = np.stack([one.resampled[metric] for one in statistics], axis=1)
+    seeds = bootstrap.counts("seeds", len(statistics))[: len(resampled)]
+    return value, np.asarray((resampled * seeds).sum(axis=1) / len(statistics))
+
+
+def vocabulary_shares(mass: Array, shares: Sequence[float]) -> Array:
+    """For each row of `mass` [rows, V], the fraction of V needed for each share of its sum, [rows, shares]."""
+    cumulative = _cumulative(mass)
+    needed = [(cumulative < share).sum(axis=1) + 1 for share in shares]
+    return np.minimum(np.stack(needed, axis=1) / mass.shape[1], 1.0)
+
+
+def vocabulary_cdf(vocabulary: pd.DataFrame, points: int) -> tuple[Array, Array]:
+    """(rank share, mass): the cumulative mean predicted probability by rank, at `points` ranks at most.
+
+    Ranks are spread evenly in their logarithm, first and last included, because most of the mass is in few tokens.
+    """
+    total = np.sum([np.asarray(row, dtype=np.float64) for row in vocabulary["probability_sum"]], axis=0)
+    cumulative = _cumulative(total[None])[0]
+    ranks = _thinned(len(cumulative), points)
+    return ranks / len(cumulative), cumulative[ranks - 1]
+
+
+def _thinned(size: int, points: int) -> NDArray[np.int64]:
+    if size <= points:
+        return np.arange(1, size + 1)
+    return np.unique(np.round(np.geomspace(1, size, points)).astype(np.int64))
+
+
+def _cumulative(mass: Array) -> Array:
+    ordered = -np.sort(-mass, axis=1)
+    cumulative = np.cumsum(ordered, axis=1)
+    return np.asarray(cumulative / cumulative[:, -1:])
+
+
+def _ratios(sums: Array) -> dict[str, Array]:
+    tokens, size, nll, entropy, confidence, kl = sums.T
+    # A resample of empty documents only has no value.
+    with np.errstate(invalid="ignore"):
+        return {
+            "perplexity": np.exp(nll / tokens),
+            "entropy": entropy / tokens,
+            "confidence": confidence / tokens,
+            "bits_per_byte": nll / (math.log(2) * size),
+            "kl": kl / tokens,
+        }

@@ -1,0 +1,29 @@
+"""The identities of the grid: a model and a cell are values, and appear alike in paths, logs, tables and figures."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Model:
+    """One checkpoint of the grid: a size trained with a seed up to a stage."""
+
+    size: str
+    seed: int
+    stage: str
+
+    def __str__(self) -> str:
+        return f"{self.size}/s{self.seed}/{self.stage}"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """What one model answers to one prompt set in one format at one temperature."""
+
+    model: Model
+    prompts: str
+    format: str
+    temperature: str
+    """As written in the study, e.g. "0.7"; a float only in the sampler."""
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.prompts}/{self.format}/T{self.temperature}"

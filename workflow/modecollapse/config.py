@@ -1,0 +1,219 @@
+"""The configuration model of a study: every key, its type, its default and what it means.
+
+`workflow/schemas/study.schema.json` and `docs/configuration.md` are written from this module (`python -m
+modecollapse.config`); a test fails when they differ.
+"""
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
+
+from modecollapse.data.nano.settings import WorldSettings
+from modecollapse.generation.settings import SamplingSettings
+from modecollapse.measures.embedding import EmbedderSettings
+from modecollapse.measures.tokens import TokenSettings
+from modecollapse.methods import METHODS
+from modecollapse.methods.architecture import ArchitectureSettings
+from modecollapse.methods.base import Method
+from modecollapse.metrics.registry import METRICS
+from modecollapse.schema import Strict
+
+FORMATS = {
+    "human": "Human: {prompt} Assistant: {start}",
+    "okay": "{prompt} Okay, here goes: {start}",
+    "qa": "Question: {prompt} Answer: {start}",
+    "plain": "{prompt} {start}",
+}
+"""Prompt formats that every study can name; the first two are those of O'Mahony et al. (2024), section 2.3."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that is part of paths: letters, digits, '.', '_' and '-'."""
+
+
+def _temperature(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return value
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is not a number") from None
+    if not number.is_finite() or number <= 0:
+        raise ValueError(f"{value!r} is not above 0; a temperature near 0, such as 0.01, is nearly greedy")
+    plain = format(number.normalize(), "f")
+    return plain if "." in plain else f"{plain}.0"
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"given twice: {', '.join(twice)}; name each once")
+    return values
+
+
+Temperature = Annotated[str, BeforeValidator(_temperature, json_schema_input_type=str | float)]
+
+
+def _template(value: str) -> str:
+    try:
+        value.format(prompt="", start="")
+    except (KeyError, IndexError, ValueError):
+        raise ValueError("only {prompt} and {start} may stand in braces") from None
+    if value.count("{prompt}") != 1:
+        raise ValueError("{prompt} must occur once")
+    return value
+
+
+def _metric(value: str) -> str:
+    if value not in METRICS:
+        raise ValueError(f"no such metric; allowed: {', '.join(METRICS)}")
+    return value
+
+
+class Data(Strict):
+    """A data set: a part of the nano world."""
+
+    world: Literal["pretraining", "heldout", "answers", "preferences"]
+    """Which part of the world is sampled."""
+    n: int = Field(gt=0)
+    """Number of documents or examples."""
+    seed: int = Field(0, ge=0)
+    """Seed of this sample; the world has a seed of its own."""
+
+
+class Tokenizer(Strict):
+    """A tokenizer trained for models that are pretrained here."""
+
+    data: Name
+    """Data set (of documents) that it is trained on."""
+    vocabulary: int = Field(1024, ge=64)
+    """Vocabulary size, special tokens included."""
+
+
+class ModelSize(Strict):
+    """One column of the grid. Its name is the size in every path, table and figure."""
+
+    architecture: ArchitectureSettings | None = None
+    """GPT-NeoX shape of a model that is pretrained here."""
+    stages: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    """What this size does differently: stage name → keys of that stage."""
+
+
+class StageBase(Strict):
+    """What all stages have in common; each method adds its own keys."""
+
+    parent: Name | None = Field(None, alias="from")
+    """The stage whose weights this one continues."""
+    data: Name | None = None
+    """The data set it is trained on."""
+    train_format: Name = "human"
+    """Prompt format of its training text."""
+    formats: tuple[Name, ...] | None = None
+    """Prompt formats it is measured under, if not those of `generation`."""
+    label: str | None = None
+    """Its name in figures; default: the stage's name in capitals."""
+
+
+class CompletionsStage(StageBase):
+    """Finished completions, written by a model that is not here: everything after generation works."""
+
+    method: Literal["completions"]
+    layout: Literal["analyse-llms", "table"]
+    """`analyse-llms`: the .npy files of O'Mahony et al. `table`: our JSONL or Parquet (see docs/configuration.md)."""
+    files: dict[Name, str]
+    """Prompt set → file, relative to the directory given by `--config completions=DIR`; `{size}` is filled in."""
+
+
+def _stage_model(method: Method) -> type[StageBase]:
+    return create_model(
+        f"{method.name.capitalize()}Stage",
+        __base__=(StageBase, method.settings),
+        __doc__=method.settings.__doc__,
+        method=(Literal[method.name], ...),  # type: ignore[name-defined]
+    )
+
+
+STAGE_MODELS: dict[str, type[StageBase]] = {
+    **{name: _stage_model(method) for name, method in METHODS.items()},
+    "completions": CompletionsStage,
+}
+Stage = Annotated[Union[tuple(STAGE_MODELS.values())], Field(discriminator="method")]  # type: ignore[valid-type]  # noqa: UP007
+
+
+class Generation(SamplingSettings):
+    """What is sampled from every model: temperatures × prompts × completions."""
+
+    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_distinct)]
+    """Sampling temperatures, above 0; strings or numbers."""
+    formats: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)] = ("human",)
+    """Prompt formats every stage is measured under unless it says otherwise."""
+    seed: int = Field(0, ge=0)
+    """Seed of the sampling streams."""
+
+
+class TokenMeasure(TokenSettings):
+    """Token-level diversity on held-out text."""
+
+    data: Name
+    """Data set of documents that no stage was trained on."""
+
+
+class Diversity(Strict):
+    """Output-level diversity of the completions to each prompt."""
+
+    words: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1), AfterValidator(_distinct)] = (20, 5)
+    """Completions are cut to their first so many whitespace-separated words."""
+    metrics: Annotated[
+        tuple[Annotated[str, AfterValidator(_metric)], ...], Field(min_length=1), AfterValidator(_distinct)
+    ] = tuple(METRICS)
+    """Metrics to compute."""
+    embedder: EmbedderSettings = EmbedderSettings()
+    """Sentence embedder of the cosine metrics."""
+
+
+class Measures(Strict):
+    """What is measured."""
+
+    tokens: TokenMeasure | None = None
+    diversity: Diversity = Diversity()
+    truth: bool = False
+    """In the nano world: the true values beside the measured ones."""
+
+
+class Analysis(Strict):
+    """Intervals and attribution."""
+
+    resamples: int = Field(10_000, ge=100)
+    """Bootstrap resamples."""
+    seed: int = Field(0, ge=0)
+    """Seed of the bootstrap and of the choice of sample completions."""
+    temperature: Temperature = "1.0"
+    """Temperature at which the attribution figure and the sample completions are drawn."""
+
+
+class StudyConfig(Strict):
+    """One study: the science. Nothing here names a machine."""
+
+    title: str
+    """One line, shown in figures and reports."""
+    description: str = ""
+    """What it can show and what it cannot; printed on the report's front page."""
+    world: WorldSettings | None = None
+    """The seeded world that `data` samples from."""
+    data: dict[Name, Data] = Field(default_factory=dict)
+    tokenizer: Tokenizer | None = None
+    models: Annotated[dict[Name, ModelSize], Field(min_length=1)]
+    """The sizes."""
+    stages: Annotated[dict[Name, Stage], Field(min_length=1)]
+    """The lineage; order of writing is the order in figures."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    """Training seeds; each is a dimension of the grid."""
+    formats: dict[Name, Annotated[str, AfterValidator(_template)] | None] = Field(default_factory=dict)
+    """Further prompt formats beside the built-in ones; null where the words around finished completions differ."""
+    prompts: Annotated[dict[Name, str], Field(min_length=1)]
+    """Prompt sets: name → YAML file, relative to the study file or to `config/`."""
+    generation: Generation
+    measures: Measures = Measures()
+    analysis: Analysis = Analysis()
+    threads: int = Field(1, ge=1)
+    """Threads of every computing job. The last bits of a sum depend on it, so it is part of the science."""

@@ -1,0 +1,180 @@
+"""Attribution as stacked bars: what each step adds to the change of every metric, with intervals."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from modecollapse.analysis.attribution import MEAN_TEMPERATURE
+from modecollapse.figures import style
+from modecollapse.figures.context import FigureContext, Tables, records
+from modecollapse.figures.labels import Label, axis_lines, output_label, token_label
+
+_PAIRS_PER_ROW = 2
+_BAR = 0.8
+"""Share of a size's room that its bars fill together."""
+
+
+_TOTAL: Mapping[str, Any] = {
+    "marker": "D",
+    "markersize": 2.4,
+    "markeredgewidth": 0.7,
+    "color": "white",
+    "markeredgecolor": "black",
+    "linestyle": "none",
+}
+"""How a total looks."""
+
+
+@style.styled
+def attribution(tables: Tables, context: FigureContext, words: int = 20, mean: bool = True) -> Figure:
+    """Change of every output metric per step of each path, for every size.
+
+    Reads rows of level "output" of the table `attribution`: means over temperatures, or those of `context.temperature`.
+    """
+    temperature = MEAN_TEMPERATURE if mean else context.temperature
+    changes = tables["attribution"]
+    changes = changes[
+        (changes["level"] == "output")
+        & (changes["temperature"] == temperature)
+        & (changes["words"] == words)
+        & (changes["definition"] == context.definition)
+    ]
+    metrics = list(dict.fromkeys(changes["metric"]))
+    sets = list(context.prompts)
+    per_row = max(1, 2 * _PAIRS_PER_ROW // len(sets))
+    panels = [
+        (output_label(metric), changes[(changes["metric"] == metric) & (changes["prompts"] == name)])
+        for metric in metrics
+        for name in sets
+    ]
+    titles = [f"{name.capitalize()} prompts" for name in sets] * per_row
+    scope = f"first {words} words · {'mean over T' if mean else f'T = {temperature}'}"
+    return _bars(panels, len(sets), per_row, titles, scope, "prompt", context)
+
+
+@style.styled
+def token_attribution(tables: Tables, context: FigureContext) -> Figure:
+    """Change of every token-level metric per step of each path. Reads rows of level "token" of `attribution`."""
+    changes = tables["attribution"]
+    changes = changes[(changes["level"] == "token") & (changes["definition"] == context.definition)]
+    metrics = list(dict.fromkeys(changes["metric"]))
+    panels = [(token_label(metric), changes[changes["metric"] == metric]) for metric in metrics]
+    return _bars(panels, 1, 3, [], "held-out text", "document", context)
+
+
+def _bars(
+    panels: Sequence[tuple[Label, pd.DataFrame]],
+    group: int,
+    groups_per_row: int,
+    titles: Sequence[str],
+    scope: str,
+    unit: str,
+    context: FigureContext,
+) -> Figure:
+    """Panels in groups of `group` that share a vertical axis, `groups_per_row` groups in a row."""
+    per_row = group * groups_per_row
+    rows = max(1, -(-len(panels) // per_row))
+    gaps = (([0.12] * (group - 1) + [0.76]) * groups_per_row)[:-1]
+    left, right, top, bottom = 0.7, 0.06, 0.48 if titles else 0.34, 0.36
+    sheet = style.sheet(
+        widths=style.spread(per_row, style.PAGE_WIDTH - left - right, gaps),
+        heights=[1.0] * rows,
+        column_gaps=gaps,
+        row_gaps=[0.3] * (rows - 1),
+        margins=(left, right, top, bottom),
+    )
+    every = (
+        pd.concat([frame for _, frame in panels])
+        if panels
+        else pd.DataFrame(columns=["path", "format", "n_prompts", "n_seeds"])
+    )
+    bars = list(dict.fromkeys(zip(every["path"], every["format"], strict=True)))
+    for place, axes in enumerate(sheet.all()):
+        if place >= len(panels):
+            axes.set_axis_off()
+            continue
+        label, frame = panels[place]
+        leader = sheet.panels[place // per_row][place % per_row // group * group]
+        if axes is not leader:
+            axes.sharey(leader)
+            axes.tick_params(labelleft=False)
+        if frame.empty:
+            style.note(axes, "not defined")
+        else:
+            _panel(axes, frame, bars, context)
+        if axes is leader:
+            axes.set_ylabel(axis_lines(label, "Δ "), fontsize=style.TINY)
+        if titles and place < per_row:
+            axes.set_title(titles[place], pad=5)
+    style.heading(sheet.figure, scope)
+    n = (style.counted(every["n_prompts"], unit), style.counted(every["n_seeds"], "training seed"))
+    style.footer(sheet.figure, f"Each bar: {', '.join(n)}. Lines: 95 % bootstrap intervals of each step and the total.")
+    style.top_legend(sheet.figure, _handles(bars, context))
+    return sheet.figure
+
+
+def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], context: FigureContext) -> None:
+    """Per size one bar for each (path, format): steps stacked from zero by sign, the total as a diamond."""
+    marks, hatches = style.marks(list(context.stages)), dict(zip(_formats(bars), ("", "////", "...."), strict=False))
+    room = _BAR / max(1, len(bars))
+    for (place, size), (order, (path, form)) in itertools.product(enumerate(context.sizes), enumerate(bars)):
+        bar = changes[(changes["size"] == size) & (changes["path"] == path) & (changes["format"] == form)]
+        middle = place + (order - (len(bars) - 1) / 2) * room
+        steps, tops = bar[bar["step"] != "total"], {True: 0.0, False: 0.0}
+        offsets = _offsets(len(steps) + 1, room)
+        for offset, step in zip(offsets, records(steps), strict=False):
+            delta, rising = step["delta"], step["delta"] >= 0
+            base = tops[rising]
+            look = marks[step["step"].split(">")[1]]
+            axes.bar(
+                middle, delta, width=0.92 * room, bottom=base, color=look.colour, edgecolor="white", alpha=0.75,
+                hatch=hatches.get(form, ""),
+            )  # fmt: skip
+            # Each step's interval stands at the end of its own part of the bar.
+            axes.vlines(middle + offset, base + step["low"], base + step["high"], color="black", linewidth=0.9)
+            tops[rising] = base + delta
+        for total in records(bar[bar["step"] == "total"]):
+            at = middle + offsets[-1]
+            axes.vlines(at, total["low"], total["high"], color="black", linewidth=0.9, zorder=3)
+            axes.plot([at], [total["delta"]], **_TOTAL)
+    axes.axhline(0, color=style.GREY, linewidth=0.7)
+    axes.set_xticks(range(len(context.sizes)), context.sizes)
+    axes.set_xlim(-0.6, len(context.sizes) - 0.4)
+    axes.grid(axis="x", visible=False)
+    crowded = sum(len(size) for size in context.sizes) > 12
+    axes.tick_params(axis="x", length=0, labelsize=4.8 if crowded else style.TINY)
+
+
+def _offsets(count: int, room: float) -> list[float]:
+    """Places across a bar for `count` intervals, so that none hides another."""
+    return [room * 0.7 * ((place + 0.5) / count - 0.5) for place in range(count)]
+
+
+def _formats(bars: Sequence[tuple[str, str]]) -> list[str]:
+    return list(dict.fromkeys(form for _, form in bars))
+
+
+def _handles(bars: Sequence[tuple[str, str]], context: FigureContext) -> list[Artist]:
+    marks = style.marks(list(context.stages))
+    steps = dict.fromkeys(step for path, _ in bars for step in itertools.pairwise(path.split(">")))
+    handles: list[Artist] = [
+        Patch(
+            facecolor=marks[after].colour,
+            alpha=0.75,
+            label=f"{context.stages[before].label} → {context.stages[after].label}",
+        )
+        for before, after in steps
+    ]
+    handles.append(Line2D([], [], label="total", **_TOTAL))
+    formats = _formats(bars)
+    if len(formats) > 1:
+        for name, hatch in zip(formats, ("", "////", "...."), strict=False):
+            handles.append(Patch(facecolor="white", edgecolor=style.GREY, hatch=hatch, label=f"format: {name}"))
+    return handles

@@ -1,0 +1,265 @@
+"""The one style of all figures: type, sizes, colours, markers, and how a figure becomes files."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ParamSpec
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.lines import Line2D
+
+from modecollapse.figures.context import FigureContext
+from modecollapse.publishing import publish_file
+
+Parameters = ParamSpec("Parameters")
+
+PAGE_WIDTH = 7.2
+"""Inches: the text width of a two-column paper page."""
+DPI = 200
+
+BODY, SMALL, TINY = 8.0, 7.0, 6.0
+"""Type sizes in points: axis and panel titles; ticks and legends; notes and dense tables."""
+
+BAND_OPACITY = 0.18
+GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
+
+# Okabe and Ito's colour-blind safe palette without its yellow, which is too light for lines on white.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_LINES = ("solid", "dashed", "dotted", "dashdot")
+
+_RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": SMALL,
+    "axes.titlesize": BODY,
+    "axes.labelsize": SMALL,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": TINY,
+    "ytick.labelsize": TINY,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.2,
+    "patch.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    # Completions and names hold dollar signs; nothing in a figure is meant as mathematics.
+    "text.parse_math": False,
+    # Text as shapes looks the same everywhere; a fixed salt makes the SVG's ids, hence its bytes, reproducible.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "modecollapse",
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+    "savefig.facecolor": "white",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one stage looks in every figure. Markers tell stages apart where colours do not (grey print)."""
+
+    colour: str
+    marker: str
+
+
+def marks(stages: Sequence[str]) -> dict[str, Mark]:
+    """The look of each stage, by its place in the lineage."""
+    return {
+        stage: Mark(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)])
+        for place, stage in enumerate(stages)
+    }
+
+
+def line_styles(names: Sequence[str]) -> dict[str, str]:
+    """A line style for each name, e.g. of prompt formats."""
+    return {name: _LINES[place % len(_LINES)] for place, name in enumerate(names)}
+
+
+def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Decorator: draw under this style, whatever the caller's matplotlib settings are."""
+
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
+        with _style():
+            return draw(*args, **kwargs)
+
+    wrapper.__name__, wrapper.__doc__ = draw.__name__, draw.__doc__
+    return wrapper
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Publish `figure` as ``stem.svg`` and ``stem.png`` (200 dpi); the same figure gives the same bytes."""
+    formats: Mapping[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+    for suffix, metadata in formats.items():
+        with _style(), publish_file(stem.with_name(f"{stem.name}.{suffix}")) as partial:
+            figure.savefig(partial, format=suffix, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A figure of panels with sizes in inches."""
+
+    figure: Figure
+    panels: list[list[Axes]]
+
+    def all(self) -> Iterator[Axes]:
+        for row in self.panels:
+            yield from row
+
+
+def sheet(
+    widths: Sequence[float],
+    heights: Sequence[float],
+    column_gaps: Sequence[float],
+    row_gaps: Sequence[float],
+    margins: tuple[float, float, float, float],
+) -> Sheet:
+    """Panels of `widths` × `heights` inches with the gaps between them; `margins` are left, right, top, bottom."""
+    left, right, top, bottom = margins
+    width = left + sum(widths) + sum(column_gaps) + right
+    height = top + sum(heights) + sum(row_gaps) + bottom
+    figure = Figure(figsize=(width, height))
+    rows: list[list[Axes]] = []
+    y = height - top
+    for row, panel_height in enumerate(heights):
+        y -= panel_height
+        x = left
+        axes = []
+        for column, panel_width in enumerate(widths):
+            axes.append(figure.add_axes((x / width, y / height, panel_width / width, panel_height / height)))
+            x += panel_width + (column_gaps[column] if column < len(column_gaps) else 0.0)
+        rows.append(axes)
+        y -= row_gaps[row] if row < len(row_gaps) else 0.0
+    return Sheet(figure, rows)
+
+
+def spread(count: int, total: float, gaps: Sequence[float]) -> list[float]:
+    """Widths of `count` equal panels that fill `total` inches together with their `gaps`."""
+    return [(total - sum(gaps)) / count] * count
+
+
+def stage_handles(context: FigureContext, stages: Collection[str]) -> list[Line2D]:
+    """Legend entries of those `stages` that are drawn, in the order of the lineage."""
+    looks = marks(list(context.stages))
+    return [
+        Line2D([], [], color=looks[stage].colour, marker=looks[stage].marker, label=info.label)
+        for stage, info in context.stages.items()
+        if stage in stages
+    ]
+
+
+def top_legend(figure: Figure, handles: Sequence[Artist], inches_from_top: float = 0.04) -> None:
+    """One row of legend entries centred at the top of the figure."""
+    height = figure.get_size_inches()[1]
+    figure.legend(
+        handles=list(handles), loc="upper center", bbox_to_anchor=(0.5, 1 - inches_from_top / height),
+        ncols=max(1, len(handles)), borderaxespad=0.0, handlelength=2.2, columnspacing=1.6,
+    )  # fmt: skip
+
+
+def heading(figure: Figure, text: str) -> None:
+    """What the whole figure is about, small, in its upper left corner."""
+    height = figure.get_size_inches()[1]
+    figure.text(0.01, 1 - 0.05 / height, text, ha="left", va="top", fontsize=SMALL, color=GREY)
+
+
+def footer(figure: Figure, text: str) -> None:
+    """Population and n, small, along the lower edge."""
+    figure.text(0.01, 0.05 / figure.get_size_inches()[1], text, ha="left", va="bottom", fontsize=TINY, color=GREY)
+
+
+def counted(values: Iterable[int], noun: str) -> str:
+    """ "20 prompts", "19–20 prompts" or "1 seed": the range of n over what is drawn."""
+    found = sorted({int(value) for value in values})
+    if not found:
+        return f"0 {noun}s"
+    number = f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,}–{found[-1]:,}"
+    return f"{number} {noun}" + ("" if found == [1] else "s")
+
+
+def marker_size(points: int) -> float:
+    """Markers of a line with many points are smaller, so that lines close together stay apart."""
+    return 3.2 if points <= 8 else 2.2
+
+
+def note(axes: Axes, text: str) -> None:
+    """An empty panel that says why it is empty."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, fontsize=TINY, color=GREY)
+
+
+def printable(text: str) -> str:
+    """`text` with what the figures' font cannot draw (emoji, controls, lone surrogates) shown as ▯."""
+    drawable = _font().get_charmap()
+    return "".join(c if c == "\n" or (ord(c) >= 32 and ord(c) in drawable) else "▯" for c in text)
+
+
+def wrapped(text: str, inches: float, points: float) -> list[str]:
+    """`text` broken into lines that are at most `inches` wide at a type size of `points`; long words are cut."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if text_width(joined, points) <= inches:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for character in word:
+            if lines[-1] and text_width(lines[-1] + character, points) > inches:
+                lines.append("")
+            lines[-1] += character
+    return lines
+
+
+def shortened(text: str, inches: float, points: float) -> str:
+    """`text` in one line, cut with an ellipsis where it would be wider than `inches` at `points`."""
+    text = printable(text)
+    if text_width(text, points) <= inches:
+        return text
+    text = text.removesuffix("…")
+    while text and text_width(text + "…", points) > inches:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def text_width(text: str, points: float) -> float:
+    """Width in inches of one line of regular type of `points`."""
+    return sum(_advance(character) for character in text) * points / 72
+
+
+@cache
+def _advance(character: str) -> float:
+    """Width of a character in units of the type size."""
+    font = _font()
+    font.set_size(100, 72)
+    return float(font.load_char(ord(character)).linearHoriAdvance) / 65536 / 100
+
+
+@cache
+def _font() -> FT2Font:
+    return font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_RC)
+        yield

@@ -1,0 +1,95 @@
+"""Loading a causal language model from a directory: safetensors only, no remote code, every weight accounted for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from modecollapse.errors import StudyError
+
+# Constants that older checkpoints store beside the weights; the library computes them itself.
+_STORED_CONSTANTS = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
+
+
+@dataclass(frozen=True)
+class CausalModel:
+    """A model in evaluation mode and its tokenizer."""
+
+    network: Any
+    tokenizer: Any
+    device: torch.device
+    end_tokens: tuple[int, ...]
+    """Ids that end a text: the tokenizer's and the configuration's end-of-text tokens."""
+    context: int | None
+    """Positions that the model knows; None if it has no limit."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Length of the logits (not of the tokenizer, which may know fewer tokens)."""
+        return int(self.network.config.vocab_size)
+
+    @property
+    def prefix_token(self) -> int:
+        """The token that stands before a text: beginning of text, or end of text where there is none."""
+        token = self.tokenizer.bos_token_id
+        return int(self.end_tokens[0] if token is None else token)
+
+
+def load_causal_model(directory: Path, dtype: str, threads: int, device: str) -> CausalModel:
+    """The model and tokenizer in `directory`, on `device`; sets the process's number of CPU threads.
+
+    Raises:
+        StudyError: the directory holds no loadable safetensors model and tokenizer, weights are missing or of another
+            shape, no end-of-text token is known, or the attention is of a kind that generation does not support.
+    """
+    torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()
+    if not (directory / "config.json").is_file():
+        raise StudyError(f"{directory} is not a model directory: it has no config.json.")
+    try:
+        network, loading = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=getattr(torch, dtype),
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"The model in {directory} cannot be loaded: {error}") from error
+    # The library fills what is missing with random numbers and only warns.
+    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        keys = sorted(key for key in map(str, loading[problem]) if not key.endswith(_STORED_CONSTANTS))
+        if keys:
+            raise StudyError(
+                f"The weights in {directory} do not fit its config.json: {problem.replace('_', ' ')} {keys}."
+            )
+    _check_attention(network.config, directory)
+    configured = network.config.eos_token_id
+    configured = [configured] if isinstance(configured, int) else list(configured or ())
+    ends = tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *configured) if token is not None))
+    if not ends:
+        raise StudyError(f"Neither the tokenizer nor the config.json in {directory} names an end-of-text token.")
+    network.requires_grad_(False)
+    return CausalModel(
+        network=network.eval().to(device),
+        tokenizer=tokenizer,
+        device=torch.device(device),
+        end_tokens=ends,
+        context=getattr(network.config, "max_position_embeddings", None),
+    )
+
+
+def _check_attention(config: Any, directory: Path) -> None:
+    """Generation keeps all keys and masks them itself, which is right for full attention only."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
+        raise StudyError(
+            f"The model in {directory} has layers of the kinds {sorted(kinds)} (sliding window: "
+            f"{getattr(config, 'sliding_window', None)}); supported are models with full attention in every layer."
+        )

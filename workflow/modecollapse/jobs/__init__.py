@@ -1,0 +1,1 @@
+"""What each rule runs: from verified inputs and a spec to published outputs, through the store."""

@@ -1,0 +1,57 @@
+"""Data sets and tokenizers."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modecollapse.digests import canonical, sha256_directory
+from modecollapse.errors import CorruptFile
+from modecollapse.publishing import publish_directory, publish_file
+from modecollapse.sealed import read_sealed, write_sealed
+
+logger = logging.getLogger(__name__)
+
+
+def sample_data(spec: Mapping[str, Any], output: Path) -> None:
+    """Sample one part of the world into a sealed Parquet file."""
+    from modecollapse.data.nano.settings import WorldSettings
+    from modecollapse.data.nano.world import World
+
+    world = World(WorldSettings.model_validate_json(json.dumps(spec["world"])))
+    part = spec["part"]
+    table = getattr(world, part["world"])(part["n"], part["seed"])
+    write_sealed(table, output, {"spec": canonical(spec)})
+    logger.info("%s: %d rows", output, table.num_rows)
+
+
+def train_tokenizer(spec: Mapping[str, Any], data: Path, directory: Path, manifest: Path) -> None:
+    """Train the tokenizer on the texts of a corpus; publish its directory, then a manifest of its files."""
+    from modecollapse.data import tokenizer
+
+    texts = read_sealed(data, ["text"]).column("text").to_pylist()
+    with publish_directory(directory) as partial:
+        tokenizer.train_tokenizer(texts, spec["vocabulary"], partial)
+        files = sha256_directory(partial)
+    with publish_file(manifest) as beside:
+        beside.write_text(json.dumps({"spec": spec, "files": files}, indent=1, sort_keys=True) + "\n")
+
+
+def verify_tokenizer(manifest: Path, directory: Path) -> None:
+    """Check a tokenizer's files against its manifest.
+
+    Raises:
+        CorruptFile: a file is missing or altered.
+    """
+    try:
+        files = json.loads(manifest.read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(f"{manifest} is corrupt: {error}. Delete it and run the same command again.") from error
+    found = sha256_directory(directory)
+    for name, expected in files.items():
+        if found.get(name) != expected:
+            raise CorruptFile(
+                f"{directory / name} is corrupt: its bytes do not match the SHA-256 in {manifest}. "
+                f"Delete {directory} and run the same command again."
+            )

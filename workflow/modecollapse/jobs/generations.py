@@ -1,0 +1,141 @@
+"""Making cells: each is left alone if current, restored if it was finished before, and generated otherwise."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modecollapse.cells import Cell
+from modecollapse.completions import read_completions
+from modecollapse.digests import canonical, digest, sha256_file
+from modecollapse.errors import CorruptFile
+from modecollapse.generation.settings import SamplingSettings
+from modecollapse.manifest import read_manifest
+from modecollapse.prompts import PromptFormat, PromptSet
+from modecollapse.sealed import read_sealed, write_sealed
+from modecollapse.specs import cell_spec
+from modecollapse.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def _metadata(cell: Cell, key: str, spec: str, extra: Mapping[str, str]) -> dict[str, str]:
+    identity = {
+        "size": cell.model.size,
+        "seed": cell.model.seed,
+        "stage": cell.model.stage,
+        "prompts": cell.prompts,
+        "format": cell.format,
+        "temperature": cell.temperature,
+    }
+    return {"cell": canonical(identity), "key": key, "spec": spec, **extra}
+
+
+def _stale(cells: Mapping[Cell, Path], keys: Mapping[Cell, str], store: Store) -> list[Cell]:
+    """The cells that have to be computed, after putting back what the store holds."""
+    left, restored, stale = 0, 0, []
+    for cell, path in cells.items():
+        if _current(path, keys[cell]):
+            left += 1
+        elif store.restore_table("cells", keys[cell], path):
+            restored += 1
+        else:
+            stale.append(cell)
+    logger.info("cells: %d current, %d from the store, %d to make", left, restored, len(stale))
+    return stale
+
+
+def _current(path: Path, key: str) -> bool:
+    if not path.exists():
+        return False
+    try:
+        found = (read_sealed(path, []).schema.metadata or {}).get(b"key", b"").decode()
+    except CorruptFile as error:
+        logger.warning("%s It is made again now.", error)
+        return False
+    return found == key
+
+
+def generate(
+    cells: Mapping[Cell, Path],
+    spec: Mapping[str, Any],
+    prompts: Mapping[str, PromptSet],
+    weights: Path,
+    manifest: Path,
+    store: Store,
+    load: Any,
+    *,
+    interactive: bool = False,
+) -> None:
+    """Write every stale cell of one model in one pass; the others' bytes and times stay as they are.
+
+    Args:
+        cells: each cell and its file.
+        spec: the generation spec.
+        prompts: the prompt sets by name.
+        weights: model directory, checked against `manifest` before anything is read from it.
+        load: called with the libraries to import before the clock of the work starts.
+        interactive: show a progress bar on the terminal.
+
+    Raises:
+        CorruptFile: the weights are not those of the manifest.
+        StudyError: a prompt and its completion do not fit the model's context.
+    """
+    digests = read_manifest(manifest)
+    digests.verify(weights)
+    specs = {cell: cell_spec(dict(spec), cell) for cell in cells}
+    keys = {cell: digest({"spec": specs[cell], "weights": digests.weights}) for cell in cells}
+    stale = _stale(cells, keys, store)
+    if not stale:
+        return
+    from modecollapse.generation.progress import Progress
+    from modecollapse.generation.transformers_engine import TransformersEngine
+
+    settings = SamplingSettings.model_validate(
+        {key: value for key, value in spec["sampling"].items() if key in SamplingSettings.model_fields}, strict=False
+    )
+    load("torch", "transformers")
+    engine = TransformersEngine(weights, settings, spec["threads"])
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in stale:
+        groups.setdefault((cell.prompts, cell.format), []).append(cell)
+    progress = Progress(len(stale), "cells", interactive)
+    for (name, form), members in groups.items():
+        template = PromptFormat(form, spec["formats"][form])
+        prepared = engine.prepare(
+            [(prompt.id, template.render(prompt.text or "", prompt.start)) for prompt in prompts[name].prompts]
+        )
+        for cell in members:
+            table = engine.sample(prepared, float(cell.temperature), f"{spec['sampling']['seed']}/{cell}")
+            extra = {"engine": engine.name, "engine_version": engine.version, "rows_per_batch": str(engine.rows)}
+            write_sealed(table, cells[cell], _metadata(cell, keys[cell], specs[cell], extra))
+            store.keep_table("cells", keys[cell], cells[cell])
+            progress.advance(str(cell))
+
+
+def import_completions(
+    cells: Mapping[Cell, Path],
+    spec: Mapping[str, Any],
+    files: Mapping[str, Path],
+    prompts: Mapping[str, Sequence[str]],
+    store: Store,
+) -> None:
+    """Write the cells of one model from files of finished completions, one file per prompt set."""
+    specs = {cell: canonical({**spec, "prompts": spec["prompts"][cell.prompts], "cell": str(cell)}) for cell in cells}
+    sources = {name: sha256_file(path) for name, path in files.items()}
+    keys = {cell: digest({"spec": specs[cell], "source": sources[cell.prompts]}) for cell in cells}
+    stale = _stale(cells, keys, store)
+    for name in prompts:
+        members = [cell for cell in stale if cell.prompts == name]
+        if not members:
+            continue
+        tables = read_completions(
+            files[name],
+            layout=spec["layout"],
+            prompts=prompts[name],
+            temperatures=[cell.temperature for cell in members],
+        )
+        for cell in members:
+            extra = {"engine": "finished completions", "source": files[name].name, "source_sha256": sources[name]}
+            write_sealed(tables[cell.temperature], cells[cell], _metadata(cell, keys[cell], specs[cell], extra))
+            store.keep_table("cells", keys[cell], cells[cell])

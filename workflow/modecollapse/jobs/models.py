@@ -1,0 +1,117 @@
+"""Making a model: restored from the store, or trained by its method, resumed where a killed job left off."""
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from modecollapse.cells import Model
+from modecollapse.digests import canonical, digest, sha256_directory
+from modecollapse.jobs.data import verify_tokenizer
+from modecollapse.manifest import Manifest, library_versions, read_manifest, write_manifest
+from modecollapse.methods import METHODS
+from modecollapse.methods.architecture import ArchitectureSettings
+from modecollapse.methods.base import TrainingJob
+from modecollapse.prompts import PromptFormat
+from modecollapse.publishing import replace_directory
+from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is made from; None where its method needs no such thing."""
+
+    parent_weights: Path | None = None
+    parent_manifest: Path | None = None
+    data: Path | None = None
+    tokenizer: Path | None = None
+    tokenizer_manifest: Path | None = None
+
+    def verified_digests(self) -> dict[str, str]:
+        """The digest of each input, after checking every byte of it.
+
+        Raises:
+            CorruptFile: an input is not what was published.
+        """
+        digests = {}
+        if self.parent_manifest and self.parent_weights:
+            parent = read_manifest(self.parent_manifest)
+            parent.verify(self.parent_weights)
+            digests["parent"] = parent.weights
+        if self.data:
+            read_sealed(self.data)
+            digests["data"] = read_metadata(self.data)["modecollapse.sha256"]
+        if self.tokenizer and self.tokenizer_manifest:
+            verify_tokenizer(self.tokenizer_manifest, self.tokenizer)
+            digests["tokenizer"] = digest(sha256_directory(self.tokenizer))
+        return digests
+
+
+def make_model(model: Model, spec: Mapping[str, Any], inputs: Inputs, directory: Path, store: Store) -> Manifest:
+    """Publish the model that `spec` asks for at `directory` (`weights/`, `curves.parquet`, `manifest.json`).
+
+    A model that was finished before comes back from the store; a training that was killed is resumed.
+    """
+    digests = inputs.verified_digests()
+    key = digest({"spec": spec, "inputs": digests})
+    if store.restore_model(key, directory):
+        logger.info("%s came back from the store, nothing was computed", model)
+        return read_manifest(directory / "manifest.json")
+    method = METHODS[spec["method"]]
+    state = store.state(key)
+    output = state / "output"
+    _empty(output)
+    begun = time.monotonic()
+    record = method.run(
+        TrainingJob(
+            settings=method.settings.model_validate(spec["settings"], strict=False),
+            seed=spec.get("seed", 0),
+            threads=spec["threads"],
+            output=output,
+            state=state / "trainer",
+            parent=inputs.parent_weights,
+            architecture=ArchitectureSettings.model_validate(spec["architecture"]) if "architecture" in spec else None,
+            tokenizer=inputs.tokenizer,
+            data=inputs.data,
+            format=PromptFormat("train", spec["format"]) if "format" in spec else None,
+        )
+    )
+    manifest = Manifest(
+        model=str(model),
+        spec=dict(spec),
+        inputs=digests,
+        files=sha256_directory(output),
+        versions=library_versions(),
+        seed=spec.get("seed", 0),
+        steps=record.steps,
+        tokens=record.tokens,
+        wall_seconds=round(time.monotonic() - begun, 3),
+        device=_device(),
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    replace_directory(output, directory / "weights")
+    write_sealed(pa.Table.from_pylist(record.curves), directory / "curves.parquet", {"model": canonical(asdict(model))})
+    write_manifest(manifest, directory / "manifest.json")
+    store.keep_model(key, directory)
+    store.drop_state(key)
+    return manifest
+
+
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    (directory.parent / "trainer").mkdir(exist_ok=True)
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,117 @@
+"""The frame around every job: threads pinned, logging set up, errors said in one message, start-up time told apart."""
+
+import importlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modecollapse.cells import Model
+from modecollapse.errors import StudyError
+from modecollapse.publishing import publish_file
+from modecollapse.store import Store
+from modecollapse.study import Study, load_study
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Job:
+    """One running job of the workflow."""
+
+    snakemake: Any
+    """Snakemake's own object: `input`, `output`, `params`, `wildcards`, `threads`."""
+    spec: dict[str, Any]
+    store: Store
+    ready: float = field(default_factory=time.time)
+    """When the work began: everything before is start-up."""
+
+    def load(self, *libraries: str) -> None:
+        """Import what the work needs (``module`` or ``module:name``) and count the time as start-up."""
+        for library in libraries:
+            module, _, name = library.partition(":")
+            loaded = importlib.import_module(module)
+            if name:
+                getattr(loaded, name)
+        self.ready = time.time()
+
+    def path(self, value: str) -> Path:
+        return Path(value)
+
+    def inputs(self, name: str) -> list[Path]:
+        """The input files under this name; none if the rule has no such name."""
+        value = getattr(self.snakemake.input, name, [])
+        return [Path(value)] if isinstance(value, str) else [Path(path) for path in value]
+
+    def outputs(self) -> dict[str, Path]:
+        """The output files by name."""
+        return {name: Path(path) for name, path in self.snakemake.output.items()}
+
+    def model(self) -> Model:
+        """The model that this job is about."""
+        wildcards = self.snakemake.wildcards
+        return Model(wildcards.size, int(wildcards.seed), wildcards.stage)
+
+    def study(self) -> Study:
+        """The study that this job belongs to."""
+        return load_study(self.snakemake.config, Path(self.snakemake.scriptdir).parent / "config")
+
+    def planned(self, spec_of: Callable[[Study, Model], str]) -> tuple[Study, Model]:
+        """The study, and the model that this job is about.
+
+        Raises:
+            StudyError: the study file was edited after Snakemake planned this job.
+        """
+        study, model = self.study(), self.model()
+        if model not in study.models or spec_of(study, model) != self.snakemake.params.spec:
+            raise StudyError(f"The study {study.name} was edited while it ran. Run the same command again.")
+        return study, model
+
+
+@contextmanager
+def running(snakemake: Any) -> Iterator[Job]:
+    """Run a script's body as a job of the workflow.
+
+    A `StudyError` becomes one message in the log and on the terminal, without a traceback, and exit status 1.
+    """
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(snakemake.threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    log = Path(snakemake.log[0])
+    _log_to(log)
+    started = _process_start()
+    job = Job(snakemake, json.loads(snakemake.params.spec), Store(Path(snakemake.config["store"])))
+    try:
+        yield job
+    except StudyError as error:
+        logger.error("%s", error)
+        print(f"\n{snakemake.rule}: {error}\n", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        logger.exception("the job failed")
+        raise
+    with publish_file(log.with_suffix(".timing.json")) as partial:
+        partial.write_text(
+            json.dumps({"rule": snakemake.rule, "started": started, "ready": job.ready, "ended": time.time()}) + "\n"
+        )
+
+
+def _log_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=path, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.captureWarnings(True)
+
+
+def _process_start() -> float:
+    """When this process was created, in seconds since the epoch (its own start-up counts too)."""
+    import psutil
+
+    return psutil.Process().create_time()

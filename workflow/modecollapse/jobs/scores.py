@@ -1,0 +1,113 @@
+"""Sentence vectors and scores of cells."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from modecollapse.cells import Model
+from modecollapse.digests import canonical, digest
+from modecollapse.jobs.running import Job
+from modecollapse.measures.diversity import score_cell
+from modecollapse.measures.embedding import EmbedderSettings, EmbeddingCache, Embeddings, embed, embedder_digest
+from modecollapse.metrics.lexical import first_words
+from modecollapse.metrics.registry import METRICS
+from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def embed_cells(spec: Mapping[str, Any], cells: Sequence[Path], output: Path, store: Store, job: Job) -> None:
+    """Write the vectors of every distinct text of these cells, cut to each number of words.
+
+    Texts whose vectors are in the store's cache are not embedded again.
+
+    Raises:
+        CorruptFile: a cell or a shard of the cache is not what was published.
+        StudyError: the embedder's weights are not the expected ones.
+    """
+    texts: dict[str, None] = {}
+    for path in cells:
+        for text in dict.fromkeys(read_sealed(path, ["text"]).column("text").to_pylist()):
+            texts.update((first_words(text, words), None) for words in spec["words"])
+    settings = EmbedderSettings.model_validate(spec["embedder"], strict=False)
+    cache = EmbeddingCache(store.cache("embeddings"), embedder_digest(settings))
+    known = cache.lookup(list(texts))
+    missing = [text for text in texts if text not in known]
+    logger.info("%d distinct texts, %d of them new", len(texts), len(missing))
+    if missing:
+        job.load("sentence_transformers")
+        vectors = embed(missing, settings, job.snakemake.threads)
+        cache.add(missing, vectors)
+        known.update(zip(missing, vectors, strict=True))
+    table = pa.table(
+        {
+            "text": pa.array(list(texts), pa.string()),
+            "vector": pa.array([known[text] for text in texts], pa.list_(pa.float32())),
+        }
+    )
+    write_sealed(table, output, {"embedder": settings.model})
+
+
+def score_model(
+    spec: Mapping[str, Any], model: Model, cells: Sequence[Path], embeddings: Path, output: Path, store: Store
+) -> None:
+    """Write the scores of all cells of one model; cells that were scored before are not scored again.
+
+    Raises:
+        CorruptFile: a cell or the vectors are not what was published.
+    """
+    names = [name for name in spec["metrics"] if name in METRICS]
+    vectors: Embeddings | None = None
+    parts = []
+    for path in cells:
+        seal = read_metadata(path)["modecollapse.sha256"]
+        identity = json.loads(read_metadata(path)["cell"])
+        prompts = {entry[0]: entry for entry in spec["prompts"][identity["prompts"]]}
+        table = read_sealed(path, ["prompt", "text"])
+        kept = output.parent / f".{output.name}.cell"
+        key = digest({"spec": {**spec, "prompts": prompts}, "cell": seal})
+        if not store.restore_table("scores", key, kept):
+            if vectors is None:
+                vectors = Embeddings.read(embeddings)
+            texts: dict[str, list[str]] = {prompt: [] for prompt in prompts}
+            for prompt, text in zip(table.column("prompt").to_pylist(), table.column("text").to_pylist(), strict=True):
+                texts[prompt].append(text)
+            scores = score_cell(
+                texts,
+                words=tuple(spec["words"]),
+                metrics=names,
+                vectors=vectors,
+                quality=_quality(spec.get("world"), prompts),
+            )
+            write_sealed(scores, kept)
+            store.keep_table("scores", key, kept)
+        scores = read_sealed(kept)
+        kept.unlink()
+        for column in ("temperature", "format", "prompts"):
+            scores = scores.add_column(0, column, pa.array([identity[column]] * scores.num_rows, pa.string()))
+        parts.append(scores)
+    write_sealed(pa.concat_tables(parts), output, {"model": canonical(asdict(model))})
+
+
+def _quality(
+    world_settings: Mapping[str, Any] | None, prompts: Mapping[str, Sequence[Any]]
+) -> dict[str, Callable[[str, str], float | None]]:
+    """Quality scores that exist for these prompts: accepted answers, and the annotators' utility in the nano world."""
+    functions: dict[str, Callable[[str, str], float | None]] = {}
+    if any(entry[3] for entry in prompts.values()):
+        from modecollapse.metrics.quality import contains_answer
+
+        functions["correct"] = lambda prompt, text: contains_answer(text, prompts[prompt][3])
+    if world_settings is not None:
+        from modecollapse.data.nano.settings import WorldSettings
+        from modecollapse.data.nano.world import World
+
+        world = World(WorldSettings.model_validate(world_settings, strict=False))
+        functions["utility"] = lambda prompt, text: world.utility(prompts[prompt][1], text)
+    return functions

@@ -1,0 +1,139 @@
+"""Tidy tables: from the published measurements of single models to the tables of the study."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from modecollapse.analysis import tables
+from modecollapse.analysis.attribution import attribution_table
+from modecollapse.analysis.bootstrap import Bootstrap
+from modecollapse.analysis.tokens import TokenStatistics, token_statistics
+from modecollapse.cells import Cell, Model
+from modecollapse.lineage import paths
+from modecollapse.publishing import publish_file
+from modecollapse.sealed import read_sealed, write_sealed
+
+PROMPTS_PER_SET, SAMPLES_PER_PROMPT = 3, 3
+"""How many completions the table of samples shows."""
+
+
+def _bootstrap(spec: Mapping[str, Any]) -> Bootstrap:
+    return Bootstrap(resamples=spec["analysis"]["resamples"], seed=spec["analysis"]["seed"])
+
+
+def _identity(table: pa.Table, name: bytes) -> dict[str, Any]:
+    identity: dict[str, Any] = json.loads((table.schema.metadata or {})[name])
+    return identity
+
+
+def _scores(files: Iterable[Path]) -> Iterator[pd.DataFrame]:
+    for path in files:
+        table = read_sealed(path)
+        yield table.to_pandas().assign(**_identity(table, b"model"))
+
+
+def _cells(files: Iterable[Path]) -> Iterator[tuple[Cell, pa.Table]]:
+    for path in files:
+        table = read_sealed(path, ["prompt", "sample", "text"])
+        identity = _identity(table, b"cell")
+        model = Model(identity["size"], identity["seed"], identity["stage"])
+        yield Cell(model, identity["prompts"], identity["format"], identity["temperature"]), table
+
+
+def _tokens(
+    documents: Sequence[Path], vocabularies: Sequence[Path], bootstrap: Bootstrap
+) -> Iterator[tuple[Model, TokenStatistics, pd.DataFrame]]:
+    for path, beside in zip(documents, vocabularies, strict=True):
+        table = read_sealed(path)
+        vocabulary = read_sealed(beside).to_pandas()
+        yield (
+            Model(**_identity(table, b"model")),
+            token_statistics(table.to_pandas(), vocabulary, bootstrap),
+            vocabulary,
+        )
+
+
+def _write(name: str, frame: pd.DataFrame, outputs: Mapping[str, Path]) -> None:
+    tables.write_table(name, frame, outputs[name], outputs[f"{name}_csv"])
+
+
+def tabulate(
+    spec: Mapping[str, Any],
+    scores: Sequence[Path],
+    cells: Sequence[Path],
+    curves: Sequence[Path],
+    outputs: Mapping[str, Path],
+) -> None:
+    """Write the tables of output-level diversity, of sample completions and of what training logged.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    bootstrap = _bootstrap(spec)
+    frames = list(_scores(scores))
+    _write("diversity", tables.diversity_table(frames, bootstrap), outputs)
+    _write("curves", tables.curves_table(frames, bootstrap), outputs)
+    seed, temperature = spec["analysis"]["seed"], spec["analysis"]["temperature"]
+    shown = ((cell, table) for cell, table in _cells(cells) if cell.temperature == temperature)
+    _write("samples", tables.samples_table(shown, PROMPTS_PER_SET, SAMPLES_PER_PROMPT, seed), outputs)
+    if "training" in outputs:
+        logged = {}
+        for path in curves:
+            table = read_sealed(path)
+            if table.num_columns:
+                logged[Model(**_identity(table, b"model"))] = table.to_pandas()
+        _write("training", tables.training_table(logged), outputs)
+
+
+def tabulate_tokens(
+    spec: Mapping[str, Any], documents: Sequence[Path], vocabularies: Sequence[Path], outputs: Mapping[str, Path]
+) -> None:
+    """Write the tables of token-level statistics, per model and pooled over seeds, and the vocabulary's CDF.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    bootstrap = _bootstrap(spec)
+    measured = list(_tokens(documents, vocabularies, bootstrap))
+    statistics = {model: one for model, one, _ in measured}
+    _write("tokens", tables.tokens_table(statistics, bootstrap), outputs)
+    _write("tokens_pooled", tables.tokens_pooled_table(statistics, bootstrap), outputs)
+    vocabulary = {model: frame for model, _, frame in measured}
+    _write("vocabulary_cdf", tables.vocabulary_cdf_table(vocabulary), outputs)
+
+
+def attribute(
+    spec: Mapping[str, Any],
+    scores: Sequence[Path],
+    documents: Sequence[Path],
+    vocabularies: Sequence[Path],
+    outputs: Mapping[str, Path],
+) -> None:
+    """Write the attribution table: what each step of the lineage changes, and the total.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+        StudyError: stages that are to be compared were measured under different prompt formats only.
+    """
+    bootstrap = _bootstrap(spec)
+    statistics = {model: one for model, one, _ in _tokens(documents, vocabularies, bootstrap)}
+    frame = attribution_table(_scores(scores), statistics, paths(spec["lineage"]), bootstrap)
+    _write("attribution", frame, outputs)
+
+
+def measure_truth(spec: Mapping[str, Any], outputs: Mapping[str, Path]) -> None:
+    """Write the true values of the nano world: entropy floor, true answers' self-BLEU, the tilting curve."""
+    from modecollapse.data.nano.settings import WorldSettings
+    from modecollapse.data.nano.truth import truth_table
+    from modecollapse.data.nano.world import World
+    from modecollapse.metrics.lexical import self_bleu
+
+    world = World(WorldSettings.model_validate(spec["world"], strict=False))
+    table = truth_table(world, self_bleu)
+    with publish_file(outputs["truth_csv"]) as partial:
+        table.to_pandas().to_csv(partial, index=False, lineterminator="\n")
+    write_sealed(table, outputs["truth"])

@@ -1,0 +1,63 @@
+"""Token-level statistics of one model on held-out text."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from modecollapse.cells import Model
+from modecollapse.digests import canonical, digest
+from modecollapse.jobs.running import Job
+from modecollapse.manifest import read_manifest
+from modecollapse.measures.tokens import TokenSettings, token_statistics
+from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def measure_tokens(
+    spec: Mapping[str, Any],
+    identity: Model,
+    model: tuple[Path, Path],
+    reference: tuple[Path, Path],
+    documents: Path,
+    outputs: tuple[Path, Path],
+    store: Store,
+    job: Job,
+) -> None:
+    """Write the document and vocabulary statistics of one model; KL is against `reference`, its first stage.
+
+    Args:
+        spec: the tokens spec.
+        model: manifest and weights.
+        reference: manifest and weights of the model's root.
+        documents: sealed Parquet with `text`.
+        outputs: files for the document and the vocabulary table.
+        store: where a finished result is found again.
+        job: the running job, to count imports as start-up.
+
+    Raises:
+        CorruptFile: an input is not what was published.
+    """
+    digests = {}
+    for role, (manifest, weights) in {"model": model, "reference": reference}.items():
+        read = read_manifest(manifest)
+        read.verify(weights)
+        digests[role] = read.weights
+    texts = read_sealed(documents, ["text"]).column("text").to_pylist()
+    key = digest(
+        {"spec": spec, "of": str(identity), **digests, "documents": read_metadata(documents)["modecollapse.sha256"]}
+    )
+    kinds = ("token_documents", "token_vocabulary")
+    if all([store.restore_table(kind, key, path) for kind, path in zip(kinds, outputs, strict=True)]):
+        logger.info("both tables came back from the store")
+        return
+    job.load("torch", "transformers")
+    settings = TokenSettings.model_validate(spec["settings"], strict=False)
+    same = digests["model"] == digests["reference"]
+    tables = token_statistics(model[1], None if same else reference[1], texts, settings, spec["threads"])
+    for table, path, kind in zip(tables, outputs, kinds, strict=True):
+        write_sealed(table, path, {"key": key, "model": canonical(asdict(identity))})
+        store.keep_table(kind, key, path)

@@ -1,0 +1,64 @@
+"""The lineage of stages: who descends from whom."""
+
+from collections.abc import Mapping, Sequence
+
+from modecollapse.errors import StudyError
+
+Lineage = Mapping[str, Sequence[str]]
+"""Each stage's parents, by role order; the first parent is the one whose weights it continues."""
+
+
+def ordered(lineage: Lineage) -> list[str]:
+    """All stages, parents before children, otherwise in the order written.
+
+    Raises:
+        StudyError: a parent does not exist, or stages descend from each other in a circle.
+    """
+    for stage, parents in lineage.items():
+        for parent in parents:
+            if parent not in lineage:
+                raise StudyError(
+                    f"stages.{stage}.from: no stage is called {parent!r}. "
+                    f"Allowed: {', '.join(name for name in lineage if name != stage)}. Name one of these, or add it."
+                )
+    done: list[str] = []
+    while len(done) < len(lineage):
+        ready = [s for s in lineage if s not in done and all(parent in done for parent in lineage[s])]
+        if not ready:
+            circle = [s for s in lineage if s not in done]
+            raise StudyError(
+                f"stages: {', '.join(circle)} descend from each other in a circle. "
+                "Every stage must lead back to one without `from`; change one of these `from` keys."
+            )
+        done.append(ready[0])
+    return done
+
+
+def descendants(lineage: Lineage, stage: str) -> set[str]:
+    """Every stage that is made from `stage`, directly or not."""
+    found: set[str] = set()
+    for name in ordered(lineage):
+        if any(parent == stage or parent in found for parent in lineage[name]):
+            found.add(name)
+    return found
+
+
+def paths(lineage: Lineage) -> list[list[str]]:
+    """The lines of first parents from a root to each leaf, e.g. [["plm", "sft", "dpo"]]."""
+    parents = {parents[0] for parents in lineage.values() if parents}
+    lines = []
+    for leaf in ordered(lineage):
+        if leaf in parents:
+            continue
+        line = [leaf]
+        while lineage[line[0]]:
+            line.insert(0, lineage[line[0]][0])
+        lines.append(line)
+    return lines
+
+
+def first(lineage: Lineage, stage: str) -> str:
+    """The root that `stage` goes back to along first parents."""
+    while lineage[stage]:
+        stage = lineage[stage][0]
+    return stage

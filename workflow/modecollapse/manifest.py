@@ -1,0 +1,92 @@
+"""The manifest of a model: what was asked, from what, with which code and versions. Written last, read first."""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from modecollapse.digests import digest, sha256_file, weights_digest
+from modecollapse.errors import CorruptFile
+from modecollapse.publishing import publish_file
+
+LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "safetensors", "numpy")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Provenance of one published model."""
+
+    model: str
+    spec: Mapping[str, Any]
+    """What was asked: everything that can change the weights."""
+    inputs: Mapping[str, str]
+    """Digests of what it was made from: parent, data, tokenizer."""
+    files: Mapping[str, str]
+    """SHA-256 of every file of the model directory."""
+    versions: Mapping[str, str]
+    seed: int
+    steps: int
+    tokens: int
+    """Tokens seen in training."""
+    wall_seconds: float
+    device: str
+
+    @property
+    def weights(self) -> str:
+        """Digest of the model's files: the identity of the weights."""
+        return weights_digest(self.files)
+
+    def verify(self, directory: Path) -> None:
+        """Check every file of the model directory against its SHA-256.
+
+        Raises:
+            CorruptFile: a file is missing or not the one that was published.
+        """
+        for name, expected in self.files.items():
+            path = directory / name
+            if not path.is_file():
+                raise _corrupt(path, directory, "it is missing")
+            if sha256_file(path) != expected:
+                raise _corrupt(path, directory, "its bytes do not match the SHA-256 in the manifest")
+
+
+def _corrupt(path: Path, directory: Path, why: str) -> CorruptFile:
+    return CorruptFile(
+        f"{path} is corrupt: {why}. Delete the directory {directory} and run the same command again: the model comes "
+        "back from the store if it is intact there, otherwise it is trained again."
+    )
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Publish a manifest; it carries a digest of itself."""
+    content = asdict(manifest)
+    with publish_file(path) as partial:
+        partial.write_text(json.dumps({**content, "digest": digest(content)}, indent=1, sort_keys=True) + "\n")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest at `path`.
+
+    Raises:
+        CorruptFile: it is missing, not JSON, or altered.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        expected = content.pop("digest")
+        intact = digest(content) == expected
+        manifest = Manifest(**content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFile(f"{path} is corrupt: {error}. Delete it and run the same command again.") from error
+    if not intact:
+        raise CorruptFile(
+            f"{path} is corrupt: its content does not match its own digest. Delete it and run the same command again."
+        )
+    return manifest
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what can change the weights."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}

@@ -1,0 +1,98 @@
+"""Scores of one cell: every metric of the completions to each prompt, on the first words and on the whole text."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from modecollapse.measures.embedding import Embeddings
+from modecollapse.metrics.lexical import first_words
+from modecollapse.metrics.registry import METRICS, metric
+from modecollapse.metrics.sample import Sample
+
+WHOLE = 0
+"""`words` of scores of whole texts."""
+
+Quality = Callable[[str, str], float | None]
+"""(prompt id, completion) → its score; None or NaN where it has none."""
+
+SCHEMA = pa.schema(
+    [
+        ("prompt", pa.string()),
+        ("words", pa.int32()),
+        ("metric", pa.string()),
+        ("definition", pa.string()),
+        ("value", pa.float64()),
+        ("n", pa.int32()),
+    ]
+)
+"""Rows of scores; `value` is NaN where a metric is undefined, `n` counts the completions it was computed from."""
+
+_Row = tuple[str, int, str, str, float, int]
+
+
+def score_cell(
+    texts_by_prompt: Mapping[str, Sequence[str]],
+    *,
+    words: Sequence[int] = (20, 5),
+    metrics: Sequence[str] = tuple(METRICS),
+    vectors: Embeddings | None = None,
+    markers: Sequence[str] = ("Human:", "Assistant:"),
+    quality: Mapping[str, Quality] | None = None,
+) -> pa.Table:
+    """Score the completions of one cell.
+
+    Args:
+        texts_by_prompt: the completions to each prompt, by the prompt's id.
+        words: numbers of first words that the texts are cut to.
+        metrics: names of registered metrics, in the order of the rows.
+        vectors: sentence vectors of all cut texts; may be None if no metric needs them.
+        markers: strings that show that a completion runs into another turn of the dialogue.
+        quality: further scores of whole completions by name; the row's value is their mean where they are defined.
+
+    Returns:
+        A table of `SCHEMA`, ordered by prompt, words (0 = the whole text, last), metric, definition. The value does not
+        depend on the order of a prompt's completions, except for the compression ratios.
+
+    Raises:
+        StudyError: no metric has one of these names, or a cut text has no vector.
+        ValueError: a metric needs vectors and there are none.
+    """
+    rows: list[_Row] = []
+    for prompt, texts in texts_by_prompt.items():
+        for count in (*words, WHOLE):
+            sample = _sample(texts, count, metrics, vectors, markers)
+            rows += ((prompt, count, *score) for score in _scores(sample, metrics))
+        for name, function in (quality or {}).items():
+            rows.append((prompt, WHOLE, name, "corrected", *_mean(function(prompt, text) for text in texts)))
+    columns = list(zip(*rows, strict=True)) or [[]] * len(SCHEMA)
+    return pa.table([pa.array(column, entry.type) for column, entry in zip(columns, SCHEMA, strict=True)], SCHEMA)
+
+
+def _sample(
+    texts: Sequence[str], count: int, metrics: Sequence[str], vectors: Embeddings | None, markers: Sequence[str]
+) -> Sample:
+    if count == WHOLE:
+        return Sample(texts, None, markers)
+    cut = [first_words(text, count) for text in texts]
+    embeddings: np.ndarray | None = None
+    if vectors is not None and any(metric(name).needs_embeddings for name in metrics):
+        embeddings = vectors.matrix(cut)
+    return Sample(cut, count, markers, embeddings)
+
+
+def _scores(sample: Sample, metrics: Sequence[str]) -> Iterator[tuple[str, str, float, int]]:
+    skipped = "cut" if sample.limit is None else "whole"
+    for name in metrics:
+        entry = metric(name)
+        if entry.scope == skipped:
+            continue
+        for definition, way in entry.definitions.items():
+            used = sample.non_empty if way.non_empty else sample
+            yield name, definition, way.compute(used), len(used.texts)
+
+
+def _mean(values: Iterable[float | None]) -> tuple[float, int]:
+    defined = [value for value in values if value is not None and not math.isnan(value)]
+    return (math.fsum(defined) / len(defined) if defined else math.nan), len(defined)

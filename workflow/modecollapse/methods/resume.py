@@ -1,0 +1,71 @@
+"""Checkpoints of a running training: sealed when complete, so that a half-written one is never resumed from."""
+
+import json
+import logging
+import re
+import shutil
+from pathlib import Path
+
+from modecollapse.digests import sha256_directory
+from modecollapse.publishing import publish_file
+
+logger = logging.getLogger(__name__)
+
+_SEAL = "complete.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def checkpoint_path(state: Path, step: int) -> Path:
+    """Where the checkpoint after `step` updates is kept."""
+    return state / f"checkpoint-{step}"
+
+
+def seal(checkpoint: Path) -> None:
+    """Declare `checkpoint` complete: its seal, written last, holds the SHA-256 of every other file in it."""
+    files = sha256_directory(checkpoint)
+    with publish_file(checkpoint / _SEAL) as partial:
+        partial.write_text(json.dumps(files, indent=1))
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether every byte of `checkpoint` is as it was sealed."""
+    try:
+        sealed = json.loads((checkpoint / _SEAL).read_text())
+    except (OSError, ValueError):
+        return False
+    files = sha256_directory(checkpoint)
+    files.pop(_SEAL)
+    return files == sealed
+
+
+def newest_complete(state: Path) -> Path | None:
+    """The complete checkpoint with the most updates in `state`, or None; incomplete and older ones are removed."""
+    newest = None
+    for checkpoint in _checkpoints(state):
+        if newest is None and is_complete(checkpoint):
+            newest = checkpoint
+            logger.info("resuming after %d steps", checkpoint_step(checkpoint))
+        else:
+            shutil.rmtree(checkpoint)
+    return newest
+
+
+def remove_older(checkpoint: Path) -> None:
+    """Remove the checkpoints beside `checkpoint` that have fewer updates: the state never holds more than two."""
+    for other in _checkpoints(checkpoint.parent):
+        if checkpoint_step(other) < checkpoint_step(checkpoint):
+            shutil.rmtree(other)
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """The number of updates after which `checkpoint` was written."""
+    match = _NAME.fullmatch(checkpoint.name)
+    if match is None:
+        raise ValueError(f"{checkpoint} is not a checkpoint")
+    return int(match[1])
+
+
+def _checkpoints(state: Path) -> list[Path]:
+    """Directories named like checkpoints, newest first."""
+    found = [path for path in state.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
+    return sorted(found, key=checkpoint_step, reverse=True)

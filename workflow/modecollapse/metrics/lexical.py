@@ -1,0 +1,198 @@
+"""Word overlap between the completions of one prompt: Self-BLEU, Jaccard similarity of n-grams, distinct-n.
+
+Words are what `str.split()` yields: maximal runs of non-whitespace, punctuation attached, case kept (Self-BLEU,
+distinct-n) or lowered (Jaccard).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+
+Words = tuple[str, ...]
+
+BLEU_ORDERS = 4
+SMOOTHING = 0.1
+"""What NLTK's `SmoothingFunction().method1` counts instead of zero matches."""
+
+
+def words(text: str) -> Words:
+    """The whitespace-separated words of `text`."""
+    return tuple(text.split())
+
+
+def first_words(text: str, count: int) -> str:
+    """The first `count` words of `text`, joined by single spaces; all of them if it has fewer."""
+    return " ".join(text.split(maxsplit=count)[:count])
+
+
+def self_bleu(texts: Sequence[str]) -> float:
+    """Mean BLEU-4 of each text against all the others; higher = less diverse; range [0, 1].
+
+    ``mean_i BP_i · exp(¼ Σ_k ln(m_ik / t_ik))`` with t_ik the number of k-grams of text i, m_ik how many of them are
+    matched (each at most as often as the one other text that has it most often; 0.1 if none is), and BP the brevity
+    penalty against the other text of the closest length. Zhu et al. 2018 (Texygen); BLEU as Papineni et al. 2002 with
+    smoothing `method1` of Chen & Cherry 2014. Corrected equals replica: the value is that of NLTK's `sentence_bleu`.
+
+    Fewer than two texts: NaN. Identical texts of at least four words: 1; shorter ones less (0.1 stands for each missing
+    order: 0.316 for two words). A text without words, or without a word in common with the others, counts 0.
+    """
+    groups = Counter(words(text) for text in texts)
+    if groups.total() < 2:
+        return math.nan
+    distinct = list(groups)
+    tables = [_MatchTable([_ngrams(text, order) for text in distinct]) for order in range(1, BLEU_ORDERS + 1)]
+    lengths = Counter(len(text) for text in distinct)
+    total = 0.0
+    for index, (text, copies) in enumerate(groups.items()):
+        # An identical copy among the references matches every n-gram, and has the same length.
+        matches = [table.total(index) if copies > 1 else table.matched(index) for table in tables]
+        if matches[0] == 0:
+            continue
+        penalty = 1.0 if copies > 1 else _brevity_penalty(len(text), lengths)
+        logs = (
+            math.log((match or SMOOTHING) / max(1, len(text) - order))
+            for order, match in enumerate(matches)  # `order` counts from 0, and there are length − order n-grams.
+        )
+        total += copies * penalty * math.exp(math.fsum(logs) / BLEU_ORDERS)
+    return total / groups.total()
+
+
+class _MatchTable:
+    """How many n-grams of each text occur in the others, clipped to the largest count in any one other text."""
+
+    def __init__(self, ngrams: Sequence[Sequence[Hashable]]) -> None:
+        self._ngrams = ngrams
+        self._sets = [set(grams) for grams in ngrams]
+        # Counts above 1 are rare; only texts that repeat themselves are counted in full.
+        self._counts: dict[int, Mapping[Hashable, int]] = {
+            index: Counter(grams) for index, grams in enumerate(ngrams) if len(self._sets[index]) < len(grams)
+        }
+        seen: set[Hashable] = set()
+        self._shared: set[Hashable] = set()
+        for grams_of_text in self._sets:
+            self._shared |= seen & grams_of_text
+            seen |= grams_of_text
+        self._top: dict[Hashable, tuple[int, int]] = {}
+        """The two largest counts of n-grams that some text has more than once."""
+        for counts in self._counts.values():
+            for gram, count in counts.items():
+                if count > 1:
+                    first, second = self._top.get(gram, (1, 1))
+                    self._top[gram] = (count, first) if count > first else (first, max(second, count))
+
+    def total(self, index: int) -> int:
+        return len(self._ngrams[index])
+
+    def matched(self, index: int) -> int:
+        shared = self._sets[index] & self._shared
+        counts = self._counts.get(index)
+        if counts is None:
+            return len(shared)
+        matched = 0
+        for gram in shared:
+            count = counts[gram]
+            if count == 1:
+                matched += 1
+            else:
+                first, second = self._top[gram]
+                matched += min(count, second if count == first else first)
+        return matched
+
+
+def _brevity_penalty(length: int, lengths: Mapping[int, int]) -> float:
+    """BLEU's penalty for a text shorter than the closest of the other texts (of two equally close ones, the shorter)."""
+    others = (other for other, number in lengths.items() if other != length or number > 1)
+    closest = min(others, key=lambda other: (abs(other - length), other))
+    return 1.0 if length >= closest else math.exp(1 - closest / length)
+
+
+def _ngrams(tokens: Sequence[str], n: int) -> list[Words]:
+    return list(zip(*(tokens[start:] for start in range(n)), strict=False))
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """N-grams that texts have in common, counted once per distinct text.
+
+    `row[i]` is the row of text i in `intersection` (distinct × distinct, the numbers of common n-grams; its diagonal
+    holds the numbers of n-grams).
+    """
+
+    row: np.ndarray
+    intersection: np.ndarray
+
+    @cached_property
+    def _replica(self) -> np.ndarray:
+        sizes = self.intersection.diagonal()
+        union = sizes[:, None] + sizes[None, :] - self.intersection
+        return np.divide(self.intersection, union, out=np.zeros_like(union), where=union > 0)
+
+    def kernel(self, *, replica: bool = False) -> np.ndarray:
+        """Jaccard similarities of all pairs, shape (texts, texts), float64; see `jaccard`."""
+        similarities = self._replica
+        if not replica and (similarities.diagonal() == 0).any():
+            similarities = similarities.copy()
+            np.fill_diagonal(similarities, 1.0)
+        return similarities[self.row[:, None], self.row]
+
+
+def ngram_overlap(texts: Sequence[str], n: int) -> Overlap:
+    """Count the common n-grams (of lower-cased words) of all pairs of texts."""
+    rows: dict[Words, int] = {}
+    row = np.array([rows.setdefault(words(text.lower()), len(rows)) for text in texts], dtype=np.intp)
+    sets = [set(_ngrams(text, n)) for text in rows]
+    occurrences = Counter(chain.from_iterable(sets))
+    columns: dict[Hashable, int] = {}
+    for gram, number in occurrences.items():
+        if number > 1:
+            columns[gram] = len(columns)
+    incidence = np.zeros((len(sets), len(columns)))
+    for index, grams in enumerate(sets):
+        incidence[index, [columns[gram] for gram in grams if gram in columns]] = 1
+    intersection = incidence @ incidence.T
+    np.fill_diagonal(intersection, [len(grams) for grams in sets])
+    return Overlap(row, intersection)
+
+
+def jaccard_kernel(texts: Sequence[str], n: int, *, replica: bool = False) -> np.ndarray:
+    """Jaccard similarities of all pairs of texts, shape (texts, texts), float64; see `jaccard`."""
+    return ngram_overlap(texts, n).kernel(replica=replica)
+
+
+def jaccard(texts: Sequence[str], n: int, *, replica: bool = False) -> float:
+    """Mean over unordered pairs of |A ∩ B| / |A ∪ B|, the sets of n-grams of lower-cased words; range [0, 1].
+
+    Higher = less diverse. Jaccard 1901; each pair once and no text with itself (a U-statistic). Texts with fewer than n
+    words have no n-grams: two of them have similarity 1 if they are the same words and 0 otherwise (replica: always 0).
+
+    Fewer than two texts: NaN. Identical texts: 1.
+    """
+    return mean_off_diagonal(jaccard_kernel(texts, n, replica=replica))
+
+
+def mean_off_diagonal(kernel: np.ndarray) -> float:
+    """Mean of a symmetric matrix of similarities over unordered pairs, the U-statistic; NaN for fewer than two texts."""
+    number = len(kernel)
+    if number < 2:
+        return math.nan
+    return float((kernel.sum() - kernel.trace()) / (number * (number - 1)))
+
+
+def distinct_n(texts: Sequence[str], n: int) -> float:
+    """Number of different n-grams of all texts together, divided by the number of their n-grams; range (0, 1].
+
+    Higher = more diverse. Li et al. 2016. It falls with the number and the length of the texts, so compare only at equal
+    numbers of words. Without any n-gram: NaN. Identical texts: at most 1 / number of texts.
+    """
+    grams = _pooled(texts, n)
+    total = grams.total()
+    return len(grams) / total if total else math.nan
+
+
+def _pooled(texts: Iterable[str], n: int) -> Counter[Words]:
+    return Counter(chain.from_iterable(_ngrams(words(text), n) for text in texts))

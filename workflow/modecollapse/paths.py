@@ -1,0 +1,61 @@
+"""The one place where an identity becomes a file name. Nothing parses a path to recover what it means."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modecollapse.cells import Cell, Model
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a study's files are. `root` is ``{results}/{study}``; wildcard strings are accepted as names."""
+
+    root: Path
+
+    def data(self, name: str) -> str:
+        return f"{self.root}/data/{name}.parquet"
+
+    def tokenizer(self) -> str:
+        return f"{self.root}/tokenizer/files"
+
+    def tokenizer_manifest(self) -> str:
+        return f"{self.root}/tokenizer/manifest.json"
+
+    def manifest(self, model: Model) -> str:
+        return f"{self.root}/models/{model}/manifest.json"
+
+    def weights(self, model: Model) -> str:
+        return f"{self.root}/models/{model}/weights"
+
+    def curves(self, model: Model) -> str:
+        return f"{self.root}/models/{model}/curves.parquet"
+
+    def cell(self, cell: Cell) -> str:
+        return f"{self.root}/generations/{cell}.parquet"
+
+    def token_documents(self, model: Model) -> str:
+        return f"{self.root}/tokens/{model}/documents.parquet"
+
+    def token_vocabulary(self, model: Model) -> str:
+        return f"{self.root}/tokens/{model}/vocabulary.parquet"
+
+    def embeddings(self, size: str, seed: int | str) -> str:
+        return f"{self.root}/embeddings/{size}/s{seed}.parquet"
+
+    def scores(self, model: Model) -> str:
+        return f"{self.root}/scores/{model}.parquet"
+
+    def table(self, name: str) -> str:
+        return f"{self.root}/tables/{name}.parquet"
+
+    def table_csv(self, name: str) -> str:
+        return f"{self.root}/tables/{name}.csv"
+
+    def figure(self, name: str, suffix: str) -> str:
+        return f"{self.root}/figures/{name}.{suffix}"
+
+    def log(self, rule: str, name: object) -> str:
+        return f"{self.logs()}/{rule}/{name}.log"
+
+    def logs(self) -> str:
+        return f"logs/{self.root.name}"

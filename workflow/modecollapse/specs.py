@@ -1,0 +1,197 @@
+"""Specs: one canonical JSON string per job, holding everything that can change its result and nothing else.
+
+No paths, times, devices or batch splits. What a job reads from other jobs is not repeated here: Snakemake follows the
+files, and the keys under which finished work is stored add their digests.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modecollapse.cells import Cell, Model
+from modecollapse.config import CompletionsStage
+from modecollapse.digests import canonical, sha256_file
+from modecollapse.prompts import PromptSet
+from modecollapse.revisions import REVISIONS
+from modecollapse.schema import Strict
+from modecollapse.study import Study
+
+
+def _plain(settings: Strict, *without: str) -> Any:
+    return json.loads(settings.model_dump_json(exclude=set(without)))
+
+
+def data_spec(study: Study, name: str) -> str:
+    """What decides a data set."""
+    assert study.config.world is not None
+    return canonical(
+        {
+            "revision": REVISIONS["world"],
+            "world": _plain(study.config.world),
+            "part": _plain(study.config.data[name]),
+        }
+    )
+
+
+def tokenizer_spec(study: Study) -> str:
+    """What decides the tokenizer, beside its data."""
+    assert study.config.tokenizer is not None
+    return canonical({"revision": REVISIONS["tokenizer"], "vocabulary": study.config.tokenizer.vocabulary})
+
+
+def model_spec(study: Study, model: Model) -> str:
+    """What decides a model's weights, beside its parent, data and tokenizer."""
+    method = study.method(model)
+    assert method is not None
+    stage = study.stage(model)
+    spec: dict[str, Any] = {
+        "method": method.name,
+        "revision": method.revision,
+        "settings": {key: value for key, value in _plain(stage).items() if key in method.settings.model_fields},
+        "threads": study.config.threads,
+    }
+    if method.needs_parent:
+        spec["format"] = study.format(stage.train_format).template
+    if method.name == "checkpoint":
+        spec["files"] = _fingerprint(checkpoint_directory(study, model))
+    else:
+        spec["seed"] = model.seed
+    if method.name == "pretrain":
+        architecture = study.config.models[model.size].architecture
+        assert architecture is not None
+        spec["architecture"] = _plain(architecture)
+    return canonical(spec)
+
+
+def checkpoint_directory(study: Study, model: Model) -> Path:
+    """The local directory that a `checkpoint` stage takes its weights from."""
+    return Path(study.stage(model).path.format(size=model.size, seed=model.seed))  # type: ignore[attr-defined]
+
+
+def generation_spec(study: Study, model: Model) -> str:
+    """What decides the completions of a model beside its weights. Temperatures are not in it: each is a cell's own."""
+    return canonical(
+        {
+            "revision": REVISIONS["generation"],
+            "engine": "transformers",
+            "sampling": _plain(study.config.generation, "temperatures", "formats"),
+            "threads": study.config.threads,
+            "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},
+            "formats": {name: study.format(name).template for name in study.formats(model.stage)},
+        }
+    )
+
+
+def cell_spec(study_spec: dict[str, Any], cell: Cell) -> str:
+    """What decides one cell beside the weights: its share of a generation spec, and its identity."""
+    return canonical(
+        {
+            **study_spec,
+            "prompts": study_spec["prompts"][cell.prompts],
+            "formats": study_spec["formats"][cell.format],
+            "temperature": cell.temperature,
+            "stream": str(cell),
+        }
+    )
+
+
+def import_spec(study: Study, model: Model) -> str:
+    """What decides imported completions beside the file itself."""
+    stage = study.stage(model)
+    assert isinstance(stage, CompletionsStage)
+    return canonical(
+        {
+            "revision": REVISIONS["import"],
+            "layout": stage.layout,
+            "prompts": {name: prompts.ids() for name, prompts in study.prompts.items()},
+        }
+    )
+
+
+def tokens_spec(study: Study) -> str:
+    """What decides token statistics beside the models and the documents."""
+    assert study.config.measures.tokens is not None
+    return canonical(
+        {
+            "revision": REVISIONS["tokens"],
+            "settings": _plain(study.config.measures.tokens, "data"),
+            "threads": study.config.threads,
+        }
+    )
+
+
+def embedding_spec(study: Study) -> str:
+    """What decides sentence vectors beside the texts."""
+    diversity = study.config.measures.diversity
+    return canonical(
+        {"revision": REVISIONS["embedding"], "embedder": _plain(diversity.embedder), "words": list(diversity.words)}
+    )
+
+
+def score_spec(study: Study) -> str:
+    """What decides the scores of given completions."""
+    diversity = study.config.measures.diversity
+    return canonical(
+        {
+            "revision": REVISIONS["diversity"],
+            "words": list(diversity.words),
+            "metrics": list(diversity.metrics),
+            "embedder": json.loads(embedding_spec(study)),
+            "world": _plain(study.config.world) if study.config.world else None,
+            "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},
+        }
+    )
+
+
+def analysis_spec(study: Study) -> str:
+    """What decides tables beside the scores: the bootstrap and the order of the lineage."""
+    return canonical(
+        {
+            "revision": REVISIONS["analysis"],
+            "analysis": _plain(study.config.analysis),
+            "stages": study.stages,
+            "lineage": {stage: list(parents) for stage, parents in study.lineage.items()},
+        }
+    )
+
+
+def truth_spec(study: Study) -> str:
+    """What decides the true values of the nano world."""
+    assert study.config.world is not None
+    return canonical({"revision": REVISIONS["truth"], "world": _plain(study.config.world)})
+
+
+def figure_spec(study: Study) -> str:
+    """What decides a figure beside its tables and its style."""
+    return canonical(
+        {
+            "title": study.config.title,
+            "labels": {stage: study.label(stage) for stage in study.stages},
+            "methods": {name: stage.method for name, stage in study.config.stages.items()},  # type: ignore[attr-defined]
+            "data": {name: stage.data for name, stage in study.config.stages.items()},
+            "lineage": {stage: list(parents) for stage, parents in study.lineage.items()},
+            "temperature": study.config.analysis.temperature,
+            "prompts": {
+                name: {prompt.id: prompt.text or prompt.id for prompt in prompts.prompts}
+                for name, prompts in study.prompts.items()
+            },
+        }
+    )
+
+
+def _prompts(prompts: PromptSet) -> list[list[Any]]:
+    return [[prompt.id, prompt.text, prompt.start, list(prompt.answers)] for prompt in prompts.prompts]
+
+
+def _fingerprint(directory: Path) -> dict[str, str]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {
+        path.relative_to(directory).as_posix(): _file_digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+        for path in files
+    }
+
+
+@cache
+def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
+    return sha256_file(path)

@@ -1,0 +1,144 @@
+"""What a study's rules read and write: the lists that the rules declare as inputs and targets."""
+
+from collections.abc import Sequence
+
+from modecollapse.cells import Cell, Model
+from modecollapse.figures.registry import figures_of
+from modecollapse.specs import checkpoint_directory
+from modecollapse.study import Study
+
+
+class Targets:
+    """The files of one study, by phase."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.paths = study.paths
+
+    def models(self) -> list[str]:
+        """Every model: manifest, curves and weights."""
+        return [
+            path
+            for model in self.study.trained()
+            for path in (self.paths.manifest(model), self.paths.curves(model), self.paths.weights(model))
+        ]
+
+    def training_inputs(self, model: Model) -> dict[str, object]:
+        """What one training job reads, by name."""
+        from snakemake.io import ancient
+
+        stage = self.study.stage(model)
+        method = self.study.method(model)
+        assert method is not None
+        inputs: dict[str, object] = {}
+        parent = self.study.parent(model)
+        if parent is not None:
+            inputs["parent_manifest"] = self.paths.manifest(parent)
+            inputs["parent_weights"] = ancient(self.paths.weights(parent))
+        if method.name == "checkpoint":
+            # Its files are in the spec by their SHA-256, so touching them makes nothing stale.
+            inputs["parent_weights"] = ancient(str(checkpoint_directory(self.study, model)))
+        if stage.data is not None:
+            inputs["data"] = self.paths.data(stage.data)
+        if method.name == "pretrain":
+            inputs["tokenizer_manifest"] = self.paths.tokenizer_manifest()
+            inputs["tokenizer"] = ancient(self.paths.tokenizer())
+        return inputs
+
+    def rank(self, size: str) -> int:
+        """Scheduling priority: later sizes of the study file, the larger ones, go first."""
+        return list(self.study.config.models).index(size)
+
+    def cells(self) -> list[str]:
+        return [path for model in self.study.models for path in self.cells_of(model)]
+
+    def cells_of(self, model: Model) -> list[str]:
+        return [self.paths.cell(cell) for cell in self.study.cells(model)]
+
+    def cells_of_size(self, size: str, seed: int) -> list[str]:
+        return [path for stage in self.study.stages for path in self.cells_of(Model(size, seed, stage))]
+
+    def generating_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
+        """(rule name, its stages, its outputs as patterns) for the stages that are sampled from."""
+        return self._cell_rules("generate", pattern, {model.stage for model in self.study.trained()})
+
+    def importing_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
+        """The same for the stages whose completions are read from files."""
+        return self._cell_rules("import_completions", pattern, {model.stage for model in self.study.imported()})
+
+    def _cell_rules(self, verb: str, pattern: Model, stages: set[str]) -> list[tuple[str, list[str], list[str]]]:
+        choices: dict[tuple[str, ...], list[str]] = {}
+        for stage in self.study.stages:
+            if stage in stages:
+                choices.setdefault(tuple(self.study.formats(stage)), []).append(stage)
+        return [
+            (
+                verb if len(choices) == 1 else f"{verb}_{'_'.join(formats)}",
+                members,
+                [
+                    self.paths.cell(Cell(pattern, prompts, form, temperature))
+                    for prompts in self.study.config.prompts
+                    for form in formats
+                    for temperature in self.study.config.generation.temperatures
+                ],
+            )
+            for formats, members in choices.items()
+        ]
+
+    def completions_files(self, model: Model) -> dict[str, str]:
+        """Prompt set → the file with an imported model's finished completions."""
+        return {name: str(self.study.completions_file(model, name)) for name in self.study.config.prompts}
+
+    def measurements(self) -> list[str]:
+        sizes, seeds = self.study.config.models, self.study.config.seeds
+        embeddings = [self.paths.embeddings(size, seed) for size in sizes for seed in seeds]
+        return self.all_scores() + embeddings + self.all_token_documents() + self.all_token_vocabularies()
+
+    def all_scores(self) -> list[str]:
+        return [self.paths.scores(model) for model in self.study.models]
+
+    def all_token_documents(self) -> list[str]:
+        models = self.study.trained() if self.study.measures_tokens() else []
+        return [self.paths.token_documents(model) for model in models]
+
+    def all_token_vocabularies(self) -> list[str]:
+        models = self.study.trained() if self.study.measures_tokens() else []
+        return [self.paths.token_vocabulary(model) for model in models]
+
+    def all_training_curves(self) -> list[str]:
+        return [self.paths.curves(model) for model in self.study.trained()]
+
+    def table_names(self) -> list[str]:
+        """The study's tables."""
+        return [*self.diversity_tables(), "attribution", *self.further_tables()]
+
+    def diversity_tables(self) -> list[str]:
+        """The tables of the rule `tabulate`."""
+        return ["diversity", "curves", "samples", *(["training"] if self.study.trained() else [])]
+
+    def further_tables(self) -> list[str]:
+        """The tables that not every study has."""
+        names = []
+        if self.study.measures_tokens():
+            names += ["tokens", "tokens_pooled", "vocabulary_cdf"]
+        if self.study.config.measures.truth:
+            names += ["truth"]
+        return names
+
+    def table_outputs(self, *names: str) -> dict[str, str]:
+        """The files of these tables as named outputs: `NAME` and `NAME_csv`."""
+        files = {name: self.paths.table(name) for name in names}
+        return {**files, **{f"{name}_csv": self.paths.table_csv(name) for name in names}}
+
+    def tables(self) -> list[str]:
+        return [path for name in self.table_names() for path in (self.paths.table(name), self.paths.table_csv(name))]
+
+    def figure_names(self) -> Sequence[str]:
+        return figures_of(self.table_names())
+
+    def figures(self) -> list[str]:
+        return [path for name in self.figure_names() for path in self.figure_outputs(name).values()]
+
+    def figure_outputs(self, name: str) -> dict[str, str]:
+        """A figure's files by name: vector, bitmap and their digests."""
+        return {suffix: self.paths.figure(name, suffix) for suffix in ("svg", "png", "sha256")}

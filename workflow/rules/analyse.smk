@@ -1,0 +1,89 @@
+# Tidy tables: one row per cell and metric, with n, interval and definition; and what each step of the lineage costs.
+
+
+rule tables:
+    input:
+        targets.tables(),
+
+
+rule tabulate:
+    input:
+        scores=targets.all_scores(),
+        cells=targets.cells(),
+        curves=targets.all_training_curves(),
+    output:
+        **targets.table_outputs(*targets.diversity_tables()),
+    params:
+        spec=specs.analysis_spec(study),
+    log:
+        paths.log("tabulate", "tables"),
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../../scripts/tabulate.py"
+
+
+if study.measures_tokens():
+
+    rule tabulate_tokens:
+        input:
+            documents=targets.all_token_documents(),
+            vocabularies=targets.all_token_vocabularies(),
+        output:
+            **targets.table_outputs("tokens", "tokens_pooled", "vocabulary_cdf"),
+        params:
+            spec=specs.analysis_spec(study),
+        log:
+            paths.log("tabulate_tokens", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        script:
+            "../../scripts/tabulate_tokens.py"
+
+
+rule attribute:
+    input:
+        scores=targets.all_scores(),
+        documents=targets.all_token_documents(),
+        vocabularies=targets.all_token_vocabularies(),
+    output:
+        **targets.table_outputs("attribution"),
+    params:
+        spec=specs.analysis_spec(study),
+    log:
+        paths.log("attribute", "tables"),
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../../scripts/attribute.py"
+
+
+if study.config.measures.truth:
+
+    rule measure_truth:
+        output:
+            **targets.table_outputs("truth"),
+        params:
+            spec=specs.truth_spec(study),
+        log:
+            paths.log("measure_truth", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        script:
+            "../../scripts/measure_truth.py"

@@ -1,0 +1,32 @@
+# The study: everything else reads `study` and `paths`, and nothing else decides what is built.
+
+from modecollapse import specs
+from modecollapse.cells import Model
+from modecollapse.jobs.summary import print_summary
+from modecollapse.study import load_study_or_exit
+from modecollapse.targets import Targets
+
+study = load_study_or_exit(config, Path(workflow.basedir) / "config")
+paths = study.paths
+targets = Targets(study)
+
+ANY = Model("{size}", "{seed}", "{stage}")
+
+
+def model_of(wildcards):
+    """The model that a job is about."""
+    return Model(wildcards.size, int(wildcards.seed), wildcards.stage)
+
+
+wildcard_constraints:
+    size="|".join(map(re.escape, study.config.models)),
+    seed="|".join(map(str, study.config.seeds)),
+    stage="|".join(map(re.escape, study.stages)),
+    data="|".join(map(re.escape, study.config.data)) or "none",
+
+
+report: "../report/workflow.rst"
+
+
+onsuccess:
+    print_summary(study)
