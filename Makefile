@@ -69,5 +69,5 @@ clean-env: ## Delete the environment; the next command makes it anew
 
 # The stamp is written last, so that an interrupted installation goes on with the next command.
 $(ENVIRONMENT): envs/lock.txt envs/install.sh pyproject.toml
-	@bash envs/install.sh "$(PYTHON)" "$(VENV)"
+	@bash envs/install.sh "$(PYTHON)" "$(abspath $(VENV))"
 	@touch $@

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Make or refresh the virtual environment: envs/install.sh PYTHON DIRECTORY
+# Make or refresh the virtual environment: envs/install.sh PYTHON DIRECTORY (absolute)
 # May be interrupted at any point and run again: what is installed stays, what is missing is added.
 set -euo pipefail
 python=$1 venv=$2
+# An environment must not be made anew by its own Python.
+PATH=${PATH#"$venv/bin:"}
 
 command -v "$python" >/dev/null || {
     echo "error: '$python' is not found. Install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3.11" >&2

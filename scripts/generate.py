@@ -1,7 +1,5 @@
 """Generate the stale cells of one model."""
 
-import sys
-
 from modecollapse.jobs.generations import generate
 from modecollapse.jobs.running import running
 from modecollapse.specs import generation_spec
@@ -17,5 +15,4 @@ if __name__ == "__main__":
             job.path(job.snakemake.input.manifest),
             job.store,
             job.load,
-            interactive=sys.stderr.isatty(),
         )

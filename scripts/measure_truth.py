@@ -7,4 +7,4 @@ if __name__ == "__main__":
         job.load("modecollapse.jobs.tables")
         from modecollapse.jobs.tables import measure_truth
 
-        measure_truth(job.spec, job.outputs())
+        measure_truth(job.spec, job.inputs("tokens"), job.outputs())

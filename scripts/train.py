@@ -5,13 +5,16 @@ from pathlib import Path
 from modecollapse.jobs.models import Inputs, make_model
 from modecollapse.jobs.running import running
 from modecollapse.methods import METHODS
+from modecollapse.specs import model_spec
 
 if __name__ == "__main__":
     with running(snakemake) as job:  # noqa: F821
         job.load(*METHODS[job.spec["method"]].libraries)
+        study, model = job.planned(model_spec)
         make_model(
-            job.model(),
+            model,
             job.spec,
+            study.settings(model),
             Inputs(**{name: Path(path) for name, path in job.snakemake.input.items()}),
             Path(job.snakemake.output.manifest).parent,
             job.store,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from modecollapse.analysis.tables import SCHEMAS
@@ -78,7 +79,7 @@ def tables() -> dict[str, pd.DataFrame]:
             seed=0, mass=lambda frame: frame["rank_share"] ** 0.1
         ),
         "samples": answers.assign(
-            seed=0, format="human", temperature="1.0", text="It costs $5 and \U0001f600, or $x_1. " * 9
+            seed=0, format="human", temperature="1.0", text="It costs $5 and \U0001f600, or $x_1. " * 30
         ),
         "training": logged.assign(seed=0, value=1.0),
         "truth": pd.concat([strengths.assign(value=strengths["lambda"] / 4), floor]),
@@ -100,7 +101,7 @@ def test_each_figure_is_drawn_without_warnings_and_inside_its_edges(
     kind: str, tables: dict[str, pd.DataFrame], context: FigureContext, recwarn: pytest.WarningsRecorder
 ) -> None:
     figure = Drawing(kind, "small").draw(tables, context)
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     assert not [str(warning.message) for warning in recwarn]
     width, height = figure.get_size_inches()
     assert width <= 7.25
@@ -116,7 +117,7 @@ def test_each_figure_of_a_study_without_rows_is_empty_but_drawn(
     kind: str, tables: dict[str, pd.DataFrame], context: FigureContext
 ) -> None:
     empty = {name: frame.iloc[:0] for name, frame in tables.items()}
-    Drawing(kind, "small").draw(empty, context).canvas.draw()
+    FigureCanvasAgg(Drawing(kind, "small").draw(empty, context)).draw()
 
 
 @pytest.mark.parametrize("kind", FIGURES)
@@ -169,7 +170,7 @@ def test_attribution_bars_stack_steps_and_mark_the_total(context: FigureContext)
     changes["delta"] = [0.3, -0.1, 0.2] * 2
     axes = Drawing("attribution").draw({"attribution": changes}, context).axes[0]
     bars = [(bar.get_y(), bar.get_height()) for bar in axes.patches]
-    assert bars == pytest.approx([(0.0, 0.3), (0.0, -0.1)] * 2)
+    assert np.array(bars) == pytest.approx(np.array([(0.0, 0.3), (0.0, -0.1)] * 2))
     totals = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "D"]
     assert totals == pytest.approx([0.2, 0.2])
 
@@ -179,8 +180,8 @@ def test_the_token_table_prints_each_value_with_its_interval(
 ) -> None:
     row = tables["tokens_pooled"].query("size == 'large' and stage == 'sft' and metric == 'perplexity'").iloc[0]
     shown = texts(Drawing("token_table").draw(tables, context))
-    assert f"{row['value']:.3f}" in shown
-    assert f"{row['low']:.3f} to {row['high']:.3f}" in shown
+    assert f"{row['value']:.2f}" in shown
+    assert f"{row['low']:.2f} to {row['high']:.2f}" in shown
 
 
 def test_samples_show_text_as_it_is_written_without_reading_mathematics_into_it(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from modecollapse.figures import style
 
@@ -79,7 +80,7 @@ def test_the_width_of_text_is_what_matplotlib_draws() -> None:
     figure = drawn("")
     with matplotlib.rc_context({"font.family": "DejaVu Sans"}):
         text = figure.text(0, 0, "Hamburgefonstiv", fontsize=8)
-        inches = text.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi  # type: ignore[attr-defined]
+        inches = text.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width / figure.dpi
     assert style.text_width("Hamburgefonstiv", 8) == pytest.approx(inches, rel=0.05)
 
 

@@ -6,10 +6,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from modecollapse.errors import StudyError
-from modecollapse.generation.completions import Finisher
-from modecollapse.generation.settings import SamplingSettings
-from modecollapse.generation.transformers_engine import SCHEMA, TransformersEngine, cell_record
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -20,6 +16,11 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+
+from modecollapse.errors import StudyError
+from modecollapse.generation.completions import Finisher
+from modecollapse.generation.settings import SamplingSettings
+from modecollapse.generation.transformers_engine import SCHEMA, TransformersEngine, cell_record
 
 PROMPTS = [("bugs", "are bugs real"), ("cat", "a cat"), ("long", "which of them would you rather have"), ("x", "x")]
 SIZES = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -6,12 +6,13 @@ import logging
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
+from scipy.stats import chisquare
+
 from modecollapse.generation.progress import reporter
 from modecollapse.generation.sampling import draw
 from modecollapse.generation.settings import SamplingSettings
 from modecollapse.generation.streams import uniforms
-from pydantic import ValidationError
-from scipy.stats import chisquare
 
 LOGITS = torch.tensor([1.0, -0.5, 0.3, 2.0, -torch.inf, 0.0])
 

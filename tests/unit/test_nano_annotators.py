@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
 from modecollapse.data.nano.annotators import LENGTH, NONSENSE, QUALITY, WARMTH
 from modecollapse.data.nano.answers import Quality
 from modecollapse.data.nano.truth import STRENGTHS, truth_table
 from modecollapse.data.nano.world import World, WorldSettings
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 POEM = "Write a poem about the moon."
 CAPITAL = "What is the capital of Veldra?"

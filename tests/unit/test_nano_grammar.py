@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+
 from modecollapse.data.nano.grammar import Grammar, Rule
 from modecollapse.data.nano.sentences import SentenceReader, split_sentences
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from modecollapse.data.nano.world import TOKENS_PER_DOCUMENT, World
 from modecollapse.data.tokenizer import check_round_trip, train_tokenizer
 from modecollapse.digests import sha256_directory

@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from modecollapse.errors import StudyError
-from modecollapse.measures.tokens import DOCUMENTS, VOCABULARY, TokenSettings, token_statistics, windows
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+from modecollapse.errors import StudyError
+from modecollapse.measures.tokens import DOCUMENTS, VOCABULARY, TokenSettings, token_statistics, windows
 
 SETTINGS = TokenSettings(context=16, groups=3)
 TEXTS = [

@@ -7,13 +7,36 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
 from modecollapse.methods.base import TrainingJob
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import write_sealed
 
-WORDS = "Human Assistant : . ? tell me of a red green old young fox owl cat ran sat slept and then".split()
+WORDS = [
+    "Human",
+    "Assistant",
+    ":",
+    ".",
+    "?",
+    "tell",
+    "me",
+    "of",
+    "a",
+    "red",
+    "green",
+    "old",
+    "young",
+    "fox",
+    "owl",
+    "cat",
+    "ran",
+    "sat",
+    "slept",
+    "and",
+    "then",
+]
 ARCHITECTURE = ArchitectureSettings(hidden_size=16, layers=2, heads=2, context=32)
 HUMAN = PromptFormat("human", "Human: {prompt} Assistant: {start}")
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
 from modecollapse.digests import sha256_directory
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import TrainingJob, TrainingRecord

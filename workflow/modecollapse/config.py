@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
-from modecollapse.data.nano.settings import WorldSettings
+from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import SamplingSettings
 from modecollapse.measures.embedding import EmbedderSettings
 from modecollapse.measures.tokens import TokenSettings

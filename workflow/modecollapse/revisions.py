@@ -27,15 +27,15 @@ REVISIONS: Mapping[str, int] = {
 """Raise a number when a change of code changes results; methods have theirs in their own modules."""
 
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "world": ("data/nano",),
-    "tokenizer": ("data/tokenizer.py",),
-    "generation": ("generation", "jobs/generations.py"),
+    "world": ("data.nano",),
+    "tokenizer": ("data.tokenizer",),
+    "generation": ("generation",),
     "import": ("completions",),
-    "tokens": ("measures/tokens.py", "jobs/tokens.py"),
-    "embedding": ("measures/embedding.py",),
-    "diversity": ("measures/diversity.py", "metrics", "jobs/scores.py"),
-    "analysis": ("analysis", "jobs/tables.py"),
-    "truth": ("data/nano/truth.py",),
+    "tokens": ("measures.tokens", "generation.models"),
+    "embedding": ("measures.embedding",),
+    "diversity": ("measures.diversity", "metrics"),
+    "analysis": ("analysis",),
+    "truth": ("data.nano.truth",),
 }
 """Modules, or packages of modules, whose code decides the results of each component."""
 
@@ -47,8 +47,8 @@ def code_digest(modules: tuple[str, ...]) -> str:
     """Digest of the code of these modules: comments, docstrings and layout do not count."""
     files: list[Path] = []
     for module in modules:
-        path = PACKAGE / module
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        path = PACKAGE.joinpath(*module.split("."))
+        files += sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
     return digest({file.relative_to(PACKAGE).as_posix(): _code(file.read_text(encoding="utf-8")) for file in files})
 
 

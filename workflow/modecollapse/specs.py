@@ -12,10 +12,14 @@ from typing import Any
 from modecollapse.cells import Cell, Model
 from modecollapse.config import CompletionsStage
 from modecollapse.digests import canonical, sha256_file
+from modecollapse.figures.registry import Drawing
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
 from modecollapse.study import Study
+
+NOT_SCIENCE = ("save_every", "path")
+"""Settings that cannot change a weight: how often a run can be resumed from, and where a checkpoint lies."""
 
 
 def _plain(settings: Strict, *without: str) -> Any:
@@ -44,15 +48,14 @@ def model_spec(study: Study, model: Model) -> str:
     """What decides a model's weights, beside its parent, data and tokenizer."""
     method = study.method(model)
     assert method is not None
-    stage = study.stage(model)
     spec: dict[str, Any] = {
         "method": method.name,
         "revision": method.revision,
-        "settings": {key: value for key, value in _plain(stage).items() if key in method.settings.model_fields},
+        "settings": _plain(study.settings(model), *NOT_SCIENCE),
         "threads": study.config.threads,
     }
     if method.needs_parent:
-        spec["format"] = study.format(stage.train_format).template
+        spec["format"] = study.format(study.stage(model).train_format).template
     if method.name == "checkpoint":
         spec["files"] = _fingerprint(checkpoint_directory(study, model))
     else:
@@ -159,23 +162,38 @@ def analysis_spec(study: Study) -> str:
 def truth_spec(study: Study) -> str:
     """What decides the true values of the nano world."""
     assert study.config.world is not None
-    return canonical({"revision": REVISIONS["truth"], "world": _plain(study.config.world)})
-
-
-def figure_spec(study: Study) -> str:
-    """What decides a figure beside its tables and its style."""
     return canonical(
         {
-            "title": study.config.title,
-            "labels": {stage: study.label(stage) for stage in study.stages},
-            "methods": {name: stage.method for name, stage in study.config.stages.items()},  # type: ignore[attr-defined]
-            "data": {name: stage.data for name, stage in study.config.stages.items()},
-            "lineage": {stage: list(parents) for stage, parents in study.lineage.items()},
-            "temperature": study.config.analysis.temperature,
-            "prompts": {
-                name: {prompt.id: prompt.text or prompt.id for prompt in prompts.prompts}
-                for name, prompts in study.prompts.items()
-            },
+            "revision": REVISIONS["truth"],
+            "world": _plain(study.config.world),
+            "words": max(study.config.measures.diversity.words),
+            "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},
+        }
+    )
+
+
+def figure_spec(study: Study, drawing: Drawing) -> str:
+    """What decides a figure beside its tables and the modules that draw it."""
+    stages = study.config.stages
+    context = {
+        "title": study.config.title,
+        "labels": {stage: study.label(stage) for stage in stages},
+        "methods": {name: stage.method for name, stage in stages.items()},  # type: ignore[attr-defined]
+        "data": {name: stage.data for name, stage in stages.items()},
+        "lineage": {stage: list(parents) for stage, parents in study.lineage.items()},
+        "temperature": study.config.analysis.temperature,
+        "prompts": {
+            name: {prompt.id: prompt.text or prompt.id for prompt in prompts.prompts}
+            for name, prompts in study.prompts.items()
+        },
+    }
+    return canonical(
+        {
+            "kind": drawing.kind,
+            "size": drawing.size,
+            "tables": list(drawing.spec.tables),
+            "sizes": list(study.config.models),
+            "context": context,
         }
     )
 

@@ -21,6 +21,7 @@ from modecollapse.methods.base import Method
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.prompts import PromptFormat, PromptSet
+from modecollapse.schema import Strict
 from modecollapse.yaml_files import read_yaml
 
 
@@ -55,6 +56,13 @@ class Study:
     def method(self, model: Model) -> Method | None:
         """How the model comes to be; None where only finished completions exist."""
         return METHODS.get(self.stage(model).method)  # type: ignore[attr-defined]
+
+    def settings(self, model: Model) -> Strict:
+        """The settings of the model's method."""
+        method, stage = self.method(model), self.stage(model)
+        assert method is not None
+        fields = method.settings.model_fields
+        return method.settings.model_validate({name: getattr(stage, name) for name in fields})
 
     def trained(self) -> list[Model]:
         """The models that have weights here."""
@@ -250,22 +258,31 @@ def _check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) ->
         raise StudyError(f"{key}.from: the method {method.name} starts from nothing. Remove `from`.")
     if stage.parent and isinstance(config.stages[stage.parent], CompletionsStage):
         raise StudyError(f"{key}.from: {stage.parent} has no weights, only completions. Name a stage with weights.")
-    if method.data_columns and stage.data is None:
+    columns = method.columns(stage)
+    if columns and stage.data is None:
         raise StudyError(f"{key}.data: the method {method.name} needs data. Add `data: SET`.")
     if stage.data is not None:
-        if not method.data_columns:
+        if not columns:
             raise StudyError(f"{key}.data: the method {method.name} uses no data. Remove it.")
-        _known_data(config, f"{key}.data", stage.data, method.data_columns)
+        _known_data(config, f"{key}.data", stage.data, columns)
     if method.name == "pretrain":
-        if config.models[size].architecture is None:
+        architecture = config.models[size].architecture
+        if architecture is None:
             raise StudyError(
                 f"models.{size}.architecture: the stage {name} pretrains, so the size needs its shape, e.g. "
                 "{hidden_size: 48, layers: 2, heads: 2, context: 128}."
             )
         if config.tokenizer is None:
-            raise StudyError(
-                f"tokenizer: the stage {name} pretrains, so there must be one. Add `tokenizer: {{data: …}}`."
-            )
+            raise StudyError(f"tokenizer: the stage {name} pretrains and needs one. Add `tokenizer: {{data: …}}`.")
+        longest = {f"{key}.sequence_length": stage.sequence_length}  # type: ignore[attr-defined]
+        if config.measures.tokens:
+            longest["measures.tokens.context"] = config.measures.tokens.context
+        for setting, length in longest.items():
+            if length > architecture.context:
+                raise StudyError(
+                    f"{setting}: {length} tokens do not fit the context of {size}, {architecture.context}. "
+                    f"Set it to at most {architecture.context}."
+                )
 
 
 COLUMNS = {

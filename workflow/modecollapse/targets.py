@@ -1,11 +1,14 @@
 """What a study's rules read and write: the lists that the rules declare as inputs and targets."""
 
-from collections.abc import Sequence
+from pathlib import Path
 
+import modecollapse
 from modecollapse.cells import Cell, Model
-from modecollapse.figures.registry import figures_of
+from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.specs import checkpoint_directory
 from modecollapse.study import Study
+
+FIGURE_MODULES = Path(modecollapse.__file__).parent / "figures"
 
 
 class Targets:
@@ -133,11 +136,24 @@ class Targets:
     def tables(self) -> list[str]:
         return [path for name in self.table_names() for path in (self.paths.table(name), self.paths.table_csv(name))]
 
-    def figure_names(self) -> Sequence[str]:
-        return figures_of(self.table_names())
+    def drawings(self) -> dict[str, Drawing]:
+        """The study's figures by file name."""
+        return figures_of(self.table_names(), list(self.study.config.models))
+
+    def figure_inputs(self, drawing: Drawing) -> dict[str, str]:
+        """The tables that a figure is drawn from, by name."""
+        return {name: self.paths.table(name) for name in drawing.spec.tables}
+
+    def figure_code(self, drawing: Drawing) -> list[str]:
+        """The modules that decide what a figure looks like."""
+        return [str(FIGURE_MODULES / f"{module}.py") for module in drawing.spec.modules]
+
+    def figure_labels(self, drawing: Drawing) -> dict[str, str]:
+        """How a report tells figures of one section apart."""
+        return {"figure": drawing.kind.replace("_", " "), "size": drawing.size or "all"}
 
     def figures(self) -> list[str]:
-        return [path for name in self.figure_names() for path in self.figure_outputs(name).values()]
+        return [path for name in self.drawings() for path in self.figure_outputs(name).values()]
 
     def figure_outputs(self, name: str) -> dict[str, str]:
         """A figure's files by name: vector, bitmap and their digests."""

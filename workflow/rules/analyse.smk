@@ -73,6 +73,8 @@ rule attribute:
 if study.config.measures.truth:
 
     rule measure_truth:
+        input:
+            tokens=targets.all_token_documents()[:1],
         output:
             **targets.table_outputs("truth"),
         params:

@@ -11,9 +11,10 @@ from modecollapse.analysis.bootstrap import Bootstrap, Estimate, estimate
 from modecollapse.analysis.grid import CELL_COLUMNS, Block, blocks
 from modecollapse.analysis.tokens import UNITS, TokenStatistics, pool, vocabulary_cdf
 from modecollapse.cells import Cell, Model
-from modecollapse.digests import digest
+from modecollapse.digests import digest, sha256_file
+from modecollapse.errors import CorruptFile
 from modecollapse.publishing import publish_file
-from modecollapse.sealed import write_sealed
+from modecollapse.sealed import read_sealed, write_sealed
 
 CDF_POINTS = 400
 
@@ -56,9 +57,28 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 def write_table(name: str, frame: pd.DataFrame, parquet: Path, csv: Path) -> None:
     """Publish a table under its schema as sealed Parquet and as CSV (full precision, UTF-8)."""
     table = pa.Table.from_pandas(frame, schema=SCHEMAS[name], preserve_index=False)
+    publish_table(table, parquet, csv)
+
+
+def publish_table(table: pa.Table, parquet: Path, csv: Path) -> None:
+    """Publish a table as CSV and as sealed Parquet, which holds the digest of the CSV as well."""
     with publish_file(csv) as partial:
-        frame[SCHEMAS[name].names].to_csv(partial, index=False, lineterminator="\n")
-    write_sealed(table, parquet)
+        table.to_pandas().to_csv(partial, index=False, lineterminator="\n")
+    write_sealed(table, parquet, {"csv_sha256": sha256_file(csv)})
+
+
+def verify_table(parquet: Path, csv: Path) -> None:
+    """Check both files of a table.
+
+    Raises:
+        CorruptFile: one of them is not what was published.
+    """
+    expected = (read_sealed(parquet, []).schema.metadata or {})[b"csv_sha256"].decode()
+    if not csv.is_file() or sha256_file(csv) != expected:
+        raise CorruptFile(
+            f"{csv} is corrupt: its bytes do not match the SHA-256 in {parquet}. "
+            "Delete it and run the same command again to make it anew."
+        )
 
 
 def diversity_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.DataFrame:

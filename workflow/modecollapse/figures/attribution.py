@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from modecollapse.analysis.attribution import MEAN_TEMPERATURE
 from modecollapse.figures import style
-from modecollapse.figures.context import FigureContext, Tables, records
+from modecollapse.figures.context import FigureContext, Tables, longest_cut, records
 from modecollapse.figures.labels import Label, axis_lines, output_label, token_label
 
 _PAIRS_PER_ROW = 2
@@ -33,13 +33,14 @@ _TOTAL: Mapping[str, Any] = {
 
 
 @style.styled
-def attribution(tables: Tables, context: FigureContext, words: int = 20, mean: bool = True) -> Figure:
-    """Change of every output metric per step of each path, for every size.
+def attribution(tables: Tables, context: FigureContext, mean: bool = True) -> Figure:
+    """Change of every output metric of cut completions per step of each path, for every size.
 
     Reads rows of level "output" of the table `attribution`: means over temperatures, or those of `context.temperature`.
     """
     temperature = MEAN_TEMPERATURE if mean else context.temperature
     changes = tables["attribution"]
+    words = longest_cut(changes)
     changes = changes[
         (changes["level"] == "output")
         & (changes["temperature"] == temperature)
@@ -124,12 +125,16 @@ def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], c
     """Per size one bar for each (path, format): steps stacked from zero by sign, the total as a diamond."""
     marks, hatches = style.marks(list(context.stages)), dict(zip(_formats(bars), ("", "////", "...."), strict=False))
     room = _BAR / max(1, len(bars))
+    rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in records(changes):
+        rows.setdefault((row["size"], row["path"], row["format"]), []).append(row)
     for (place, size), (order, (path, form)) in itertools.product(enumerate(context.sizes), enumerate(bars)):
-        bar = changes[(changes["size"] == size) & (changes["path"] == path) & (changes["format"] == form)]
+        bar = rows.get((size, path, form), [])
         middle = place + (order - (len(bars) - 1) / 2) * room
-        steps, tops = bar[bar["step"] != "total"], {True: 0.0, False: 0.0}
+        steps = [row for row in bar if row["step"] != "total"]
+        tops = {True: 0.0, False: 0.0}
         offsets = _offsets(len(steps) + 1, room)
-        for offset, step in zip(offsets, records(steps), strict=False):
+        for offset, step in zip(offsets, steps, strict=False):
             delta, rising = step["delta"], step["delta"] >= 0
             base = tops[rising]
             look = marks[step["step"].split(">")[1]]
@@ -140,7 +145,7 @@ def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], c
             # Each step's interval stands at the end of its own part of the bar.
             axes.vlines(middle + offset, base + step["low"], base + step["high"], color="black", linewidth=0.9)
             tops[rising] = base + delta
-        for total in records(bar[bar["step"] == "total"]):
+        for total in (row for row in bar if row["step"] == "total"):
             at = middle + offsets[-1]
             axes.vlines(at, total["low"], total["high"], color="black", linewidth=0.9, zorder=3)
             axes.plot([at], [total["delta"]], **_TOTAL)

@@ -17,6 +17,11 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(column): value for column, value in row.items()} for row in frame.to_dict("records")]
 
 
+def longest_cut(frame: pd.DataFrame) -> int:
+    """The largest number of words that completions of a table were cut to; 0 if there is none."""
+    return int(frame["words"].max()) if len(frame) else 0
+
+
 @dataclass(frozen=True)
 class StageInfo:
     """One stage of the lineage, as far as a reader of a figure wants to know it."""

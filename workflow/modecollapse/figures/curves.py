@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
-from modecollapse.figures.context import FigureContext, Tables
+from modecollapse.figures.context import FigureContext, Tables, longest_cut
 from modecollapse.figures.labels import Label, axis_lines, output_label
 
 _PAIR_GAP, _METRIC_GAP = 0.12, 0.74
@@ -18,11 +18,12 @@ _PANELS_PER_ROW = 4
 
 
 @style.styled
-def output_metrics(tables: Tables, context: FigureContext, words: int = 20) -> Figure:
+def output_metrics(tables: Tables, context: FigureContext, words: int | None = None) -> Figure:
     """Every output metric of one size (`context.size`) over the first `words` words (0: whole texts).
 
-    Reads the table `curves`.
+    Reads the table `curves`. Without `words`, the longest cut that was measured.
     """
+    words = longest_cut(tables["curves"]) if words is None else words
     curves = _selected(tables["curves"], context, words)
     metrics = list(dict.fromkeys(curves["metric"]))
     return _grid(curves, metrics, context, _scope(context, words), panel_height=0.92)
@@ -38,10 +39,13 @@ def quality(tables: Tables, context: FigureContext) -> Figure:
 
 @style.styled
 def self_bleu_cosine(tables: Tables, context: FigureContext) -> Figure:
-    """Self-BLEU and mean pairwise cosine of one size (`context.size`) over the first 20 words. Reads `curves`."""
-    curves = _selected(tables["curves"], context, words=20)
+    """Self-BLEU and mean pairwise cosine of one size (`context.size`) of cut completions. Reads `curves`."""
+    words = longest_cut(tables["curves"])
+    curves = _selected(tables["curves"], context, words)
     metrics = [metric for metric in ("self_bleu", "cosine") if metric in set(curves["metric"])]
-    return _grid(curves, metrics, context, _scope(context, 20), panel_height=1.75, panels_per_row=len(context.prompts))
+    return _grid(
+        curves, metrics, context, _scope(context, words), panel_height=1.75, panels_per_row=len(context.prompts)
+    )
 
 
 def draw_curves(axes: Axes, curves: pd.DataFrame, context: FigureContext) -> None:

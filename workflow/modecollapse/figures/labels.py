@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from modecollapse.analysis.tokens import UNITS
 from modecollapse.metrics.registry import metric
 
-
 _LINE = 22
 
 

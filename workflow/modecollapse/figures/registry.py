@@ -29,7 +29,7 @@ class FigureSpec:
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules of this package whose code decides what it looks like, its own first."""
-        return (self.module, "labels", "style")
+        return (self.module, "context", "labels", "style")
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def token_table(tables: Tables, context: FigureContext) -> Figure:
     """
     tokens = tables["tokens_pooled"]
     tokens = tokens[tokens["definition"] == context.definition]
-    metrics = [metric for metric in UNITS if (tokens["metric"] == metric).any()]
+    metrics = list(UNITS)
     models = [
         (size, stage)
         for size in context.sizes
@@ -101,7 +101,7 @@ def token_table(tables: Tables, context: FigureContext) -> Figure:
     gaps = [gap] * (len(metrics) - 1)
     sheet = style.sheet(
         widths=style.spread(len(metrics), style.PAGE_WIDTH - names - 0.08, gaps),
-        heights=[line * len(models)],
+        heights=[line * max(1, len(models))],
         column_gaps=gaps,
         row_gaps=[],
         margins=(names, 0.08, top, bottom),
@@ -142,7 +142,7 @@ def _token_column(
                 0.5, y + height, text, transform=axes.get_yaxis_transform(), fontsize=size, fontweight=weight,
                 color=colour, ha="center", va="center",
             )  # fmt: skip
-    axes.set_ylim(len(models) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(models)) - 0.5, -0.5)
     axes.set_yticks([])
     axes.margins(x=0.12)
     axes.grid(visible=False)

@@ -8,27 +8,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
-from modecollapse.figures.context import FigureContext, Tables, records
+from modecollapse.figures.context import FigureContext, Tables, longest_cut, records
 
 _TEMPERATURE = "1.0"
 """Only here is a model's own distribution sampled, and only that can be compared with a true one."""
-_WORDS = 20
-"""The true self-BLEU is of the first 20 words of 25 answers per prompt."""
 
 
 @style.styled
 def truth(tables: Tables, context: FigureContext) -> Figure:
     """Self-BLEU of the true answer distribution tilted by exp(λ · utility), and what each stage measured at T = 1.0.
 
-    Reads `truth` (rows with quantity "self_bleu": `task`, `lambda`, `value`) and `curves` (first 20 words). One row of
+    Reads `truth` (rows with quantity "self_bleu": `task`, `lambda`, `value`) and `curves` (longest cut). One row of
     panels per size; the curve is the same in all, because the world is.
     """
     tilted = tables["truth"]
     tilted = tilted[tilted["quantity"] == "self_bleu"].dropna(subset=["lambda"])
     curves = tables["curves"]
+    words = longest_cut(curves)
     curves = curves[
         (curves["metric"] == "self_bleu")
-        & (curves["words"] == _WORDS)
+        & (curves["words"] == words)
         & (curves["temperature"] == _TEMPERATURE)
         & (curves["definition"] == context.definition)
     ]
@@ -60,7 +59,7 @@ def truth(tables: Tables, context: FigureContext) -> Figure:
                 axes.set_ylabel(f"{size}\nSelf-BLEU at T = {_TEMPERATURE}")
     handles = style.stage_handles(context, set(curves["stage"]))
     n = (style.counted(curves["n_prompts"], "prompt"), style.counted(curves["n_seeds"], "training seed"))
-    style.footer(sheet.figure, f"Each stage: {', '.join(n)}. Band: 95 % bootstrap interval. First {_WORDS} words.")
+    style.footer(sheet.figure, f"Each stage: {', '.join(n)}. Band: 95 % bootstrap interval. First {words} words.")
     handles.append(Line2D([], [], color="black", marker=".", label="true answers, tilted"))
     style.top_legend(sheet.figure, handles)
     return sheet.figure

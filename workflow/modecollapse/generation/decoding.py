@@ -15,7 +15,7 @@ from modecollapse.generation.settings import SamplingSettings
 from modecollapse.generation.streams import uniforms
 
 # Steps between two looks at what has been sampled. Between them nothing waits for the device; rows that end in between
-# run on and are cut. Part of the record through `settings.REVISION`, because it decides the batches' shapes.
+# run on and are cut. To change it changes bits, because it decides the shapes of batches: raise the revision.
 _STRIDE = 8
 # Rows are thrown out of the batch when at least this share of them has ended: moving the others costs less than a step.
 _RETIRE_SHARE = 1 / 32

@@ -6,9 +6,6 @@ from pydantic import Field
 
 from modecollapse.schema import Strict
 
-REVISION = 1
-"""Raised when a change in `generation/` changes the bits of a cell; part of every cell's key."""
-
 
 class SamplingSettings(Strict):
     """Every parameter of sampling, explicit: nothing is ever taken from a model's `generation_config`."""

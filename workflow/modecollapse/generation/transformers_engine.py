@@ -174,7 +174,8 @@ class TransformersEngine:
         device = self._model.device
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return {
-            "engine": f"transformers {transformers.__version__}",
+            "engine": "transformers",
+            "engine_version": transformers.__version__,
             "torch": torch.__version__,
             "device": name,
             "threads": str(torch.get_num_threads()),

@@ -16,8 +16,7 @@ logger = logging.getLogger(__name__)
 
 def sample_data(spec: Mapping[str, Any], output: Path) -> None:
     """Sample one part of the world into a sealed Parquet file."""
-    from modecollapse.data.nano.settings import WorldSettings
-    from modecollapse.data.nano.world import World
+    from modecollapse.data.nano.world import World, WorldSettings
 
     world = World(WorldSettings.model_validate_json(json.dumps(spec["world"])))
     part = spec["part"]

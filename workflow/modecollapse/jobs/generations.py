@@ -1,7 +1,7 @@
 """Making cells: each is left alone if current, restored if it was finished before, and generated otherwise."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from modecollapse.completions import read_completions
 from modecollapse.digests import canonical, digest, sha256_file
 from modecollapse.errors import CorruptFile
 from modecollapse.generation.settings import SamplingSettings
+from modecollapse.jobs.running import device
 from modecollapse.manifest import read_manifest
 from modecollapse.prompts import PromptFormat, PromptSet
 from modecollapse.sealed import read_sealed, write_sealed
@@ -63,9 +64,7 @@ def generate(
     weights: Path,
     manifest: Path,
     store: Store,
-    load: Any,
-    *,
-    interactive: bool = False,
+    load: Callable[..., None],
 ) -> None:
     """Write every stale cell of one model in one pass; the others' bytes and times stay as they are.
 
@@ -75,7 +74,6 @@ def generate(
         prompts: the prompt sets by name.
         weights: model directory, checked against `manifest` before anything is read from it.
         load: called with the libraries to import before the clock of the work starts.
-        interactive: show a progress bar on the terminal.
 
     Raises:
         CorruptFile: the weights are not those of the manifest.
@@ -88,18 +86,20 @@ def generate(
     stale = _stale(cells, keys, store)
     if not stale:
         return
-    from modecollapse.generation.progress import Progress
-    from modecollapse.generation.transformers_engine import TransformersEngine
+    from modecollapse.generation.progress import reporter
 
     settings = SamplingSettings.model_validate(
         {key: value for key, value in spec["sampling"].items() if key in SamplingSettings.model_fields}, strict=False
     )
-    load("torch", "transformers")
-    engine = TransformersEngine(weights, settings, spec["threads"])
+    load("modecollapse.generation.transformers_engine", "transformers:AutoModelForCausalLM")
+    from modecollapse.generation.transformers_engine import TransformersEngine, cell_record
+
+    engine = TransformersEngine(weights, settings, spec["threads"], device())
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in stale:
         groups.setdefault((cell.prompts, cell.format), []).append(cell)
-    progress = Progress(len(stale), "cells", interactive)
+    progress = reporter(f"cells of {next(iter(cells)).model}")
+    done = 0
     for (name, form), members in groups.items():
         template = PromptFormat(form, spec["formats"][form])
         prepared = engine.prepare(
@@ -107,10 +107,11 @@ def generate(
         )
         for cell in members:
             table = engine.sample(prepared, float(cell.temperature), f"{spec['sampling']['seed']}/{cell}")
-            extra = {"engine": engine.name, "engine_version": engine.version, "rows_per_batch": str(engine.rows)}
-            write_sealed(table, cells[cell], _metadata(cell, keys[cell], specs[cell], extra))
+            write_sealed(table, cells[cell], _metadata(cell, keys[cell], specs[cell], cell_record(table)))
             store.keep_table("cells", keys[cell], cells[cell])
-            progress.advance(str(cell))
+            done += 1
+            progress(done, len(stale))
+            logger.info("made %s", cell)
 
 
 def import_completions(

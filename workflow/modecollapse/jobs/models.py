@@ -19,6 +19,7 @@ from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import TrainingJob
 from modecollapse.prompts import PromptFormat
 from modecollapse.publishing import replace_directory
+from modecollapse.schema import Strict
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
 from modecollapse.store import Store
 
@@ -55,7 +56,9 @@ class Inputs:
         return digests
 
 
-def make_model(model: Model, spec: Mapping[str, Any], inputs: Inputs, directory: Path, store: Store) -> Manifest:
+def make_model(
+    model: Model, spec: Mapping[str, Any], settings: Strict, inputs: Inputs, directory: Path, store: Store
+) -> Manifest:
     """Publish the model that `spec` asks for at `directory` (`weights/`, `curves.parquet`, `manifest.json`).
 
     A model that was finished before comes back from the store; a training that was killed is resumed.
@@ -72,7 +75,7 @@ def make_model(model: Model, spec: Mapping[str, Any], inputs: Inputs, directory:
     begun = time.monotonic()
     record = method.run(
         TrainingJob(
-            settings=method.settings.model_validate(spec["settings"], strict=False),
+            settings=settings,
             seed=spec.get("seed", 0),
             threads=spec["threads"],
             output=output,

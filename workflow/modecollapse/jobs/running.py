@@ -102,6 +102,13 @@ def running(snakemake: Any) -> Iterator[Job]:
         )
 
 
+def device() -> str:
+    """Where models run: "cuda" if there is an accelerator, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _log_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(

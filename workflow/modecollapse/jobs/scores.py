@@ -7,13 +7,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, digest
+from modecollapse.generation.progress import reporter
 from modecollapse.jobs.running import Job
 from modecollapse.measures.diversity import score_cell
-from modecollapse.measures.embedding import EmbedderSettings, EmbeddingCache, Embeddings, embed, embedder_digest
+from modecollapse.measures.embedding import (
+    EmbedderSettings,
+    EmbeddingCache,
+    Embeddings,
+    embed,
+    embedder_digest,
+    vector_array,
+)
 from modecollapse.metrics.lexical import first_words
 from modecollapse.metrics.registry import METRICS
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
@@ -41,14 +50,14 @@ def embed_cells(spec: Mapping[str, Any], cells: Sequence[Path], output: Path, st
     missing = [text for text in texts if text not in known]
     logger.info("%d distinct texts, %d of them new", len(texts), len(missing))
     if missing:
-        job.load("sentence_transformers")
-        vectors = embed(missing, settings, job.snakemake.threads)
+        job.load("torch", "transformers:AutoModel")
+        vectors = embed(missing, settings, job.snakemake.threads, reporter("texts"))
         cache.add(missing, vectors)
         known.update(zip(missing, vectors, strict=True))
     table = pa.table(
         {
             "text": pa.array(list(texts), pa.string()),
-            "vector": pa.array([known[text] for text in texts], pa.list_(pa.float32())),
+            "vector": vector_array(np.stack([known[text] for text in texts])),
         }
     )
     write_sealed(table, output, {"embedder": settings.model})
@@ -105,8 +114,7 @@ def _quality(
 
         functions["correct"] = lambda prompt, text: contains_answer(text, prompts[prompt][3])
     if world_settings is not None:
-        from modecollapse.data.nano.settings import WorldSettings
-        from modecollapse.data.nano.world import World
+        from modecollapse.data.nano.world import World, WorldSettings
 
         world = World(WorldSettings.model_validate(world_settings, strict=False))
         functions["utility"] = lambda prompt, text: world.utility(prompts[prompt][1], text)

@@ -14,8 +14,8 @@ from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.tokens import TokenStatistics, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.lineage import paths
-from modecollapse.publishing import publish_file
-from modecollapse.sealed import read_sealed, write_sealed
+from modecollapse.prompts import Prompt
+from modecollapse.sealed import read_sealed
 
 PROMPTS_PER_SET, SAMPLES_PER_PROMPT = 3, 3
 """How many completions the table of samples shows."""
@@ -125,15 +125,22 @@ def attribute(
     _write("attribution", frame, outputs)
 
 
-def measure_truth(spec: Mapping[str, Any], outputs: Mapping[str, Path]) -> None:
-    """Write the true values of the nano world: entropy floor, true answers' self-BLEU, the tilting curve."""
-    from modecollapse.data.nano.settings import WorldSettings
+def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write the true values of the nano world: entropy floor, true answers' self-BLEU, the tilting curve.
+
+    `tokens` is the document statistics of any model, if there are some: how many tokens a held-out document has.
+    """
     from modecollapse.data.nano.truth import truth_table
-    from modecollapse.data.nano.world import World
-    from modecollapse.metrics.lexical import self_bleu
+    from modecollapse.data.nano.world import World, WorldSettings
+    from modecollapse.metrics.lexical import first_words, self_bleu
 
     world = World(WorldSettings.model_validate(spec["world"], strict=False))
-    table = truth_table(world, self_bleu)
-    with publish_file(outputs["truth_csv"]) as partial:
-        table.to_pandas().to_csv(partial, index=False, lineterminator="\n")
-    write_sealed(table, outputs["truth"])
+    prompts = [Prompt(*entry) for entries in spec["prompts"].values() for entry in entries]
+    documents = read_sealed(tokens[0], ["n_tokens"]).column("n_tokens").to_numpy() if tokens else None
+    table = truth_table(
+        world,
+        prompts,
+        lambda texts: self_bleu([first_words(text, spec["words"]) for text in texts]),
+        None if documents is None else float(documents.mean()),
+    )
+    tables.publish_table(table, outputs["truth"], outputs["truth_csv"])

@@ -8,7 +8,8 @@ from typing import Any
 
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, digest
-from modecollapse.jobs.running import Job
+from modecollapse.generation.progress import reporter
+from modecollapse.jobs.running import Job, device
 from modecollapse.manifest import read_manifest
 from modecollapse.measures.tokens import TokenSettings, token_statistics
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
@@ -54,10 +55,10 @@ def measure_tokens(
     if all([store.restore_table(kind, key, path) for kind, path in zip(kinds, outputs, strict=True)]):
         logger.info("both tables came back from the store")
         return
-    job.load("torch", "transformers")
+    job.load("torch", "transformers:AutoModelForCausalLM")
     settings = TokenSettings.model_validate(spec["settings"], strict=False)
-    same = digests["model"] == digests["reference"]
-    tables = token_statistics(model[1], None if same else reference[1], texts, settings, spec["threads"])
+    progress = reporter(f"windows of {identity}")
+    tables = token_statistics(model[1], reference[1], texts, settings, spec["threads"], device(), progress)
     for table, path, kind in zip(tables, outputs, kinds, strict=True):
         write_sealed(table, path, {"key": key, "model": canonical(asdict(identity))})
         store.keep_table(kind, key, path)

@@ -66,8 +66,7 @@ def score_cell(
             rows += ((prompt, count, *score) for score in _scores(sample, metrics))
         for name, function in (quality or {}).items():
             rows.append((prompt, WHOLE, name, "corrected", *_mean(function(prompt, text) for text in texts)))
-    columns = list(zip(*rows, strict=True)) or [[]] * len(SCHEMA)
-    return pa.table([pa.array(column, entry.type) for column, entry in zip(columns, SCHEMA, strict=True)], SCHEMA)
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], SCHEMA)
 
 
 def _sample(

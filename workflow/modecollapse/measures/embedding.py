@@ -1,8 +1,8 @@
 """Sentence vectors: the embedder, and a cache in which each distinct text is embedded once.
 
-A text's vector depends on the text, the weights and the batch size alone, not on what else is embedded with it: texts are
-batched with others of exactly the same number of tokens, so nothing is padded, and a batch that is not full is filled with
-copies of its first text, so that every matrix product has the same shape.
+A text's vector depends on the text, the weights and the batch size alone, not on what else is embedded with it: texts
+are batched with others of exactly the same number of tokens, so nothing is padded, and a batch that is not full is
+filled with copies of its first text, so that every matrix product has the same shape.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class EmbedderSettings(Strict):
     model: str = "all-MiniLM-L6-v2"
     """`all-MiniLM-L6-v2`, or the path of a local sentence-transformers directory (safetensors)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the embedder. bfloat16 changes cosines by up to 0.001 and is faster only where the processor has it."""
+    """Precision of the embedder. bfloat16 is faster only where the processor has it; vectors change by up to 0.003."""
     batch_size: Annotated[int, Field(gt=0)] = 8
     """Texts per batch, all with the same number of tokens."""
 
@@ -148,8 +148,8 @@ def embed(
 ) -> np.ndarray:
     """Sentence vectors of `texts`: (texts, dimensions), float32, unit length.
 
-    Texts longer than the embedder's limit (256 tokens for MiniLM) are cut there. Texts that have the same tokens, such as
-    those that differ in case only, are computed once. No network is used.
+    Texts longer than the embedder's limit (256 tokens for MiniLM) are cut there. Texts that have the same tokens, such
+    as those that differ in case only, are computed once. No network is used.
 
     Raises:
         StudyError: see `embedder_directory`; or the directory holds an architecture that is not supported.
@@ -230,15 +230,10 @@ def _pooling(directory: Path) -> str:
     modules = [entry["type"].rpartition(".")[2] for entry in _json(directory / "modules.json")]
     pooling = _json(directory / "1_Pooling" / "config.json") if len(modules) > 1 else {}
     chosen = [name for key, name in _POOLINGS.items() if pooling.get(key)]
-    others = [
-        key for key, value in pooling.items() if key.startswith("pooling_mode") and value and key not in _POOLINGS
-    ]
-    if (
-        modules[:2] != ["Transformer", "Pooling"]
-        or modules[2:] not in ([], ["Normalize"])
-        or len(chosen) != 1
-        or others
-    ):
+    modes = {key for key, value in pooling.items() if key.startswith("pooling_mode") and value}
+    others = sorted(modes - _POOLINGS.keys())
+    known = modules[:2] == ["Transformer", "Pooling"] and modules[2:] in ([], ["Normalize"])
+    if not known or len(chosen) != 1 or others:
         raise StudyError(
             f"{directory} is an embedder of the modules {', '.join(modules)} (pooling: {', '.join(chosen + others)}). "
             "Supported: Transformer, Pooling (mean or cls) and optionally Normalize. Choose another embedder."
@@ -297,11 +292,10 @@ class EmbeddingCache:
         shas = [_sha(text) for text in texts]
         order = sorted(range(len(texts)), key=shas.__getitem__)
         rows = np.ascontiguousarray(np.asarray(vectors, dtype=np.float32)[order])
-        table = pa.table(
-            {"text_sha": pa.array([shas[row] for row in order], pa.string()), "vector": vector_array(rows)}
-        )
-        content = hashlib.sha256(canonical(table.column("text_sha").to_pylist()).encode() + rows.tobytes())
-        write_sealed(table, self._shards / f"{content.hexdigest()}.parquet", {"embedder": self.embedder_digest})
+        keys = [shas[row] for row in order]
+        name = hashlib.sha256(canonical(keys).encode() + rows.tobytes()).hexdigest()
+        table = pa.table({"text_sha": pa.array(keys, pa.string()), "vector": vector_array(rows)})
+        write_sealed(table, self._shards / f"{name}.parquet", {"embedder": self.embedder_digest})
 
 
 def vector_array(vectors: np.ndarray) -> pa.ListArray:

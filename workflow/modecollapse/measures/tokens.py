@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from modecollapse.generation.models import CausalModel
 
-REVISION = 1
-"""Raised when a change of code changes results."""
-
 DOCUMENTS = pa.schema(
     [
         ("document", pa.int32()),
@@ -94,7 +91,7 @@ def token_statistics(
     texts: Sequence[str],
     settings: TokenSettings,
     threads: int,
-    device: str,
+    device: str = "cpu",
     progress: Progress = silent,
 ) -> tuple[pa.Table, pa.Table]:
     """Score the first `settings.documents` texts with a model.

@@ -76,6 +76,7 @@ def train(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.state.global_step != steps:
         raise RuntimeError(f"{trainer.state.global_step} steps were made, {steps} were planned")
+    trainer.model.config.use_cache = True  # the Trainer turns it off, and generation would inherit that
     trainer.model.save_pretrained(job.output)
     assert job.parent is not None
     copy_tokenizer(job.parent, job.output)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.architecture import neox_config, new_model
@@ -29,6 +30,7 @@ def train(job: TrainingJob, settings: PretrainSettings) -> TrainingRecord:
     assert job.tokenizer is not None
     assert job.data is not None
     torch.set_num_threads(job.threads)
+    disable_progress_bar()
     if settings.sequence_length > job.architecture.context:
         raise StudyError(
             f"sequence_length {settings.sequence_length} is longer than the architecture's context, "

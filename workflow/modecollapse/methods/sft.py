@@ -53,8 +53,10 @@ METHOD = Method(
         "methods.examples",
         "methods.finetuning",
         "methods.trainers",
+        "methods.answer_head",
         "methods.order",
         "methods.schedule",
+        "methods.settings",
     ),
     libraries=("modecollapse.methods.trainers",),
 )

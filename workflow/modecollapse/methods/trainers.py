@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback
 from trl import DPOTrainer, SFTTrainer
 
 from modecollapse.errors import StudyError
+from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.progress import report
 from modecollapse.methods.resume import checkpoint_path, remove_older, seal
 from modecollapse.methods.schedule import learning_rate_share
@@ -44,6 +45,7 @@ class _Exact(Trainer):
     def __init__(self, *args: Any, recipe: FineTuningSettings, **kwargs: Any) -> None:
         self.recipe = recipe
         super().__init__(*args, **kwargs)
+        add_answer_head(self.model, statistics=True)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The data set already stands in the order of training (methods.order).
@@ -88,6 +90,10 @@ class AnswerTrainer(_Exact, SFTTrainer):
 
 class PreferenceTrainer(_Exact, DPOTrainer):
     """Preference tuning on columns `prompt_ids`, `chosen_ids` and `rejected_ids`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        add_answer_head(self.ref_model, statistics=False)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         # Tokenized already, in batches, which takes a tenth of the time (methods.examples).

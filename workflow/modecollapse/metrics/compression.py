@@ -22,13 +22,13 @@ def encode(text: str) -> bytes:
 
 
 def ncd(texts: Sequence[str]) -> float:
-    """Mean normalised compression distance over ordered pairs of different texts; about 0 to 1.1; higher = more diverse.
+    """Mean normalised compression distance of all ordered pairs; about 0 to 1.1; higher = more diverse.
 
     ``NCD(x, y) = (C(x y) − min(C(x), C(y))) / max(C(x), C(y))`` with C the gzipped size and x, y joined by a space
     (Cilibrasi & Vitányi 2005). Both orders of a pair count, since C(x y) ≠ C(y x). Corrected equals replica.
 
-    gzip's constant 18 bytes weigh on short texts: they pull the distance of unlike texts down, and identical texts keep a
-    distance above 0 (0.02 to 0.06 at 20 words), so compare only at equal numbers of words. Fewer than two texts: NaN.
+    gzip's constant 18 bytes weigh on short texts: they pull the distance of unlike texts down, and identical texts keep
+    a distance above 0 (0.03 to 0.06 at 20 words), so compare only at equal numbers of words. Fewer than two texts: NaN.
     Empty texts count as they are (two of them: 0.05).
     """
     groups = Counter(encode(text) for text in texts)
@@ -50,8 +50,8 @@ def ncd(texts: Sequence[str]) -> float:
 class LeaveOneOut:
     """Compression ratios (compressed / raw bytes) of texts joined by spaces, with and without each one in turn.
 
-    For each text y: `alone` of y, `others` of the other texts, `together` of the others followed by y; None for an empty
-    string, which has no ratio.
+    For each text y: `alone` of y, `others` of the other texts, `together` of the others followed by y; None for an
+    empty string, which has no ratio.
     """
 
     alone: tuple[float | None, ...]
@@ -89,9 +89,9 @@ def leave_one_out(texts: Sequence[str]) -> LeaveOneOut:
 def compression_ratio_full(texts: Sequence[str], *, replica: bool = False) -> float:
     """Mean over texts y of ratio(all others) − ratio(all others, then y); about 0 to 0.01.
 
-    How much one more text improves the ratio (compressed / raw bytes) of the whole. Teehan's diversity_metrics ("full").
-    Despite its name it is higher for more diverse texts: once the others are compressible, a further copy gains little.
-    It depends on the number of texts and their length, so compare only at equal numbers of both.
+    How much one more text improves the ratio (compressed / raw bytes) of all; Teehan's diversity_metrics ("full").
+    It does not follow diversity: it is small when the others are so compressible already that a copy gains little, and
+    small again when texts have nothing in common. It also depends on the number of texts and their length.
 
     Empty texts are left out (the replica keeps them: they add their separating spaces). Fewer than two texts: NaN.
     """
@@ -99,10 +99,10 @@ def compression_ratio_full(texts: Sequence[str], *, replica: bool = False) -> fl
 
 
 def compression_ratio_target(texts: Sequence[str], *, replica: bool = False) -> float:
-    """Mean over texts y of ratio(y alone) − ratio(all others, then y); about 0.2 to 1.2; higher = less diverse.
+    """Mean over texts y of ratio(y alone) − ratio(all others, then y); about 0.2 to 2; higher = less diverse.
 
-    How much better y compresses behind the others than alone. Teehan's diversity_metrics ("target"). The first term
-    depends on the length of y alone (gzip's 18 bytes are a large part of a short text), so compare only at equal length.
+    How much better y compresses behind the others than alone; Teehan's diversity_metrics ("target"). The first term
+    depends on the length of y (gzip's 18 bytes are a large part of a short text), so compare only at equal lengths.
 
     Empty texts, which have no ratio, are left out (the replica is NaN if there is one). Fewer than two texts: NaN.
     """

@@ -105,7 +105,7 @@ class _MatchTable:
 
 
 def _brevity_penalty(length: int, lengths: Mapping[int, int]) -> float:
-    """BLEU's penalty for a text shorter than the closest of the other texts (of two equally close ones, the shorter)."""
+    """BLEU's penalty for a text shorter than the closest of the others (of two equally close ones, the shorter)."""
     others = (other for other, number in lengths.items() if other != length or number > 1)
     closest = min(others, key=lambda other: (abs(other - length), other))
     return 1.0 if length >= closest else math.exp(1 - closest / length)
@@ -176,7 +176,7 @@ def jaccard(texts: Sequence[str], n: int, *, replica: bool = False) -> float:
 
 
 def mean_off_diagonal(kernel: np.ndarray) -> float:
-    """Mean of a symmetric matrix of similarities over unordered pairs, the U-statistic; NaN for fewer than two texts."""
+    """Mean of a symmetric matrix over unordered pairs, the U-statistic of similarity; NaN for fewer than two texts."""
     number = len(kernel)
     if number < 2:
         return math.nan
@@ -186,8 +186,8 @@ def mean_off_diagonal(kernel: np.ndarray) -> float:
 def distinct_n(texts: Sequence[str], n: int) -> float:
     """Number of different n-grams of all texts together, divided by the number of their n-grams; range (0, 1].
 
-    Higher = more diverse. Li et al. 2016. It falls with the number and the length of the texts, so compare only at equal
-    numbers of words. Without any n-gram: NaN. Identical texts: at most 1 / number of texts.
+    Higher = more diverse. Li et al. 2016. It falls with the number and the length of the texts, so compare only at
+    equal numbers of both. Without any n-gram: NaN. Identical texts: at most 1 / number of texts.
     """
     grams = _pooled(texts, n)
     total = grams.total()

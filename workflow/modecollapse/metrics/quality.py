@@ -6,9 +6,10 @@ from functools import lru_cache
 
 
 def contains_answer(text: str, answers: Sequence[str]) -> float | None:
-    """1.0 if `text` contains one of the accepted answers as whole words, ignoring case; 0.0 if not; None without answers.
+    """1.0 if `text` contains one of the accepted answers as whole words, ignoring case, and 0.0 if not.
 
-    Whole words: no letter, digit or underscore directly before or after. The empty text contains no answer.
+    None if no answers are given. Whole words: no letter, digit or underscore directly before or after. The empty text
+    contains no answer.
     """
     return float(_pattern(tuple(answers)).search(text) is not None) if answers else None
 

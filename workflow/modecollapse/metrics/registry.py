@@ -23,7 +23,7 @@ class Direction(StrEnum):
 
     MORE = "higher = more diverse"
     LESS = "higher = less diverse"
-    NEITHER = "says nothing of diversity by itself"
+    NEITHER = "not a measure of diversity"
 
     @property
     def sign(self) -> int:
@@ -119,7 +119,7 @@ _ALL = (
     _metric(
         "compression_ratio_full",
         "Compression ratio, full",
-        Direction.MORE,
+        Direction.NEITHER,
         "compression",
         lambda sample: sample.leave_one_out.full,
         replica=lambda sample: sample.leave_one_out.full,

@@ -25,7 +25,7 @@ def mean_pairwise_cosine(embeddings: np.ndarray) -> float:
     """Mean cosine of the sentence vectors (n, d) over unordered pairs; range [−1, 1]; higher = less diverse.
 
     Each pair once and no text with itself (a U-statistic); Reimers & Gurevych 2019 for the vectors. Corrected equals
-    replica, up to the embedder. Fewer than two texts: NaN. Identical texts: 1. The empty text has a vector like any other.
+    replica, up to the embedder. Fewer than two texts: NaN. Identical texts: 1. The empty text has a vector, too.
     """
     return mean_off_diagonal(cosine_kernel(embeddings))
 
@@ -33,10 +33,10 @@ def mean_pairwise_cosine(embeddings: np.ndarray) -> float:
 def vendi(kernel: np.ndarray) -> float:
     """Vendi score: the effective number of different texts; range [1, n]; higher = more diverse.
 
-    ``exp(−Σ λ ln λ)`` over the eigenvalues of K / n, for a positive semidefinite kernel K with unit diagonal (Friedman &
-    Dieng 2023). It is bounded by the number of texts and biased downwards, so compare only at equal numbers of them.
+    ``exp(−Σ λ ln λ)`` over the eigenvalues of K / n, for a positive semidefinite kernel K with unit diagonal (Friedman
+    & Dieng 2023). It is bounded by the number of texts and biased downwards, so compare only at equal numbers of them.
 
-    No text, or a kernel with undefined entries: NaN. One text or identical texts: 1. n texts without anything in common: n.
+    No text, or a kernel with undefined entries: NaN. One text or identical texts: 1. n texts with nothing in common: n.
     The replica's Jaccard kernel has zeros on its diagonal for texts without n-grams, and can then fall below 1.
     """
     number = len(kernel)

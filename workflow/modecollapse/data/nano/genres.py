@@ -30,6 +30,6 @@ GENRES = (
     Genre("verse", 8, ("verse.start",), ("subject",)),
     Genre("note", 8, ("note.start",), ("person",)),
     Genre("place", 8, ("place.start",), ("town",)),
-    Genre("forum", 6, ("forum.start",), ("gadget",)),
-    Genre("chat", 4, tuple(f"ask.{kind}" for kind in _QUESTIONS), _ASKED_ABOUT),
+    Genre("forum", 4, ("forum.start",), ("gadget",)),
+    Genre("chat", 6, tuple(f"ask.{kind}" for kind in _QUESTIONS), _ASKED_ABOUT),
 )

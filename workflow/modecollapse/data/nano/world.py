@@ -21,7 +21,7 @@ from modecollapse.data.nano.sentences import SentenceReader
 from modecollapse.prompts import Prompt
 from modecollapse.schema import Strict
 
-TOKENS_PER_DOCUMENT = 44.4
+TOKENS_PER_DOCUMENT = 44.0
 """Mean tokens of a pretraining document under a BPE of 1,024, EOS not counted: turns token budgets into documents."""
 
 ANSWER_SCHEMA = pa.schema([("prompt", pa.string()), ("completion", pa.string()), ("task", pa.string())])

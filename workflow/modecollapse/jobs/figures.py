@@ -1,0 +1,24 @@
+"""Drawing one figure from its tables."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modecollapse.figures.context import FigureContext
+from modecollapse.figures.registry import Drawing
+from modecollapse.figures.style import save
+from modecollapse.publishing import write_digests
+from modecollapse.sealed import read_sealed
+
+
+def plot(spec: Mapping[str, Any], tables: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
+    """Publish a figure as SVG and PNG, with the digests of both.
+
+    Raises:
+        CorruptFile: a table is not what was published.
+    """
+    frames = {name: read_sealed(path).to_pandas() for name, path in tables.items()}
+    context = FigureContext.from_spec(spec["context"], spec["sizes"], spec["size"])
+    figure = Drawing(spec["kind"], spec["size"]).draw(frames, context)
+    save(figure, outputs["svg"].with_suffix(""))
+    write_digests(outputs["sha256"], [outputs["svg"], outputs["png"]])

@@ -1,0 +1,37 @@
+# Figures: one rule and one function each, fed by tidy tables. The modules that draw are inputs: a figure follows its code.
+
+
+rule figures:
+    input:
+        targets.figures(),
+
+
+for name, drawing in targets.drawings().items():
+
+    rule:
+        name:
+            f"plot_{name}"
+        input:
+            **targets.figure_inputs(drawing),
+            code=targets.figure_code(drawing),
+        output:
+            svg=report(
+                paths.figure(name, "svg"),
+                caption=f"../report/{drawing.caption}",
+                category=drawing.spec.section,
+                labels=targets.figure_labels(drawing),
+            ),
+            png=paths.figure(name, "png"),
+            sha256=paths.figure(name, "sha256"),
+        params:
+            spec=specs.figure_spec(study, drawing),
+        log:
+            paths.log("plot", name),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        script:
+            "../../scripts/plot.py"
