@@ -4,5 +4,7 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.scores import embed_cells
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         embed_cells(job.spec, job.inputs("cells"), job.path(job.snakemake.output[0]), job.store, job)

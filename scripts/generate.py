@@ -5,7 +5,9 @@ from modecollapse.jobs.running import running
 from modecollapse.specs import generation_spec
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         study, model = job.planned(generation_spec)
         generate(
             {cell: job.path(study.paths.cell(cell)) for cell in study.cells(model)},

@@ -5,7 +5,9 @@ from modecollapse.jobs.running import running
 from modecollapse.specs import import_spec
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         study, model = job.planned(import_spec)
         import_completions(
             {cell: job.path(study.paths.cell(cell)) for cell in study.cells(model)},

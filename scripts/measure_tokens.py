@@ -4,7 +4,9 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.tokens import measure_tokens
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         read, write = job.snakemake.input, job.snakemake.output
         measure_tokens(
             job.spec,

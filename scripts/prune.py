@@ -3,7 +3,9 @@
 from modecollapse.jobs.running import running
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         limit = job.snakemake.config["store_limit_gb"]
         removed = job.store.prune(int(float(limit) * 1e9))
         freed = sum(size for _, size in removed) / 1e9

@@ -6,6 +6,8 @@ from modecollapse.jobs.data import sample_data
 from modecollapse.jobs.running import running
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         job.load("modecollapse.data.nano.world")
         sample_data(job.spec, Path(job.snakemake.output[0]))

@@ -4,7 +4,9 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.scores import score_model
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         job.load("modecollapse.measures.diversity")
         files = (job.inputs("cells"), job.path(job.snakemake.input.embeddings), job.path(job.snakemake.output[0]))
         score_model(job.spec, job.model(), *files, job.store)

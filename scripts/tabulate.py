@@ -3,7 +3,9 @@
 from modecollapse.jobs.running import running
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         job.load("modecollapse.jobs.tables")
         from modecollapse.jobs.tables import tabulate
 

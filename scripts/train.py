@@ -8,7 +8,9 @@ from modecollapse.methods import METHODS
 from modecollapse.specs import model_spec
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         job.load(*METHODS[job.spec["method"]].libraries)
         study, model = job.planned(model_spec)
         make_model(

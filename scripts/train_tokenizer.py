@@ -6,7 +6,11 @@ from modecollapse.jobs.data import train_tokenizer
 from modecollapse.jobs.running import running
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         output = job.snakemake.output
         job.load("modecollapse.data.tokenizer", "transformers:PreTrainedTokenizerFast")
-        train_tokenizer(job.spec, Path(job.snakemake.input[0]), Path(output.directory), Path(output.manifest))
+        train_tokenizer(
+            job.spec, [Path(path) for path in job.snakemake.input], Path(output.directory), Path(output.manifest)
+        )

@@ -4,5 +4,7 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.verifying import verify
 
 if __name__ == "__main__":
-    with running(snakemake) as job:  # noqa: F821
+    from snakemake.script import snakemake
+
+    with running(snakemake) as job:
         print(verify(job.study()))

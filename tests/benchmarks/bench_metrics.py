@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_metrics.py COMPLETIONS.npy [--every 10]
 
-The other way: NLTK's `sentence_bleu` of each text against all others, gzip of every ordered pair, n-gram sets made anew
-for every pair, and every leave-one-out string compressed for itself. Prints CPU milliseconds per set of texts, the ratio
-and the largest difference, and for NCD the time of the compressor alone, which nothing can go below.
+The other way: NLTK's `sentence_bleu` of each text against all others, gzip of every ordered pair, n-gram sets made
+anew for every pair, and every leave-one-out string compressed for itself. Prints CPU milliseconds per set of texts, the
+ratio and the largest difference, and for NCD the time of the compressor alone, which nothing can go below.
 """
 
 import argparse

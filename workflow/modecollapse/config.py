@@ -5,7 +5,7 @@ modecollapse.config`); a test fails when they differ.
 """
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
@@ -84,8 +84,8 @@ class Data(Strict):
 class Tokenizer(Strict):
     """A tokenizer trained for models that are pretrained here."""
 
-    data: Name
-    """Data set (of documents) that it is trained on."""
+    data: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)]
+    """Data sets that it is trained on: documents and answers."""
     vocabulary: int = Field(1024, ge=64)
     """Vocabulary size, special tokens included."""
 
@@ -102,6 +102,8 @@ class ModelSize(Strict):
 class StageBase(Strict):
     """What all stages have in common; each method adds its own keys."""
 
+    method: str
+    """How the stage comes to be."""
     parent: Name | None = Field(None, alias="from")
     """The stage whose weights this one continues."""
     data: Name | None = None
@@ -125,19 +127,21 @@ class CompletionsStage(StageBase):
 
 
 def _stage_model(method: Method) -> type[StageBase]:
-    return create_model(
-        f"{method.name.capitalize()}Stage",
-        __base__=(StageBase, method.settings),
-        __doc__=method.settings.__doc__,
-        method=(Literal[method.name], ...),  # type: ignore[name-defined]
-    )
+    fields: dict[str, Any] = {"method": (Literal[method.name], ...)}
+    bases: Any = (StageBase, method.settings)
+    name = f"{method.name.capitalize()}Stage"
+    model: type[StageBase] = create_model(name, __base__=bases, __doc__=method.settings.__doc__, **fields)
+    return model
 
 
 STAGE_MODELS: dict[str, type[StageBase]] = {
     **{name: _stage_model(method) for name, method in METHODS.items()},
     "completions": CompletionsStage,
 }
-Stage = Annotated[Union[tuple(STAGE_MODELS.values())], Field(discriminator="method")]  # type: ignore[valid-type]  # noqa: UP007
+if TYPE_CHECKING:
+    Stage = StageBase
+else:
+    Stage = Annotated[Union[tuple(STAGE_MODELS.values())], Field(discriminator="method")]  # noqa: UP007
 
 
 class Generation(SamplingSettings):

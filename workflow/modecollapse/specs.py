@@ -69,7 +69,8 @@ def model_spec(study: Study, model: Model) -> str:
 
 def checkpoint_directory(study: Study, model: Model) -> Path:
     """The local directory that a `checkpoint` stage takes its weights from."""
-    return Path(study.stage(model).path.format(size=model.size, seed=model.seed))  # type: ignore[attr-defined]
+    path: str = study.stage(model).path  # type: ignore[attr-defined]
+    return Path(path.format(size=model.size, seed=model.seed))
 
 
 def generation_spec(study: Study, model: Model) -> str:
@@ -178,7 +179,7 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
     context = {
         "title": study.config.title,
         "labels": {stage: study.label(stage) for stage in stages},
-        "methods": {name: stage.method for name, stage in stages.items()},  # type: ignore[attr-defined]
+        "methods": {name: stage.method for name, stage in stages.items()},
         "data": {name: stage.data for name, stage in stages.items()},
         "lineage": {stage: list(parents) for stage, parents in study.lineage.items()},
         "temperature": study.config.analysis.temperature,

@@ -55,7 +55,7 @@ class Study:
 
     def method(self, model: Model) -> Method | None:
         """How the model comes to be; None where only finished completions exist."""
-        return METHODS.get(self.stage(model).method)  # type: ignore[attr-defined]
+        return METHODS.get(self.stage(model).method)
 
     def settings(self, model: Model) -> Strict:
         """The settings of the model's method."""
@@ -235,7 +235,8 @@ def _check_references(config: StudyConfig) -> None:
     if config.measures.tokens:
         _known_data(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
     if config.tokenizer:
-        _known_data(config, "tokenizer.data", config.tokenizer.data, ("text",))
+        for name in config.tokenizer.data:
+            _known_data(config, "tokenizer.data", name, ())
     if config.analysis.temperature not in config.generation.temperatures:
         raise StudyError(
             f"analysis.temperature: {config.analysis.temperature} is not sampled. "
@@ -251,7 +252,7 @@ def _check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) ->
                 raise StudyError(f"{key}.files: no file for the prompt set {prompts!r}; add `{prompts}: FILE`.")
         _known(f"{key}.files", stage.files, config.prompts, "prompt set")
         return
-    method = METHODS[stage.method]  # type: ignore[attr-defined]
+    method = METHODS[stage.method]
     if method.needs_parent and stage.parent is None:
         raise StudyError(f"{key}.from: the method {method.name} continues another stage. Add `from: STAGE`.")
     if not method.needs_parent and stage.parent is not None:

@@ -13,8 +13,6 @@ rule tabulate:
         curves=targets.all_training_curves(),
     output:
         **targets.table_outputs(*targets.diversity_tables()),
-    params:
-        spec=specs.analysis_spec(study),
     log:
         paths.log("tabulate", "tables"),
     conda:
@@ -23,6 +21,8 @@ rule tabulate:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        spec=specs.analysis_spec(study),
     script:
         "../../scripts/tabulate.py"
 
@@ -35,8 +35,6 @@ if study.measures_tokens():
             vocabularies=targets.all_token_vocabularies(),
         output:
             **targets.table_outputs("tokens", "tokens_pooled", "vocabulary_cdf"),
-        params:
-            spec=specs.analysis_spec(study),
         log:
             paths.log("tabulate_tokens", "tables"),
         conda:
@@ -45,6 +43,8 @@ if study.measures_tokens():
         resources:
             mem_mb=4000,
             runtime=60,
+        params:
+            spec=specs.analysis_spec(study),
         script:
             "../../scripts/tabulate_tokens.py"
 
@@ -56,8 +56,6 @@ rule attribute:
         vocabularies=targets.all_token_vocabularies(),
     output:
         **targets.table_outputs("attribution"),
-    params:
-        spec=specs.analysis_spec(study),
     log:
         paths.log("attribute", "tables"),
     conda:
@@ -66,6 +64,8 @@ rule attribute:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        spec=specs.analysis_spec(study),
     script:
         "../../scripts/attribute.py"
 
@@ -77,8 +77,6 @@ if study.config.measures.truth:
             tokens=targets.all_token_documents()[:1],
         output:
             **targets.table_outputs("truth"),
-        params:
-            spec=specs.truth_spec(study),
         log:
             paths.log("measure_truth", "tables"),
         conda:
@@ -87,5 +85,7 @@ if study.config.measures.truth:
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            spec=specs.truth_spec(study),
         script:
             "../../scripts/measure_truth.py"

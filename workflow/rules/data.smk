@@ -4,17 +4,17 @@
 rule sample_data:
     output:
         paths.data("{data}"),
-    params:
-        spec=lambda wildcards: specs.data_spec(study, wildcards.data),
     log:
         paths.log("sample_data", "{data}"),
+    priority: 100
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    priority: 100
+    params:
+        spec=lambda wildcards: specs.data_spec(study, wildcards.data),
     script:
         "../../scripts/sample_data.py"
 
@@ -23,20 +23,20 @@ if study.config.tokenizer:
 
     rule train_tokenizer:
         input:
-            paths.data(study.config.tokenizer.data),
+            [paths.data(name) for name in study.config.tokenizer.data],
         output:
             directory=directory(paths.tokenizer()),
             manifest=paths.tokenizer_manifest(),
-        params:
-            spec=specs.tokenizer_spec(study),
         log:
             paths.log("train_tokenizer", "tokenizer"),
+        priority: 100
         conda:
             "../../envs/models.yaml"
         threads: 1
         resources:
             mem_mb=2000,
             runtime=30,
-        priority: 100
+        params:
+            spec=specs.tokenizer_spec(study),
         script:
             "../../scripts/train_tokenizer.py"

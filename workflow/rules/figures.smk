@@ -23,8 +23,6 @@ for name, drawing in targets.drawings().items():
             ),
             png=paths.figure(name, "png"),
             sha256=paths.figure(name, "sha256"),
-        params:
-            spec=specs.figure_spec(study, drawing),
         log:
             paths.log("plot", name),
         conda:
@@ -33,5 +31,7 @@ for name, drawing in targets.drawings().items():
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            spec=specs.figure_spec(study, drawing),
         script:
             "../../scripts/plot.py"

@@ -18,24 +18,24 @@ for name, stages, cells in targets.generating_rules(ANY):
     rule:
         name:
             name
-        wildcard_constraints:
-            stage="|".join(map(re.escape, stages)),
         input:
             manifest=paths.manifest(ANY),
             weights=ancient(paths.weights(ANY)),
         output:
             update(cells),
-        params:
-            spec=lambda wildcards: specs.generation_spec(study, model_of(wildcards)),
         log:
             paths.log("generate", ANY),
+        wildcard_constraints:
+            stage="|".join(map(re.escape, stages)),
+        priority: lambda wildcards: targets.rank(wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
             mem_mb=4000,
             runtime=240,
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        params:
+            spec=lambda wildcards: specs.generation_spec(study, model_of(wildcards)),
         script:
             "../../scripts/generate.py"
 
@@ -45,22 +45,22 @@ for name, stages, cells in targets.importing_rules(ANY):
     rule:
         name:
             name
-        wildcard_constraints:
-            stage="|".join(map(re.escape, stages)),
         input:
             unpack(lambda wildcards: targets.completions_files(model_of(wildcards))),
         output:
             update(cells),
-        params:
-            spec=lambda wildcards: specs.import_spec(study, model_of(wildcards)),
         log:
             paths.log("import_completions", ANY),
+        wildcard_constraints:
+            stage="|".join(map(re.escape, stages)),
         conda:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
             mem_mb=2000,
             runtime=30,
+        params:
+            spec=lambda wildcards: specs.import_spec(study, model_of(wildcards)),
         script:
             "../../scripts/import_completions.py"
 
@@ -71,14 +71,16 @@ if study.measures_tokens():
         input:
             manifest=paths.manifest(ANY),
             weights=ancient(paths.weights(ANY)),
-            reference_manifest=lambda wildcards: paths.manifest(study.first(model_of(wildcards))),
-            reference_weights=lambda wildcards: ancient(paths.weights(study.first(model_of(wildcards)))),
+            reference_manifest=lambda wildcards: paths.manifest(
+                study.first(model_of(wildcards))
+            ),
+            reference_weights=lambda wildcards: ancient(
+                paths.weights(study.first(model_of(wildcards)))
+            ),
             documents=paths.data(study.config.measures.tokens.data),
         output:
             documents=paths.token_documents(ANY),
             vocabulary=paths.token_vocabulary(ANY),
-        params:
-            spec=specs.tokens_spec(study),
         log:
             paths.log("measure_tokens", ANY),
         conda:
@@ -87,26 +89,30 @@ if study.measures_tokens():
         resources:
             mem_mb=4000,
             runtime=120,
+        params:
+            spec=specs.tokens_spec(study),
         script:
             "../../scripts/measure_tokens.py"
 
 
 rule embed:
     input:
-        cells=lambda wildcards: targets.cells_of_size(wildcards.size, int(wildcards.seed)),
+        cells=lambda wildcards: targets.cells_of_size(
+            wildcards.size, int(wildcards.seed)
+        ),
     output:
         paths.embeddings("{size}", "{seed}"),
-    params:
-        spec=specs.embedding_spec(study),
     log:
         paths.log("embed", "{size}/s{seed}"),
+    priority: lambda wildcards: targets.rank(wildcards.size)
     conda:
         "../../envs/models.yaml"
     threads: study.config.threads
     resources:
         mem_mb=4000,
         runtime=120,
-    priority: lambda wildcards: targets.rank(wildcards.size)
+    params:
+        spec=specs.embedding_spec(study),
     script:
         "../../scripts/embed.py"
 
@@ -117,8 +123,6 @@ rule score:
         embeddings=paths.embeddings("{size}", "{seed}"),
     output:
         paths.scores(ANY),
-    params:
-        spec=specs.score_spec(study),
     log:
         paths.log("score", ANY),
     conda:
@@ -127,5 +131,7 @@ rule score:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        spec=specs.score_spec(study),
     script:
         "../../scripts/score.py"

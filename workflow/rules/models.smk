@@ -13,17 +13,17 @@ rule train:
         manifest=paths.manifest(ANY),
         curves=paths.curves(ANY),
         weights=directory(paths.weights(ANY)),
-    params:
-        spec=lambda wildcards: specs.model_spec(study, model_of(wildcards)),
     log:
         paths.log("train", ANY),
+    # The largest model is the longest chain of jobs: it starts first.
+    priority: lambda wildcards: targets.rank(wildcards.size)
     conda:
         "../../envs/models.yaml"
     threads: study.config.threads
     resources:
         mem_mb=4000,
         runtime=240,
-    # The largest model is the longest chain of jobs: it starts first.
-    priority: lambda wildcards: targets.rank(wildcards.size)
+    params:
+        spec=lambda wildcards: specs.model_spec(study, model_of(wildcards)),
     script:
         "../../scripts/train.py"

@@ -2,24 +2,24 @@
 
 
 rule verify:
-    params:
-        spec="{}",
     log:
         paths.log("verify", "verify"),
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
-    localrule: True
+    params:
+        spec="{}",
     script:
         "../../scripts/verify.py"
 
 
 rule prune:
-    params:
-        spec="{}",
     log:
         paths.log("prune", "prune"),
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
-    localrule: True
+    params:
+        spec="{}",
     script:
         "../../scripts/prune.py"

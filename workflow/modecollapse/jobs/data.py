@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,19 @@ def sample_data(spec: Mapping[str, Any], output: Path) -> None:
     logger.info("%s: %d rows", output, table.num_rows)
 
 
-def train_tokenizer(spec: Mapping[str, Any], data: Path, directory: Path, manifest: Path) -> None:
-    """Train the tokenizer on the texts of a corpus; publish its directory, then a manifest of its files."""
+TEXT_COLUMNS = ("text", "prompt", "completion", "chosen", "rejected")
+"""Columns of data sets that hold text."""
+
+
+def train_tokenizer(spec: Mapping[str, Any], data: Sequence[Path], directory: Path, manifest: Path) -> None:
+    """Train the tokenizer on all texts of these data sets; publish its directory, then a manifest of its files."""
     from modecollapse.data import tokenizer
 
-    texts = read_sealed(data, ["text"]).column("text").to_pylist()
+    texts: list[str] = []
+    for table in map(read_sealed, data):
+        for column in TEXT_COLUMNS:
+            if column in table.column_names:
+                texts += table.column(column).to_pylist()
     with publish_directory(directory) as partial:
         tokenizer.train_tokenizer(texts, spec["vocabulary"], partial)
         files = sha256_directory(partial)
