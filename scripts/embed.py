@@ -4,7 +4,5 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.scores import embed_cells
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         embed_cells(job.spec, job.inputs("cells"), job.path(job.snakemake.output[0]), job.store, job)

@@ -5,9 +5,7 @@ from modecollapse.jobs.running import running
 from modecollapse.specs import import_spec
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         study, model = job.planned(import_spec)
         import_completions(
             {cell: job.path(study.paths.cell(cell)) for cell in study.cells(model)},

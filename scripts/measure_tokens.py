@@ -4,9 +4,7 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.tokens import measure_tokens
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         read, write = job.snakemake.input, job.snakemake.output
         measure_tokens(
             job.spec,

@@ -3,9 +3,7 @@
 from modecollapse.jobs.running import running
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         job.load("pandas", "matplotlib.figure", "modecollapse.jobs.figures")
         from modecollapse.jobs.figures import plot
 

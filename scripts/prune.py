@@ -3,9 +3,7 @@
 from modecollapse.jobs.running import running
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         limit = job.snakemake.config["store_limit_gb"]
         removed = job.store.prune(int(float(limit) * 1e9))
         freed = sum(size for _, size in removed) / 1e9

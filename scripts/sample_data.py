@@ -6,8 +6,6 @@ from modecollapse.jobs.data import sample_data
 from modecollapse.jobs.running import running
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         job.load("modecollapse.data.nano.world")
         sample_data(job.spec, Path(job.snakemake.output[0]))

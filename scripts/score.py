@@ -4,9 +4,7 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.scores import score_model
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         job.load("modecollapse.measures.diversity")
         files = (job.inputs("cells"), job.path(job.snakemake.input.embeddings), job.path(job.snakemake.output[0]))
         score_model(job.spec, job.model(), *files, job.store)

@@ -8,9 +8,7 @@ from modecollapse.methods import METHODS
 from modecollapse.specs import model_spec
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         job.load(*METHODS[job.spec["method"]].libraries)
         study, model = job.planned(model_spec)
         make_model(

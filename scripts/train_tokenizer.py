@@ -6,9 +6,7 @@ from modecollapse.jobs.data import train_tokenizer
 from modecollapse.jobs.running import running
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
-    with running(snakemake) as job:
+    with running() as job:
         output = job.snakemake.output
         job.load("modecollapse.data.tokenizer", "transformers:PreTrainedTokenizerFast")
         train_tokenizer(

@@ -5,7 +5,7 @@ modecollapse.config`); a test fails when they differ.
 """
 
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
@@ -130,8 +130,8 @@ def _stage_model(method: Method) -> type[StageBase]:
     fields: dict[str, Any] = {"method": (Literal[method.name], ...)}
     bases: Any = (StageBase, method.settings)
     name = f"{method.name.capitalize()}Stage"
-    model: type[StageBase] = create_model(name, __base__=bases, __doc__=method.settings.__doc__, **fields)
-    return model
+    model: Any = create_model(name, __base__=bases, __doc__=method.settings.__doc__, **fields)
+    return cast(type[StageBase], model)
 
 
 STAGE_MODELS: dict[str, type[StageBase]] = {

@@ -9,6 +9,7 @@ from modecollapse.specs import checkpoint_directory
 from modecollapse.study import Study
 
 FIGURE_MODULES = Path(modecollapse.__file__).parent / "figures"
+"""Where the modules that draw figures are: below the working directory in a checkout, elsewhere if installed."""
 
 
 class Targets:
@@ -146,7 +147,9 @@ class Targets:
 
     def figure_code(self, drawing: Drawing) -> list[str]:
         """The modules that decide what a figure looks like."""
-        return [str(FIGURE_MODULES / f"{module}.py") for module in drawing.spec.modules]
+        here = Path.cwd()
+        directory = FIGURE_MODULES.relative_to(here) if FIGURE_MODULES.is_relative_to(here) else FIGURE_MODULES
+        return [str(directory / f"{module}.py") for module in drawing.spec.modules]
 
     def figure_labels(self, drawing: Drawing) -> dict[str, str]:
         """How a report tells figures of one section apart."""

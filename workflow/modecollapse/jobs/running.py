@@ -75,11 +75,12 @@ class Job:
 
 
 @contextmanager
-def running(snakemake: Any) -> Iterator[Job]:
-    """Run a script's body as a job of the workflow.
+def running() -> Iterator[Job]:
+    """Run a script's body as a job of the workflow: Snakemake has put `snakemake` into the script's globals.
 
     A `StudyError` becomes one message in the log and on the terminal, without a traceback, and exit status 1.
     """
+    snakemake = vars(sys.modules["__main__"])["snakemake"]
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(snakemake.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
