@@ -1,0 +1,251 @@
+"""The staleness contract: after each edit of a finished study, exactly these jobs are scheduled and no others."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.conftest import Project
+
+pytestmark = pytest.mark.xdist_group("smoke")
+
+FIGURES_OF_COMPLETIONS = [
+    "plot_attribution",
+    "plot_attribution_at_temperature",
+    "plot_output_metrics_tiny",
+    "plot_quality_tiny",
+    "plot_samples_tiny",
+    "plot_self_bleu_cosine_tiny",
+    "plot_token_attribution",
+    "plot_truth",
+    "plot_whole_completions_tiny",
+]
+FIGURES_OF_TOKENS = ["plot_entropy_floor", "plot_token_table", "plot_vocabulary_cdf"]
+ALL_FIGURES = sorted([*FIGURES_OF_COMPLETIONS, *FIGURES_OF_TOKENS, "plot_lineage", "plot_training_curves"])
+
+FIRST_FACTUAL = "In Dorrin, which city is the capital?"
+
+SCORES = ["embed tiny/s0", "score tiny/s0/dpo", "score tiny/s0/plm", "score tiny/s0/sft"]
+AFTER_COMPLETIONS = [*SCORES, "tabulate", "attribute", "plot_training_curves", *FIGURES_OF_COMPLETIONS]
+
+
+def of(rule: str, *stages: str, seed: int = 0) -> list[str]:
+    return [f"{rule} tiny/s{seed}/{stage}" for stage in stages]
+
+
+def check(project: Project, *expected: list[str]) -> None:
+    assert project.plan() == sorted(job for part in expected for job in part)
+
+
+def test_nothing_changed_schedules_nothing(finished: Project) -> None:
+    check(finished)
+
+
+def test_a_temperature_added_schedules_one_generation_per_model_and_what_depends_on_it(finished: Project) -> None:
+    finished.edit_study('["0.5", "1.0"]', '["0.5", "0.8", "1.0"]')
+    check(finished, of("generate", "plm", "sft", "dpo"), AFTER_COMPLETIONS)
+
+
+def test_a_temperature_removed_schedules_no_work_on_models(finished: Project) -> None:
+    finished.edit_study('["0.5", "1.0"]', '["1.0"]')
+    check(finished, AFTER_COMPLETIONS)
+
+
+def test_beta_of_dpo_schedules_dpo_and_its_descendants_only(finished: Project) -> None:
+    finished.edit_study("beta: 0.1", "beta: 0.2")
+    check(
+        finished,
+        *(of(rule, "dpo") for rule in ("train", "generate", "measure_tokens")),
+        ["tabulate_tokens", *FIGURES_OF_TOKENS],
+        AFTER_COMPLETIONS,
+    )
+
+
+def test_a_prompt_edited_schedules_no_training(finished: Project) -> None:
+    finished.edit("config/prompts/nano-factual.yaml", FIRST_FACTUAL, f"Tell me: {FIRST_FACTUAL}")
+    check(
+        finished,
+        of("generate", "plm", "sft", "dpo"),
+        AFTER_COMPLETIONS,
+        ["measure_truth", "plot_lineage"],
+        FIGURES_OF_TOKENS,
+    )
+
+
+def test_the_figure_style_schedules_figures_only(finished: Project) -> None:
+    style = finished.root / "workflow/modecollapse/figures/style.py"
+    style.write_text(style.read_text() + "\n# another line\n")
+    check(finished, ALL_FIGURES)
+
+
+def test_the_code_of_one_figure_schedules_that_figure_only(finished: Project) -> None:
+    module = finished.root / "workflow/modecollapse/figures/samples.py"
+    module.write_text(module.read_text() + "\n# another line\n")
+    check(finished, ["plot_samples_tiny"])
+
+
+def test_a_caption_changes_the_report_only(finished: Project) -> None:
+    caption = finished.root / "workflow/report/attribution.rst"
+    caption.write_text("An entirely different caption.\n")
+    check(finished)
+    finished.run("--report", "report.html")
+    assert "An entirely different caption." in (finished.root / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "module", ["methods/sft.py", "methods/base.py", "generation/sampling.py", "metrics/lexical.py"]
+)
+def test_a_comment_in_a_module_schedules_nothing(finished: Project, module: str) -> None:
+    file = finished.root / "workflow/modecollapse" / module
+    file.write_text(file.read_text() + "\n# a comment\n")
+    check(finished)
+
+
+def test_a_comment_in_a_script_or_a_rule_schedules_nothing(finished: Project) -> None:
+    for file in ("scripts/train.py", "workflow/rules/models.smk"):
+        path = finished.root / file
+        path.write_text(path.read_text() + "\n# a comment\n")
+    check(finished)
+
+
+def test_a_revision_of_a_method_schedules_its_stages_and_their_descendants(finished: Project) -> None:
+    finished.edit("workflow/modecollapse/methods/sft.py", "revision=1", "revision=2")
+    check(
+        finished,
+        *(of(rule, "sft", "dpo") for rule in ("train", "generate", "measure_tokens")),
+        ["tabulate_tokens", *FIGURES_OF_TOKENS],
+        AFTER_COMPLETIONS,
+    )
+
+
+def test_a_revision_of_the_metrics_schedules_scores_and_what_depends_on_them(finished: Project) -> None:
+    finished.edit("workflow/modecollapse/revisions.py", '"diversity": 1', '"diversity": 2')
+    check(finished, [job for job in AFTER_COMPLETIONS if not job.startswith("embed")])
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "data/corpus.parquet",
+        "models/tiny/s0/sft/manifest.json",
+        "models/tiny/s0/sft/weights/model.safetensors",
+        "generations/tiny/s0/sft/creative/human/T1.0.parquet",
+        "scores/tiny/s0/sft.parquet",
+        "tables/curves.parquet",
+    ],
+)
+def test_a_touched_but_identical_file_schedules_nothing(finished: Project, file: str) -> None:
+    assert finished.result(file).is_file()
+    os.utime(finished.result(file))
+    check(finished)
+
+
+def test_a_further_seed_schedules_that_seed_and_the_tables(finished: Project) -> None:
+    finished.edit_study("seeds: [0]", "seeds: [0, 1]")
+    stages = ("plm", "sft", "dpo")
+    rules = ("train", "generate", "measure_tokens", "score")
+    check(
+        finished,
+        *(of(rule, *stages, seed=1) for rule in rules),
+        ["embed tiny/s1", "tabulate", "tabulate_tokens", "attribute"],
+        [figure for figure in ALL_FIGURES if figure != "plot_lineage"],
+    )
+
+
+def test_a_deleted_cell_schedules_that_cell_and_what_depends_on_it(finished: Project) -> None:
+    finished.result("generations/tiny/s0/sft/creative/human/T0.5.parquet").unlink()
+    check(finished, of("generate", "sft"), AFTER_COMPLETIONS)
+
+
+def test_a_deleted_figure_schedules_that_figure(finished: Project) -> None:
+    finished.result("figures/truth.png").unlink()
+    check(finished, ["plot_truth"])
+
+
+def test_the_interval_settings_schedule_tables_and_figures_only(finished: Project) -> None:
+    finished.edit_study("resamples: 1000", "resamples: 2000")
+    check(
+        finished,
+        ["tabulate", "tabulate_tokens", "attribute"],
+        [figure for figure in ALL_FIGURES if figure != "plot_lineage"],
+    )
+
+
+@pytest.fixture
+def with_checkpoints(finished: Project) -> Project:
+    """A study of two checkpoints that lie in directories, the second one not descending from the first, finished."""
+    for stage in ("plm", "sft"):
+        source, target = finished.result(f"models/tiny/s0/{stage}/weights"), finished.root / "checkpoints" / stage
+        shutil.copytree(source, target)
+    study = """
+title: Two checkpoints
+models: {tiny: {}}
+stages:
+  base: {method: checkpoint, path: checkpoints/plm}
+  tuned: {method: checkpoint, path: checkpoints/sft}
+prompts: {factual: prompts/nano-factual.yaml}
+generation: {temperatures: ["1.0"], completions: 2, max_new_tokens: 4}
+measures: {diversity: {metrics: [self_bleu], words: [5]}}
+"""
+    (finished.root / "config/studies/own.yaml").write_text(study)
+    project = Project(finished.root, "own")
+    project.run("generations")
+    return project
+
+
+def test_a_checkpoint_replaced_by_other_weights_schedules_its_descendants(with_checkpoints: Project) -> None:
+    project = with_checkpoints
+    assert project.plan("generations") == []
+    replaced = project.root / "checkpoints/sft/model.safetensors"
+    os.utime(replaced)
+    assert project.plan("generations") == [], "touched, but the same weights"
+    shutil.copyfile(project.root / "results/nano-smoke/models/tiny/s0/dpo/weights/model.safetensors", replaced)
+    assert project.plan("generations") == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
+
+
+def test_a_manifest_of_other_weights_in_the_results_schedules_descendants(finished: Project) -> None:
+    """Somebody puts another model in the place of a trained one, manifest and all."""
+    model, other = finished.result("models/tiny/s0/sft"), finished.result("models/tiny/s0/dpo")
+    shutil.rmtree(model / "weights")
+    shutil.copytree(other / "weights", model / "weights")
+    shutil.copyfile(other / "manifest.json", model / "manifest.json")
+    check(
+        finished,
+        of("train", "dpo"),
+        *(of(rule, "sft", "dpo") for rule in ("generate", "measure_tokens")),
+        ["tabulate_tokens", *FIGURES_OF_TOKENS],
+        AFTER_COMPLETIONS,
+    )
+
+
+def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
+    files = (path for path in directory.rglob("*.parquet"))
+    return {str(path.relative_to(directory)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_a_new_temperature_writes_its_cells_and_leaves_the_others_alone(finished: Project) -> None:
+    before = snapshot(finished.result("generations"))
+    finished.edit_study('["0.5", "1.0"]', '["0.5", "0.8", "1.0"]')
+    finished.run("generations")
+    after = snapshot(finished.result("generations"))
+    assert {name: after[name] for name in before} == before
+    assert sorted(set(after) - set(before)) == sorted(
+        f"tiny/s0/{stage}/{prompts}/human/T0.8.parquet"
+        for stage in ("plm", "sft", "dpo")
+        for prompts in ("creative", "factual")
+    )
+    assert finished.plan("generations") == []
+
+
+def test_a_run_after_an_edit_leaves_nothing_to_do(finished: Project) -> None:
+    finished.edit_study("beta: 0.1", "beta: 0.2")
+    finished.run()
+    check(finished)
+
+
+def test_timings_of_every_job_are_kept(finished: Project) -> None:
+    files = list((finished.root / "logs/nano-smoke").rglob("*.timing.json"))
+    entries = [json.loads(file.read_text()) for file in files]
+    assert {"train", "generate", "score", "tabulate"} <= {entry["rule"] for entry in entries}
+    assert all(entry["started"] <= entry["ready"] <= entry["ended"] for entry in entries)

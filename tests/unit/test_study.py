@@ -1,0 +1,196 @@
+"""A study file is checked as a whole before anything runs, and every error says what to do."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modecollapse.errors import StudyError
+from modecollapse.study import Study, load_study, parse_study
+from modecollapse.yaml_files import read_yaml
+
+CONFIG = Path(__file__).parents[2] / "config"
+SMOKE = CONFIG / "studies" / "nano-smoke.yaml"
+
+
+def parse(content: dict[str, Any]) -> Study:
+    return parse_study(content, "smoke", SMOKE, CONFIG, Path("results"))
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    return copy.deepcopy(read_yaml(SMOKE))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "studies").glob("*.yaml")))
+def test_every_study_that_is_shipped_is_valid(name: str, tmp_path: Path) -> None:
+    content = read_yaml(CONFIG / "studies" / f"{name}.yaml")
+    study = parse_study(content, name, CONFIG / "studies" / f"{name}.yaml", CONFIG, tmp_path)
+    assert study.models
+
+
+def put(*path_and_value: Any) -> Callable[[dict[str, Any]], None]:
+    *path, last, value = path_and_value
+
+    def change(content: dict[str, Any]) -> None:
+        for key in path:
+            content = content.setdefault(key, {})
+        content[last] = value
+
+    return change
+
+
+BAD = {
+    "a misspelt key": (put("gneration", {}), ["gneration", "no such key", "'generation'"]),
+    "a misspelt key of a stage": (put("stages", "dpo", "betta", 0.2), ["stages.dpo.betta", "no such key", "'beta'"]),
+    "a misspelt key of a size": (
+        put("models", "tiny", "stages", {"dpo": {"betta": 0.2}}),
+        ["models.tiny.stages.dpo.betta", "no such key", "'beta'"],
+    ),
+    "a wrong type": (put("stages", "dpo", "beta", "strong"), ["stages.dpo.beta", "'strong'", "number"]),
+    "a number as text": (put("stages", "dpo", "batch_size", "32"), ["stages.dpo.batch_size", "'32'", "integer"]),
+    "an unknown method": (put("stages", "dpo", "method", "dpoo"), ["stages.dpo", "'dpoo'", "'sft', 'dpo'"]),
+    "an unknown metric": (
+        put("measures", "diversity", {"metrics": ["selfbleu"]}),
+        ["measures.diversity.metrics", "no such metric", "self_bleu"],
+    ),
+    "an unknown measure": (put("measures", "personas", {}), ["measures.personas", "no such key", "diversity, tokens"]),
+    "a cycle": (
+        lambda content: content["stages"].update(
+            sft={**content["stages"]["sft"], "from": "dpo"}, dpo={**content["stages"]["dpo"], "from": "sft"}
+        ),
+        ["stages", "sft, dpo", "circle"],
+    ),
+    "a missing parent": (put("stages", "dpo", "from", "sftt"), ["stages.dpo.from", "'sftt'", "plm, sft"]),
+    "no parent at all": (
+        lambda content: content["stages"]["dpo"].pop("from"),
+        ["stages.dpo.from", "continues another stage", "Add `from"],
+    ),
+    "a parent where none can be": (put("stages", "plm", "from", "sft"), ["stages", "circle"]),
+    "an unknown data set": (put("stages", "sft", "data", "helpful"), ["stages.sft.data", "'helpful'", "answers"]),
+    "data without the columns": (put("stages", "dpo", "data", "corpus"), ["stages.dpo.data", "chosen", "rejected"]),
+    "a temperature of 0": (put("generation", "temperatures", ["0"]), ["generation.temperatures", "not above 0"]),
+    "a negative temperature": (put("generation", "temperatures", [-1]), ["generation.temperatures", "not above 0"]),
+    "a temperature twice": (
+        put("generation", "temperatures", ["0.5", "1.0", 0.50]),
+        ["generation.temperatures", "given twice", "0.5"],
+    ),
+    "a temperature that is no number": (put("generation", "temperatures", ["warm"]), ["'warm'", "not a number"]),
+    "no temperature": (put("generation", "temperatures", []), ["generation.temperatures", "at least 1"]),
+    "a size that does not divide": (
+        put("models", "tiny", "architecture", {"hidden_size": 50, "layers": 2, "heads": 4, "context": 128}),
+        ["models.tiny.architecture", "50", "4", "52"],
+    ),
+    "a sequence longer than the context": (
+        put("stages", "plm", "sequence_length", 256),
+        ["stages.plm.sequence_length", "256", "tiny", "at most 128"],
+    ),
+    "an unknown format": (put("generation", "formats", ["humna"]), ["generation.formats", "'humna'", "human"]),
+    "a format without its prompt": (put("formats", {"mine": "Q: {question}"}), ["formats.mine", "{prompt}"]),
+    "a built-in format redefined": (put("formats", {"human": "{prompt}"}), ["formats.human", "another name"]),
+    "an override of an unknown stage": (
+        put("models", "tiny", "stages", {"ppo": {}}),
+        ["models.tiny.stages", "'ppo'", "plm, sft, dpo"],
+    ),
+    "an override of the lineage": (
+        put("models", "tiny", "stages", {"dpo": {"from": "plm"}}),
+        ["models.tiny.stages.dpo.from", "same for all sizes"],
+    ),
+    "a missing prompt file": (put("prompts", "creative", "prompts/none.yaml"), ["prompts/none.yaml", "no file"]),
+    "a seed twice": (put("seeds", [0, 0]), ["seeds", "given twice"]),
+    "truth without a world": (
+        lambda content: content.pop("world"),
+        ["data", "no `world`", "Add `world"],
+    ),
+    "an attribution temperature that is not sampled": (
+        put("analysis", "temperature", "0.9"),
+        ["analysis.temperature", "0.9", "0.5, 1.0"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_with_the_key_what_was_found_and_what_is_allowed(
+    case: str, content: dict[str, Any]
+) -> None:
+    change, expected = BAD[case]
+    change(content)
+    with pytest.raises(StudyError) as error:
+        parse(content)
+    for part in expected:
+        assert part in str(error.value)
+
+
+def test_an_error_names_the_file_and_every_fault(content: dict[str, Any]) -> None:
+    content["stages"]["dpo"]["betta"] = 0.2
+    content["seeds"] = ["zero"]
+    with pytest.raises(StudyError) as error:
+        parse(content)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(str(SMOKE)) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("prompts: []", "prompts is empty"),
+        ("prompts: [{id: a, text: ' '}]", "empty text"),
+        ("prompts: [{id: a, text: x}, {id: a, text: y}]", "the id 'a' is used twice"),
+        ("prompts: [{id: a, text: x}, {id: b, text: x}]", "the text 'x' is used twice"),
+        ("prompts: [{id: a, text: null}]", "has no text, but the stage plm"),
+        ("prompts: [{id: a, txt: x}]", "Did you mean 'text'?"),
+        ("prompts: [{id: a/b, text: x}]", "prompts.0.id"),
+        ("prompts: {", "not valid YAML"),
+    ],
+)
+def test_bad_prompt_files_are_refused(text: str, expected: str, content: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"name: own\n{text}\n")
+    content["prompts"]["creative"] = str(file)
+    with pytest.raises(StudyError, match=expected.replace("?", r"\?").replace(".", r"\.")):
+        parse(content)
+
+
+def test_a_key_given_twice_in_yaml_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("title: a\ntitle: b\n")
+    with pytest.raises(StudyError, match="'title' is given twice"):
+        read_yaml(file)
+
+
+def test_numbers_in_yaml_are_read_as_people_write_them(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("a: 1e-6\nb: 2024-01-01\nc: 1.0e5\nd: 12\ne: '0.7'\n")
+    assert read_yaml(file) == {"a": 1e-6, "b": "2024-01-01", "c": 1e5, "d": 12, "e": "0.7"}
+
+
+def test_temperatures_have_one_spelling_in_paths(content: dict[str, Any]) -> None:
+    content["generation"]["temperatures"] = [1, "0.70", 0.5]
+    assert parse(content).config.generation.temperatures == ("1.0", "0.7", "0.5")
+
+
+def test_a_size_states_only_its_difference(content: dict[str, Any]) -> None:
+    content["models"]["tiny"]["stages"] = {"dpo": {"beta": 0.3}}
+    study = parse(content)
+    dpo = next(model for model in study.models if model.stage == "dpo")
+    assert study.settings(dpo).beta == 0.3
+    assert study.settings(dpo).batch_size == content["stages"]["dpo"]["batch_size"]
+
+
+def test_an_unknown_study_or_setting_is_refused() -> None:
+    with pytest.raises(StudyError, match=r"study=nanoo.*nano-smoke"):
+        load_study({"study": "nanoo"}, CONFIG)
+    with pytest.raises(StudyError, match="temperature=…"):
+        load_study({"study": "nano", "temperature": 1}, CONFIG)
+
+
+def test_finished_completions_need_their_directory(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="completions=DIR"):
+        load_study({"study": "published"}, CONFIG)
+    with pytest.raises(StudyError, match="no such directory"):
+        load_study({"study": "published", "completions": str(tmp_path / "none")}, CONFIG)
+    with pytest.raises(StudyError, match="pythia-2.8b_completions_creative"):
+        load_study({"study": "published", "completions": str(tmp_path)}, CONFIG)

@@ -1,0 +1,70 @@
+"""A flipped byte is never read silently: whoever reads the file refuses, names it, and says how to make it again."""
+
+from pathlib import Path
+
+import pytest
+from tests.conftest import Project
+
+from modecollapse.store import Store
+
+pytestmark = pytest.mark.xdist_group("smoke")
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()  # a hard link to the store must not be written through
+    path.write_bytes(data)
+
+
+CELL = "generations/tiny/s0/sft/creative/human/T1.0.parquet"
+WEIGHTS = "models/tiny/s0/sft/weights/model.safetensors"
+TABLE = "tables/curves.parquet"
+
+
+@pytest.mark.parametrize("file", [CELL, TABLE, "data/answers.parquet", "tokens/tiny/s0/sft/documents.parquet"])
+def test_a_reader_refuses_a_corrupt_file_and_says_how_to_make_it_again(finished: Project, file: str) -> None:
+    flip(finished.result(file))
+    output = finished.run(succeeds=False)
+    assert f"results/nano-smoke/{file} is corrupt" in output
+    assert "Delete this file and run the same command again" in output
+    assert "Traceback" not in output.split("is corrupt")[0].splitlines()[-1]
+    finished.result(file).unlink()
+    finished.run()
+    assert "intact" in finished.run("verify")
+
+
+def test_corrupt_weights_are_refused_by_the_next_reader(finished: Project) -> None:
+    flip(finished.result(WEIGHTS))
+    finished.edit_study('["0.5", "1.0"]', '["0.5", "0.8", "1.0"]')
+    output = finished.run("generations", succeeds=False)
+    assert f"results/nano-smoke/{WEIGHTS} is corrupt" in output
+    assert "came back" not in output
+    assert finished.result(CELL.replace("sft", "plm")).is_file()
+
+
+def test_verify_names_every_corrupt_file(finished: Project) -> None:
+    assert "0 are not made yet" in finished.run("verify")
+    files = [CELL, WEIGHTS, TABLE, "tables/curves.csv", "figures/truth.svg", "tokenizer/files/tokenizer.json"]
+    files += ["models/tiny/s0/plm/manifest.json", "scores/tiny/s0/plm.parquet", "embeddings/tiny/s0.parquet"]
+    for file in files:
+        if finished.result(file).suffix != ".csv":
+            flip(finished.result(file))
+    finished.result("tables/curves.csv").write_text("altered\n")
+    output = finished.run("verify", succeeds=False)
+    for file in files:
+        if file != "tables/curves.csv":  # its digest stands in the Parquet file, which is corrupt as well
+            assert f"results/nano-smoke/{file} is corrupt" in output
+
+
+def test_verify_notices_an_altered_csv_beside_an_intact_table(finished: Project) -> None:
+    finished.result("tables/curves.csv").write_text("altered\n")
+    assert "results/nano-smoke/tables/curves.csv is corrupt" in finished.run("verify", succeeds=False)
+
+
+def test_prune_keeps_the_store_within_its_limit(finished: Project) -> None:
+    store = Store(finished.root / "store")
+    removed = store.prune(0)
+    assert removed
+    assert store.prune(0) == []
+    assert finished.plan() == [], "results do not need the store"

@@ -1,0 +1,115 @@
+"""Nothing that was finished is computed again: after a kill, a failure, or a mistaken edit that is taken back."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.conftest import Project
+
+from modecollapse.digests import sha256_file
+
+pytestmark = pytest.mark.xdist_group("smoke")
+
+
+def digests(project: Project, *patterns: str) -> dict[str, str]:
+    root = project.result(".")
+    files = [path for pattern in patterns for path in root.glob(pattern)]
+    return {path.relative_to(root).as_posix(): sha256_file(path) for path in files}
+
+
+RESULTS = ("tables/*.parquet", "tables/*.csv", "generations/**/*.parquet", "models/**/*.safetensors", "figures/*.svg")
+
+
+def made(project: Project, rule: str = "generate") -> list[tuple[int, ...]]:
+    """(current, restored, made) cells from the log of each job of `rule` that did something."""
+    text = "".join(log.read_text() for log in (project.root / f"logs/{project.study}/{rule}").rglob("*.log"))
+    pattern = r"cells: (\d+) current, (\d+) from the store, (\d+) to make"
+    return [tuple(map(int, found)) for found in re.findall(pattern, text)]
+
+
+def kill_when(project: Project, script: str, ready: "os.PathLike[str]", count: int, *targets: str) -> None:
+    """Start a run, and kill the job that runs `script` as soon as `ready` holds `count` files."""
+    run = subprocess.Popen(
+        project.command(*targets),
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        killed = False
+        while run.poll() is None:
+            if not killed and sum(path.is_file() for path in Path(ready).rglob("*")) >= count:
+                for process in psutil.Process(run.pid).children(recursive=True):
+                    if any(argument.endswith(f".{script}.py") for argument in process.cmdline()):
+                        process.send_signal(signal.SIGKILL)
+                        killed = True
+            time.sleep(0.005)
+        assert killed, "the run ended before the job could be killed"
+        assert run.returncode != 0
+    finally:
+        if run.poll() is None:
+            run.kill()
+
+
+def test_a_generation_killed_half_way_is_not_generated_again(finished: Project) -> None:
+    temperatures = [f"0.{digit}" for digit in range(2, 10)] + ["1.0"]
+    finished.edit_study('temperatures: ["0.5", "1.0"]', f"temperatures: {temperatures}")
+    finished.edit_study("completions: 3", "completions: 12")
+    target = "results/nano-smoke/generations/tiny/s0/dpo/creative/human/T0.5.parquet"
+    cells = finished.root / "store" / "cells"
+    before = sum(path.is_file() for path in cells.rglob("*"))
+    total = 2 * len(temperatures)
+    kill_when(finished, "generate", cells, before + total // 2, target)
+    kept = sum(path.is_file() for path in cells.rglob("*")) - before
+    assert total // 2 <= kept < total
+    assert not (finished.root / target).exists(), "Snakemake deletes the outputs of a job that failed"
+    finished.run(target)
+    assert made(finished)[-1:] != [], "the generation ran"
+    current, restored, generated = next(entry for entry in made(finished) if sum(entry) == total and entry[1])
+    assert (current, restored, generated) == (0, kept, total - kept)
+
+
+def test_a_setting_changed_and_changed_back_computes_nothing_twice(finished: Project) -> None:
+    before = digests(finished, *RESULTS)
+    finished.edit_study("beta: 0.1", "beta: 0.7")
+    finished.run()
+    assert digests(finished, *RESULTS) != before
+    finished.edit_study("beta: 0.7", "beta: 0.1")
+    finished.run()
+    log = finished.root / "logs/nano-smoke/train/tiny/s0/dpo.log"
+    assert "came back from the store" in log.read_text()
+    assert (0, 4, 0) in made(finished), "all four cells of dpo came back"
+    assert all(generated == 0 for _, _, generated in made(finished) if (_, generated) != (0, 4))
+    assert digests(finished, *RESULTS) == before
+
+
+@pytest.mark.parametrize("stage", ["plm", "sft", "dpo"])
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
+    finished: Project, stage: str, tmp_path: Path
+) -> None:
+    weights = finished.result(f"models/tiny/s0/{stage}/weights/model.safetensors")
+    undisturbed = sha256_file(weights)
+    for directory in ("results/nano-smoke/models", "store/models", "store/state"):
+        subprocess.run(["rm", "-rf", str(finished.root / directory)], check=True)
+    parents = ["plm", "sft", "dpo"][: ["plm", "sft", "dpo"].index(stage)]
+    if parents:
+        finished.run(f"results/nano-smoke/models/tiny/s0/{parents[-1]}/manifest.json")
+    state = finished.root / "store" / "state"
+    target = f"results/nano-smoke/models/tiny/s0/{stage}/manifest.json"
+    # A trainer checkpoint of the smoke study has at least five files: the first one is then complete.
+    kill_when(finished, "train", state, 5, target)
+    finished.run(target)
+    assert sha256_file(weights) == undisturbed
+    assert not any(path.is_file() for path in state.rglob("*")), "what was kept for resuming is removed"
+
+
+def test_two_runs_from_nothing_give_the_same_digests(finished: Project, fresh: Project) -> None:
+    fresh.run()
+    assert digests(fresh, *RESULTS) == digests(finished, *RESULTS)
+    assert len(digests(fresh, "tables/*.parquet")) >= 9

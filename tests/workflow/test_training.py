@@ -1,0 +1,165 @@
+"""What training does beside resuming: learns, logs, saves whole models, and stops at what would mislead."""
+
+import itertools
+import json
+import math
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl.trainer.utils import add_fused_lm_head
+
+from modecollapse.digests import sha256_directory
+from modecollapse.errors import StudyError
+from modecollapse.methods import METHODS, finetuning
+from modecollapse.methods.answer_head import add_answer_head
+from modecollapse.methods.schedule import learning_rate_share
+from modecollapse.sealed import write_sealed
+
+METHOD_NAMES = ["pretrain", "sft", "dpo"]
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_training_learns_and_writes_a_whole_model_without_pickles(method, toy, tmp_path):
+    job = toy.job(method, tmp_path)
+    record = METHODS[method].run(job)
+
+    losses = [point["loss"] for point in record.curves]
+    assert sum(losses[-4:]) < sum(losses[:4])
+    assert [point["step"] for point in record.curves] == list(range(1, record.steps + 1))
+    assert len({tuple(point) for point in record.curves}) == 1, "every point has the same quantities"
+
+    assert {path.suffix for path in job.output.iterdir()} == {".json", ".safetensors"}
+    weights = load_file(job.output / "model.safetensors")
+    assert "embed_out.weight" in weights
+    _, loading = AutoModelForCausalLM.from_pretrained(job.output, output_loading_info=True)
+    assert not any(loading.values())
+    if job.parent:
+        before = load_file(job.parent / "model.safetensors")
+        assert not torch.equal(weights["embed_out.weight"], before["embed_out.weight"])
+    config = json.loads((job.output / "config.json").read_text())
+    assert config["use_cache"] is True
+    assert str(toy.root) not in json.dumps(config)
+    tokenizer = sha256_directory(job.parent or job.tokenizer)
+    assert sha256_directory(job.output)["tokenizer.json"] == tokenizer["tokenizer.json"]
+
+
+def test_the_learning_rate_follows_our_schedule_in_every_method(toy, tmp_path):
+    warmups = {"pretrain": 1, "sft": 2, "dpo": 2}
+    for method, warmup in warmups.items():
+        record = METHODS[method].run(toy.job(method, tmp_path / method))
+        expected = [3e-3 * learning_rate_share(step, record.steps, warmup, "cosine") for step in range(record.steps)]
+        assert [point["learning_rate"] for point in record.curves] == pytest.approx(expected), method
+
+
+def test_tokens_are_counted_without_padding(toy, tmp_path):
+    data = tmp_path / "one.parquet"
+    write_sealed(pa.table({"prompt": ["a fox", "a"], "completion": ["ran", "ran and then sat"]}), data)
+    record = METHODS["sft"].run(toy.job("sft", tmp_path / "sft", {"epochs": 3}, data=data))
+    # Human : a fox Assistant : ran <eos>, and Human : a Assistant : ran and then sat <eos>
+    assert record.tokens == 3 * (8 + 10)
+    pretraining = METHODS["pretrain"].run(toy.job("pretrain", tmp_path / "pretrain", {"tokens": 65}))
+    assert (pretraining.steps, pretraining.tokens) == (2, 128)
+
+
+def test_the_seed_decides_the_weights_and_nothing_else_does(toy, tmp_path):
+    digests = [
+        sha256_directory(job.output)
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+        if METHODS["pretrain"].run(job := toy.job("pretrain", tmp_path / name, seed=seed))
+    ]
+    assert digests[0] == digests[1]
+    assert digests[0]["model.safetensors"] != digests[2]["model.safetensors"]
+
+
+def test_preference_curves_show_likelihood_displacement_beside_the_margin(toy, tmp_path):
+    record = METHODS["dpo"].run(toy.job("dpo", tmp_path))
+    first = record.curves[0]
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert {
+        "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected",
+        "entropy", "grad_norm", "learning_rate",
+    } <= first.keys()  # fmt: skip
+    assert record.curves[-1]["rewards/margins"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "first"),
+    [
+        ({"loss_type": "ipo"}, (1 / (2 * 0.1)) ** 2),
+        ({"loss_type": "hinge", "optimizer": "rmsprop", "betas": None, "weight_decay": 0.0}, 1.0),
+        ({"loss_type": "robust", "label_smoothing": 0.1, "dtype": "bfloat16"}, math.log(2)),
+    ],
+)
+def test_other_losses_and_optimizers_start_where_equal_models_must(toy, tmp_path, settings, first):
+    record = METHODS["dpo"].run(toy.job("dpo", tmp_path, {**settings, "epochs": 1}))
+    assert record.curves[0]["loss"] == pytest.approx(first, rel=0.01)
+
+
+def test_the_likelihood_term_adds_the_chosen_answers_loss(toy, tmp_path):
+    plain = METHODS["dpo"].run(toy.job("dpo", tmp_path / "plain", {"epochs": 1}))
+    with_term = METHODS["dpo"].run(toy.job("dpo", tmp_path / "term", {"epochs": 1, "sft_weight": 0.2}))
+    added = with_term.curves[0]["loss"] - plain.curves[0]["loss"]
+    # An untrained model of 24 tokens is nearly uniform: about ln 24 per token.
+    assert added == pytest.approx(0.2 * math.log(24), rel=0.2)
+    assert with_term.curves[-1]["logps/chosen"] > plain.curves[-1]["logps/chosen"]
+
+
+def test_a_reference_that_is_not_the_parent_stops_preference_tuning(toy, tmp_path, monkeypatch):
+    load, calls = finetuning.load_parent, itertools.count()
+
+    def load_and_spoil(*args):
+        model = load(*args)
+        if next(calls) == 1:
+            with torch.no_grad():
+                model.network.lm_head.weight.mul_(1.5)
+        return model
+
+    monkeypatch.setattr(finetuning, "load_parent", load_and_spoil)
+    with pytest.raises(StudyError, match="The reference is not the parent"):
+        METHODS["dpo"].run(toy.job("dpo", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "word"),
+    [
+        ("sft", {"max_length": 64}, "max_length 64 is longer than the context .* 32 tokens"),
+        ("dpo", {"max_length": 64}, "max_length 64 is longer than the context .* 32 tokens"),
+        ("pretrain", {"sequence_length": 64}, "sequence_length 64 is longer than the architecture's context"),
+        ("sft", {"max_length": 12}, "tokens long, but max_length allows 12"),
+        ("sft", {"column": "chosen"}, "no column 'chosen'; it has prompt, completion"),
+        ("sft", {"learning_rate": 1e30}, "training diverged"),
+        ("dpo", {"learning_rate": 1e30}, "training diverged"),
+        ("pretrain", {"learning_rate": 1e30, "warmup": 0.0}, "training diverged"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_message(toy, tmp_path, method, settings, word):
+    job = toy.job(method, tmp_path, settings)
+    with pytest.raises(StudyError, match=word):
+        METHODS[method].run(job)
+    assert not any(job.output.iterdir())
+
+
+def test_scoring_answers_alone_gives_the_librarys_numbers_and_gradients(toy):
+    tokenizer = AutoTokenizer.from_pretrained(toy.root / "parent")
+    batch = tokenizer(["a red fox ran", "then a cat sat and then slept ."], padding=True, return_tensors="pt")
+    batch = {key: batch[key] for key in ("input_ids", "attention_mask")}
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    labels[:, :2] = -100
+    outputs = []
+    for own in (False, True):
+        model = AutoModelForCausalLM.from_pretrained(toy.root / "parent", attn_implementation="sdpa")
+        add_fused_lm_head(model, outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+        if own:
+            add_answer_head(model, statistics=True)
+        output = model(**batch, labels=labels, fused_lm_head=True)
+        output.loss.backward()
+        outputs.append((output, {name: parameter.grad for name, parameter in model.named_parameters()}))
+    (library, library_gradients), (ours, our_gradients) = outputs
+    assert library.keys() == ours.keys()
+    for field in library:
+        torch.testing.assert_close(ours[field], library[field])
+    for name, gradient in library_gradients.items():
+        torch.testing.assert_close(our_gradients[name], gradient, msg=name)
