@@ -192,5 +192,5 @@ def test_finished_completions_need_their_directory(tmp_path: Path) -> None:
         load_study({"study": "published"}, CONFIG)
     with pytest.raises(StudyError, match="no such directory"):
         load_study({"study": "published", "completions": str(tmp_path / "none")}, CONFIG)
-    with pytest.raises(StudyError, match="pythia-2.8b_completions_creative"):
+    with pytest.raises(StudyError, match=r"pythia-2\.8b_completions_creative"):
         load_study({"study": "published", "completions": str(tmp_path)}, CONFIG)

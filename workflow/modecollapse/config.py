@@ -1,7 +1,7 @@
 """The configuration model of a study: every key, its type, its default and what it means.
 
-`workflow/schemas/study.schema.json` and `docs/configuration.md` are written from this module (`python -m
-modecollapse.config`); a test fails when they differ.
+`workflow/schemas/study.schema.json` and `docs/configuration.md` are written from this module by `python -m
+modecollapse.config_docs`; a test fails when they differ.
 """
 
 from decimal import Decimal, InvalidOperation
@@ -179,7 +179,9 @@ class Measures(Strict):
     """What is measured."""
 
     tokens: TokenMeasure | None = None
+    """Token-level statistics on held-out text; null leaves them out."""
     diversity: Diversity = Diversity()
+    """Diversity of the completions to each prompt."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 
@@ -205,7 +207,9 @@ class StudyConfig(Strict):
     world: WorldSettings | None = None
     """The seeded world that `data` samples from."""
     data: dict[Name, Data] = Field(default_factory=dict)
+    """Data sets by name."""
     tokenizer: Tokenizer | None = None
+    """Tokenizer of the models that are pretrained here."""
     models: Annotated[dict[Name, ModelSize], Field(min_length=1)]
     """The sizes."""
     stages: Annotated[dict[Name, Stage], Field(min_length=1)]
@@ -217,7 +221,10 @@ class StudyConfig(Strict):
     prompts: Annotated[dict[Name, str], Field(min_length=1)]
     """Prompt sets: name → YAML file, relative to the study file or to `config/`."""
     generation: Generation
+    """What is sampled."""
     measures: Measures = Measures()
+    """Which measures are taken of every model."""
     analysis: Analysis = Analysis()
+    """How intervals and attribution are made."""
     threads: int = Field(1, ge=1)
     """Threads of every computing job. The last bits of a sum depend on it, so it is part of the science."""

@@ -23,11 +23,18 @@ def explain(error: ValidationError, path: Path, model: type[BaseModel], prefix: 
         skip: leading parts of pydantic's locations that are no keys of the file.
     """
     lines = []
-    for fault in error.errors(include_url=False):
+    faults = error.errors(include_url=False)
+    for fault in faults:
+        if fault["type"] == "too_short" and any(_is_inside(other["loc"], fault["loc"]) for other in faults):
+            continue  # pydantic counts only the valid items, so this says nothing that the other fault does not
         location = fault["loc"][skip:]
         key = ".".join(filter(None, [prefix, *_keys(model, location)])) or "the file"
         lines.append(f"{path}: {key}: {_sentence(fault, model, location)}")
     return StudyError("\n".join(dict.fromkeys(lines)))
+
+
+def _is_inside(location: Sequence[Any], outer: Sequence[Any]) -> bool:
+    return len(location) > len(outer) and tuple(location[: len(outer)]) == tuple(outer)
 
 
 def _sentence(fault: Any, model: type[BaseModel], location: Sequence[Any]) -> str:

@@ -86,6 +86,11 @@ class Study:
     def format(self, name: str) -> PromptFormat:
         return PromptFormat(name, {**FORMATS, **self.config.formats}[name] or "")
 
+    def about(self) -> dict[str, Any]:
+        """What the report's front page says of the study."""
+        config = self.config
+        return {"title": config.title, "description": config.description, "world": config.world is not None}
+
     def label(self, stage: str) -> str:
         return self.config.stages[stage].label or stage.upper()
 
@@ -119,7 +124,7 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     Raises:
         StudyError: anything about the study that can be known to be wrong before work starts.
     """
-    unknown = set(settings) - {"study", "results", "store", "store_limit_gb", "completions"}
+    unknown = set(settings) - {"study", "results", "store", "store_limit_gb", "completions", "about"}
     if unknown:
         raise StudyError(
             f"--config {sorted(unknown)[0]}=…: no such key. Allowed: completions, results, store, store_limit_gb, "
@@ -150,16 +155,23 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         config = StudyConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise explain(error, path, StudyConfig) from error
-    order = lineage.ordered({key: [stage.parent] if stage.parent else [] for key, stage in config.stages.items()})
-    resolved = {}
-    for size, model in config.models.items():
-        _known(f"models.{size}.stages", model.stages, config.stages, "stage")
-        for stage in order:
-            resolved[size, stage] = _override(config.stages[stage], model.stages.get(stage, {}), path, size, stage)
-            _check_stage(config, size, stage, resolved[size, stage])
-    _check_references(config)
+    try:
+        order = lineage.ordered({key: [stage.parent] if stage.parent else [] for key, stage in config.stages.items()})
+        _check_references(config)
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
+    resolved = {
+        (size, stage): _override(config.stages[stage], model.stages.get(stage, {}), path, size, stage)
+        for size, model in config.models.items()
+        for stage in order
+    }
     prompts = {key: read_prompts(_find(file, path, config_directory), key) for key, file in config.prompts.items()}
-    _check_prompts(config, prompts)
+    try:
+        for (size, name), stage in resolved.items():
+            _check_stage(config, size, name, stage)
+        _check_prompts(config, prompts)
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
     return Study(name, config, Paths(results / name), prompts, resolved)
 
 
@@ -213,6 +225,8 @@ def _known(key: str, names: Mapping[str, Any] | Sequence[str], allowed: Mapping[
 
 
 def _check_references(config: StudyConfig) -> None:
+    for size, model in config.models.items():
+        _known(f"models.{size}.stages", model.stages, config.stages, "stage")
     formats = {**FORMATS, **config.formats}
     _known("generation.formats", config.generation.formats, formats, "prompt format")
     unknown = [name for name, template in config.formats.items() if template is None]

@@ -131,8 +131,13 @@ class Targets:
 
     def table_outputs(self, *names: str) -> dict[str, str]:
         """The files of these tables as named outputs: `NAME` and `NAME_csv`."""
+        from snakemake.io import report
+
         files = {name: self.paths.table(name) for name in names}
-        return {**files, **{f"{name}_csv": self.paths.table_csv(name) for name in names}}
+        for name in names:
+            caption, labels = f"../report/table_{name}.rst", {"table": name.replace("_", " ")}
+            files[f"{name}_csv"] = report(self.paths.table_csv(name), caption, category="Tables", labels=labels)
+        return files
 
     def tables(self) -> list[str]:
         return [path for name in self.table_names() for path in (self.paths.table(name), self.paths.table_csv(name))]

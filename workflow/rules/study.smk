@@ -7,6 +7,7 @@ from modecollapse.study import load_study_or_exit
 from modecollapse.targets import Targets
 
 study = load_study_or_exit(config, Path(workflow.basedir) / "config")
+config["about"] = study.about()  # for the report's front page
 paths = study.paths
 targets = Targets(study)
 

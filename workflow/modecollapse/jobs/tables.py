@@ -1,6 +1,7 @@
 """Tidy tables: from the published measurements of single models to the tables of the study."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from modecollapse.cells import Cell, Model
 from modecollapse.lineage import paths
 from modecollapse.prompts import Prompt
 from modecollapse.sealed import read_sealed
+
+logger = logging.getLogger(__name__)
 
 PROMPTS_PER_SET, SAMPLES_PER_PROMPT = 3, 3
 """How many completions the table of samples shows."""
@@ -135,7 +138,10 @@ def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapp
     from modecollapse.metrics.lexical import first_words, self_bleu
 
     world = World(WorldSettings.model_validate(spec["world"], strict=False))
-    prompts = [Prompt(*entry) for entries in spec["prompts"].values() for entry in entries]
+    asked = [Prompt(*entry) for entries in spec["prompts"].values() for entry in entries]
+    prompts = [prompt for prompt in asked if prompt.text and world.understand(prompt.text)]
+    if len(prompts) < len(asked):
+        logger.warning("%d of %d prompts are not questions of this world", len(asked) - len(prompts), len(asked))
     documents = read_sealed(tokens[0], ["n_tokens"]).column("n_tokens").to_numpy() if tokens else None
     table = truth_table(
         world,

@@ -1,7 +1,7 @@
 """Log-probabilities of answers only, for small vocabularies without a GPU.
 
-TRL scores every position of every row without Triton, and in tiles of 32,768 vocabulary entries whatever the vocabulary:
-for a vocabulary of 1,024 that takes three quarters of a training step. Slow to import (TRL).
+Without Triton, TRL scores every position of every row, and in tiles of 32,768 vocabulary entries whatever the
+vocabulary: with one of 1,024 that takes three quarters of a training step. Slow to import (TRL).
 """
 
 import types

@@ -44,27 +44,27 @@ def train(
     model: CausalModel,
     examples: Mapping[str, Any],
     lengths: Sequence[int],
+    tokens: Sequence[int],
     options: Mapping[str, Any] | None = None,
     **models: Any,
 ) -> TrainingRecord:
     """Train `model` on tokenized `examples` (column → one value per example) and write it to `job.output`.
 
-    `lengths` are the examples' tokens; `options` are further arguments of the trainer's configuration and `models`
-    further models of the trainer. A run that was killed goes on from its newest complete checkpoint.
+    `lengths` are what examples may be grouped by, `tokens` how many tokens each shows the model; `options` are further
+    arguments of the trainer's configuration and `models` further models of the trainer. A run that was killed goes on
+    from its newest complete checkpoint.
     """
     from datasets import Dataset
-    from trl import DPOConfig, SFTConfig
 
-    from modecollapse.methods.trainers import PreferenceTrainer, ProgressCallback
+    from modecollapse.methods.trainers import ProgressCallback
 
     order = training_order(lengths, settings.epochs, settings.batch_size, job.seed, settings.group_by_length)
     steps = math.ceil(len(order) / settings.batch_size)
-    config_class = DPOConfig if issubclass(trainer_class, PreferenceTrainer) else SFTConfig
     model.network.requires_grad_(True)
     trainer = trainer_class(
         recipe=settings,
         model=model.network,
-        args=config_class(**_arguments(job, settings), **(options or {})),
+        args=trainer_class.configuration(**_arguments(job, settings), **(options or {})),
         train_dataset=Dataset.from_dict(dict(examples)).select(order),
         processing_class=model.tokenizer,
         callbacks=[ProgressCallback()],
@@ -81,7 +81,7 @@ def train(
     assert job.parent is not None
     copy_tokenizer(job.parent, job.output)
     return TrainingRecord(
-        steps=steps, tokens=sum(lengths[index] for index in order), curves=_curves(trainer.state.log_history)
+        steps=steps, tokens=sum(tokens[index] for index in order), curves=_curves(trainer.state.log_history)
     )
 
 
@@ -105,6 +105,7 @@ def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]
         "adam_epsilon": 1e-8,
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.clip,
+        "use_cpu": not torch.cuda.is_available(),
         "bf16": settings.dtype == "bfloat16",
         "fp16": False,
         "gradient_checkpointing": False,

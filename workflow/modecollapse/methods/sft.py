@@ -37,7 +37,7 @@ def run(job: TrainingJob) -> TrainingRecord:
     encoded = encode(model.tokenizer, job.format, texts["prompt"], [texts[settings.column]])
     examples = labelled(encoded, settings.max_length, settings.too_long, job.data)
     lengths = [len(ids) for ids in examples["input_ids"]]
-    return finetuning.train(job, settings, AnswerTrainer, model, examples, lengths)
+    return finetuning.train(job, settings, AnswerTrainer, model, examples, lengths, lengths)
 
 
 METHOD = Method(

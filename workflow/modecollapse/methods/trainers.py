@@ -11,7 +11,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainerCallback
-from trl import DPOTrainer, SFTTrainer
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.answer_head import add_answer_head
@@ -87,9 +87,13 @@ class _Exact(Trainer):
 class AnswerTrainer(_Exact, SFTTrainer):
     """Supervised fine-tuning on columns `input_ids` and `labels`."""
 
+    configuration = SFTConfig
+
 
 class PreferenceTrainer(_Exact, DPOTrainer):
     """Preference tuning on columns `prompt_ids`, `chosen_ids` and `rejected_ids`."""
+
+    configuration = DPOConfig
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
