@@ -194,3 +194,9 @@ def test_finished_completions_need_their_directory(tmp_path: Path) -> None:
         load_study({"study": "published", "completions": str(tmp_path / "none")}, CONFIG)
     with pytest.raises(StudyError, match=r"pythia-2\.8b_completions_creative"):
         load_study({"study": "published", "completions": str(tmp_path)}, CONFIG)
+
+
+def test_a_study_is_named_for_its_file(content: dict[str, Any]) -> None:
+    study = parse(content)
+    assert study.name == "smoke"
+    assert study.paths.table("curves") == "results/smoke/tables/curves.parquet"

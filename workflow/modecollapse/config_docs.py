@@ -66,7 +66,7 @@ def _type(value: dict[str, Any]) -> str:
     if value.get("type") == "array":
         return f"list of {_type(value.get('items', {}))}" if "items" in value else "list"
     if value.get("type") == "object":
-        inner = value.get("additionalProperties") or next(iter(value.get("patternProperties", {}).values()), {})
+        inner: Any = value.get("additionalProperties") or next(iter(value.get("patternProperties", {}).values()), {})
         return f"mapping of names to {_type(inner)}" if isinstance(inner, dict) and inner else "mapping"
     return str(value.get("type", "anything"))
 

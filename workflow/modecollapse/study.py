@@ -167,8 +167,8 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
     }
     prompts = {key: read_prompts(_find(file, path, config_directory), key) for key, file in config.prompts.items()}
     try:
-        for (size, name), stage in resolved.items():
-            _check_stage(config, size, name, stage)
+        for (size, key), stage in resolved.items():
+            _check_stage(config, size, key, stage)
         _check_prompts(config, prompts)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
