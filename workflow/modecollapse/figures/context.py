@@ -2,22 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from modecollapse.lineage import ordered
 
-Tables = Mapping[str, pd.DataFrame]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Tables = Mapping[str, "pd.DataFrame"]
 """Tidy tables by name, as described by `modecollapse.analysis.tables.SCHEMAS`."""
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     """The rows of a table as dictionaries by column."""
     return [{str(column): value for column, value in row.items()} for row in frame.to_dict("records")]
 
 
-def longest_cut(frame: pd.DataFrame) -> int:
+def longest_cut(frame: "pd.DataFrame") -> int:
     """The largest number of words that completions of a table were cut to; 0 if there is none."""
     return int(frame["words"].max()) if len(frame) else 0
 
