@@ -6,5 +6,5 @@ from modecollapse.jobs.scores import score_model
 if __name__ == "__main__":
     with running() as job:
         job.load("modecollapse.measures.diversity")
-        files = (job.inputs("cells"), job.path(job.snakemake.input.embeddings), job.path(job.snakemake.output[0]))
+        files = (job.inputs("cells"), job.inputs("embeddings"), job.path(job.snakemake.output[0]))
         score_model(job.spec, job.model(), *files, job.store)

@@ -42,11 +42,12 @@ def publish_directory(path: Path) -> Iterator[Path]:
 
 
 def replace_directory(source: Path, path: Path) -> None:
-    """Rename the directory `source` to `path`; what stood at `path` is moved aside first and then deleted."""
-    old = path.with_name(f".{path.name}.{uuid.uuid4().hex}.old")
+    """Move the directory `source` to `path`; what stood at `path` is moved aside first and then deleted."""
+    staged, old = (path.with_name(f".{path.name}.{uuid.uuid4().hex}.{state}") for state in ("partial", "old"))
+    shutil.move(source, staged)  # a copy if `source` is on another file system, so not yet into its place
     if path.exists():
         path.rename(old)
-    source.rename(path)
+    staged.rename(path)
     shutil.rmtree(old, ignore_errors=True)
 
 

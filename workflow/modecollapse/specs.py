@@ -13,6 +13,7 @@ from modecollapse.cells import Cell, Model
 from modecollapse.config import CompletionsStage
 from modecollapse.digests import canonical, sha256_file
 from modecollapse.figures.registry import Drawing
+from modecollapse.measures.embedding import embedder_digest
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
@@ -129,7 +130,13 @@ def embedding_spec(study: Study) -> str:
     """What decides sentence vectors beside the texts."""
     diversity = study.config.measures.diversity
     return canonical(
-        {"revision": REVISIONS["embedding"], "embedder": _plain(diversity.embedder), "words": list(diversity.words)}
+        {
+            "revision": REVISIONS["embedding"],
+            "embedder": _plain(diversity.embedder),
+            # A packaged embedder is known by its name; a directory may come to hold other weights.
+            "files": embedder_digest(diversity.embedder) if Path(diversity.embedder.model).is_dir() else None,
+            "words": list(diversity.words),
+        }
     )
 
 
@@ -141,7 +148,7 @@ def score_spec(study: Study) -> str:
             "revision": REVISIONS["diversity"],
             "words": list(diversity.words),
             "metrics": list(diversity.metrics),
-            "embedder": json.loads(embedding_spec(study)),
+            "embedding": json.loads(embedding_spec(study)) if study.embeds() else None,
             "world": _plain(study.config.world) if study.config.world else None,
             "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},
         }

@@ -8,9 +8,12 @@ Entries are written beside their place and renamed, so jobs that write the same 
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from modecollapse.errors import CorruptFile
 from modecollapse.manifest import read_manifest
@@ -71,6 +74,22 @@ class Store:
         place = self._place("state", key)
         place.mkdir(parents=True, exist_ok=True)
         return place
+
+    @contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Hold the only right to train what has this key; a second job that wants it waits for the first."""
+        place = self.root / "locks" / key
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            logger.warning("another job is making the same model; waiting for it (%s)", place)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def drop_state(self, key: str) -> None:
         """Remove the trainer state of a finished job."""

@@ -18,6 +18,7 @@ from modecollapse.config_errors import explain
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
+from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.prompts import PromptFormat, PromptSet
@@ -108,6 +109,10 @@ class Study:
         assert isinstance(stage, CompletionsStage)
         assert self.completions is not None
         return self.completions / stage.files[prompts].format(size=model.size)
+
+    def embeds(self) -> bool:
+        """Whether a metric needs sentence vectors."""
+        return any(METRICS[name].needs_embeddings for name in self.config.measures.diversity.metrics)
 
     def measures_tokens(self) -> bool:
         return self.config.measures.tokens is not None and bool(self.trained())

@@ -27,6 +27,10 @@ class Targets:
             for path in (self.paths.manifest(model), self.paths.curves(model), self.paths.weights(model))
         ]
 
+    def embeddings_of(self, model: Model) -> list[str]:
+        """The sentence vectors that a model's scores need: one file, or none."""
+        return [self.paths.embeddings(model.size, model.seed)] if self.study.embeds() else []
+
     def training_inputs(self, model: Model) -> dict[str, object]:
         """What one training job reads, by name."""
         from snakemake.io import ancient
@@ -94,8 +98,7 @@ class Targets:
         return {name: str(self.study.completions_file(model, name)) for name in self.study.config.prompts}
 
     def measurements(self) -> list[str]:
-        sizes, seeds = self.study.config.models, self.study.config.seeds
-        embeddings = [self.paths.embeddings(size, seed) for size in sizes for seed in seeds]
+        embeddings = [path for model in self.study.models for path in self.embeddings_of(model)]
         return self.all_scores() + embeddings + self.all_token_documents() + self.all_token_vocabularies()
 
     def all_scores(self) -> list[str]:

@@ -120,7 +120,7 @@ rule embed:
 rule score:
     input:
         cells=lambda wildcards: targets.cells_of(model_of(wildcards)),
-        embeddings=paths.embeddings("{size}", "{seed}"),
+        embeddings=targets.embeddings_of(ANY),
     output:
         paths.scores(ANY),
     log:

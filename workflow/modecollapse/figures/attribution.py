@@ -82,8 +82,8 @@ def _bars(
     """Panels in groups of `group` that share a vertical axis, `groups_per_row` groups in a row."""
     per_row = group * groups_per_row
     rows = max(1, -(-len(panels) // per_row))
-    gaps = (([0.12] * (group - 1) + [0.76]) * groups_per_row)[:-1]
-    left, right, top, bottom = 0.7, 0.06, 0.48 if titles else 0.34, 0.36
+    gaps = (([0.12] * (group - 1) + [0.92]) * groups_per_row)[:-1]
+    left, right, top, bottom = 0.92, 0.06, 0.48 if titles else 0.34, 0.36
     sheet = style.sheet(
         widths=style.spread(per_row, style.PAGE_WIDTH - left - right, gaps),
         heights=[1.0] * rows,

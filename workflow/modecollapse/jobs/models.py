@@ -65,11 +65,28 @@ def make_model(
     """
     digests = inputs.verified_digests()
     key = digest({"spec": spec, "inputs": digests})
-    if store.restore_model(key, directory):
-        logger.info("%s came back from the store, nothing was computed", model)
-        return read_manifest(directory / "manifest.json")
+    with store.locked(key):
+        if store.restore_model(key, directory):
+            logger.info("%s came back from the store, nothing was computed", model)
+        else:
+            manifest = _train(model, spec, settings, inputs, digests, store.state(key), directory)
+            write_manifest(manifest, directory / "manifest.json")
+            store.keep_model(key, directory)
+            store.drop_state(key)
+    return read_manifest(directory / "manifest.json")
+
+
+def _train(
+    model: Model,
+    spec: Mapping[str, Any],
+    settings: Strict,
+    inputs: Inputs,
+    digests: Mapping[str, str],
+    state: Path,
+    directory: Path,
+) -> Manifest:
+    """Train, put weights and curves in their place, and return the manifest, which is still to be written."""
     method = METHODS[spec["method"]]
-    state = store.state(key)
     output = state / "output"
     _empty(output)
     begun = time.monotonic()
@@ -90,7 +107,7 @@ def make_model(
     manifest = Manifest(
         model=str(model),
         spec=dict(spec),
-        inputs=digests,
+        inputs=dict(digests),
         files=sha256_directory(output),
         versions=library_versions(),
         seed=spec.get("seed", 0),
@@ -102,9 +119,6 @@ def make_model(
     directory.mkdir(parents=True, exist_ok=True)
     replace_directory(output, directory / "weights")
     write_sealed(pa.Table.from_pylist(record.curves), directory / "curves.parquet", {"model": canonical(asdict(model))})
-    write_manifest(manifest, directory / "manifest.json")
-    store.keep_model(key, directory)
-    store.drop_state(key)
     return manifest
 
 

@@ -64,7 +64,7 @@ def embed_cells(spec: Mapping[str, Any], cells: Sequence[Path], output: Path, st
 
 
 def score_model(
-    spec: Mapping[str, Any], model: Model, cells: Sequence[Path], embeddings: Path, output: Path, store: Store
+    spec: Mapping[str, Any], model: Model, cells: Sequence[Path], embeddings: Sequence[Path], output: Path, store: Store
 ) -> None:
     """Write the scores of all cells of one model; cells that were scored before are not scored again.
 
@@ -82,8 +82,8 @@ def score_model(
         kept = output.parent / f".{output.name}.cell"
         key = digest({"spec": {**spec, "prompts": prompts}, "cell": seal})
         if not store.restore_table("scores", key, kept):
-            if vectors is None:
-                vectors = Embeddings.read(embeddings)
+            if vectors is None and embeddings:
+                vectors = Embeddings.read(embeddings[0])
             texts: dict[str, list[str]] = {prompt: [] for prompt in prompts}
             for prompt, text in zip(table.column("prompt").to_pylist(), table.column("text").to_pylist(), strict=True):
                 texts[prompt].append(text)
