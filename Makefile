@@ -13,7 +13,7 @@ CORES ?= all
 ARGS ?=
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2
 
 # Snakemake's jobs find python and the other tools of the environment on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -56,7 +56,7 @@ lint: $(ENVIRONMENT) ## Run the static checks only
 	@echo "== snakemake --lint" && snakemake --lint
 
 bench: $(ENVIRONMENT) ## Measure what docs/performance.md states
-	@python -m pytest tests/benchmarks -s $(ARGS)
+	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; python -m "tests.benchmarks.$$(basename $$file .py)"; done
 
 verify: $(ENVIRONMENT) ## Check every file that the study has published
 	@$(SNAKEMAKE) verify $(STUDY_CONFIG) $(ARGS)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "scripts", "config", "profiles", "envs")
@@ -108,10 +109,15 @@ def fresh(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The smoke study, run from nothing to its figures. Not to be changed: tests take `finished`."""
-    project = make_project(tmp_path_factory.mktemp("smoke") / "project")
-    project.run()
+def finished_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
+    """The smoke study, run from nothing to its figures, once for all workers. Tests take `finished`, a copy of it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    project = Project(shared / "smoke" / "project")
+    with FileLock(shared / "smoke.lock"):
+        if not project.result("figures").exists():
+            make_project(project.root)
+            project.run()
     return project
 
 

@@ -1,10 +1,6 @@
-import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-
-# One worker runs everything that needs the smoke study, so that it is made once.
-pytestmark = pytest.mark.xdist_group("smoke")
 
 LOADED_WIDTHS = """
 const done = arguments[arguments.length - 1];

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from tests.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("smoke")
-
 FIGURES_OF_COMPLETIONS = [
     "plot_attribution",
     "plot_attribution_at_temperature",

@@ -7,8 +7,6 @@ from tests.conftest import Project
 
 from modecollapse.store import Store
 
-pytestmark = pytest.mark.xdist_group("smoke")
-
 
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())

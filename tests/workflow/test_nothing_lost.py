@@ -13,8 +13,6 @@ from tests.conftest import Project
 
 from modecollapse.digests import sha256_file
 
-pytestmark = pytest.mark.xdist_group("smoke")
-
 
 def digests(project: Project, *patterns: str) -> dict[str, str]:
     root = project.result(".")
