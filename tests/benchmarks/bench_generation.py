@@ -1,7 +1,7 @@
 """Tokens per second of the sampling engine against `model.generate`, on one cell of the nano study's largest shape.
 
 Both sides sample 20 prompts × 25 completions × at most 70 tokens at temperature 1 from the same random weights, on one
-thread in one process: `generate` with all 500 rows in one batch, and in batches of 5 per prompt, as O'Mahony et al. did.
+thread in one process: `generate` with all 500 rows in one batch, and in batches of 5 (as O'Mahony et al. did).
 """
 
 import tempfile
