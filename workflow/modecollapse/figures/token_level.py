@@ -97,7 +97,7 @@ def token_table(tables: Tables, context: FigureContext) -> Figure:
         for stage in context.stages
         if ((tokens["size"] == size) & (tokens["stage"] == stage)).any()
     ]
-    line, names, top, bottom, gap = 0.42, 1.0, 0.5, 0.42, 0.14
+    line, names, top, bottom, gap = 0.42, 1.45, 0.5, 0.42, 0.14
     gaps = [gap] * (len(metrics) - 1)
     sheet = style.sheet(
         widths=style.spread(len(metrics), style.PAGE_WIDTH - names - 0.08, gaps),
@@ -163,7 +163,7 @@ def _model_names(axes: Axes, models: Sequence[tuple[str, str]], context: FigureC
             [-0.5 / width], [y], transform=place, marker=marks[stage].marker, color=marks[stage].colour, clip_on=False
         )
         if y == 0 or models[y - 1][0] != size:
-            axes.text(-0.92 / width, y, size, transform=place, ha="left", va="center", fontweight="bold", clip_on=False)
+            axes.text(-1.37 / width, y, size, transform=place, ha="left", va="center", fontweight="bold", clip_on=False)
 
 
 def _digits(tokens: pd.DataFrame) -> int:
