@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from tests.conftest import ROOT, Project, make_project
 
 from modecollapse.yaml_files import read_yaml
+from tests.conftest import ROOT, Project, make_project
 
 
 def synthetic() -> dict[str, object]:

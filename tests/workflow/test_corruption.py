@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.conftest import Project
 
 from modecollapse.store import Store
+from tests.conftest import Project
 
 
 def flip(path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.conftest import Project
 
 from modecollapse.digests import sha256_file
+from tests.conftest import Project
 
 
 def digests(project: Project, *patterns: str) -> dict[str, str]:

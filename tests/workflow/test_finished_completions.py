@@ -1,0 +1,103 @@
+"""Studies of finished completions: no model is run, and everything after generation works."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modecollapse.sealed import read_sealed
+from tests.conftest import PUBLISHED, Project, make_project
+
+OWN = """
+title: Completions of my own
+models: {mine: {}}
+stages:
+  base: {method: completions, layout: table, files: {questions: "base.jsonl"}}
+  tuned: {method: completions, from: base, layout: table, files: {questions: "{size}-tuned.jsonl"}}
+prompts: {questions: questions.yaml}
+generation: {temperatures: [0.5, 1.0]}
+measures: {diversity: {metrics: [self_bleu, distinct_1, mean_length], words: [20]}}
+analysis: {resamples: 200}
+"""
+QUESTIONS = """
+name: questions
+prompts:
+  - {id: sky, text: "What colour is the sky?", answers: [blue]}
+  - {id: sea, text: "What is in the sea?"}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Project:
+    """A study file outside the project, with completions beside it: the tuned stage says the same thing every time."""
+    directory = tmp_path / "own"
+    directory.mkdir()
+    (directory / "study.yaml").write_text(OWN)
+    (directory / "questions.yaml").write_text(QUESTIONS)
+    varied = ["it is blue today", "a grey thing <b>above</b>", "ask the birds", "blue and then black"]
+    for file, texts in (("base.jsonl", varied), ("mine-tuned.jsonl", [varied[0]] * 4)):
+        rows = [
+            {"prompt": prompt, "sample": sample, "temperature": temperature, "text": text}
+            for prompt in ("sky", "sea")
+            for temperature in (0.5, 1.0)
+            for sample, text in enumerate(texts)
+        ]
+        (directory / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return make_project(tmp_path / "project", str(directory / "study.yaml"), (f"completions={directory}",))
+
+
+def test_a_study_of_own_completions_ends_with_tables_and_figures(own: Project) -> None:
+    own.run()
+    results = own.root / "results" / "study"
+    curves = read_sealed(results / "tables/curves.parquet").to_pandas()
+    self_bleu = curves[curves["metric"] == "self_bleu"].set_index(["stage", "temperature"])["value"]
+    assert self_bleu["tuned", "1.0"] == 1.0
+    assert self_bleu["base", "1.0"] < 0.3
+    attribution = read_sealed(results / "tables/attribution.parquet").to_pandas()
+    total = attribution[(attribution["metric"] == "self_bleu") & (attribution["step"] == "total")]
+    assert (total["delta"] > 0.7).all()
+    correct = curves[curves["metric"] == "correct"].set_index(["stage", "temperature"])["value"]
+    assert (correct["base", "1.0"], correct["tuned", "1.0"]) == (0.5, 1.0)
+    assert (results / "figures/attribution.svg").is_file()
+    assert own.plan() == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("base.jsonl", None, ["base.jsonl"]),
+        ("base.jsonl", "not json\n", ["base.jsonl", "line 1"]),
+        ("base.jsonl", '{"prompt": "sky", "sample": 0, "temperature": 0.5, "text": 5}\n', ["base.jsonl", "text"]),
+    ],
+)
+def test_bad_completions_are_refused_before_any_job(
+    own: Project, file: str, content: str | None, expected: list[str]
+) -> None:
+    path = Path(own.study).parent / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    output = own.run(succeeds=False)
+    for part in expected:
+        assert part in output
+    assert "Nothing was started and nothing was changed" in output
+    assert not (own.root / "results").exists()
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the authors' published completions are not at {PUBLISHED}")
+def test_the_published_completions_end_with_the_attribution_table(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", "published", (f"completions={PUBLISHED / 'completions'}",))
+    project.edit_study(
+        "generation:\n", "measures: {diversity: {metrics: [self_bleu, ncd], words: [20]}}\n\ngeneration:\n"
+    )
+    project.run()
+    attribution = read_sealed(project.result("tables/attribution.parquet")).to_pandas()
+    rows = attribution[(attribution["metric"] == "self_bleu") & (attribution["temperature"] == "mean")]
+    assert set(rows["step"]) == {"plm>sft", "sft>dpo", "total"}
+    for _, of_set in rows.groupby("prompts"):
+        delta = of_set.set_index("step")["delta"]
+        assert np.isclose(delta["plm>sft"] + delta["sft>dpo"], delta["total"])
+        assert of_set.set_index("step")["low"]["total"] > 0, "completions become more alike from PLM to DPO"
+    assert project.result("figures/self_bleu_cosine_pythia-2.8b.svg").is_file()
