@@ -15,6 +15,9 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "scripts", "config", "profiles", "envs")
 
+TARGETS = ("all", "models", "generations", "measurements", "tables", "figures")
+"""Rules that make nothing themselves."""
+
 PUBLISHED = Path(os.environ.get("MODECOLLAPSE_PUBLISHED", ROOT.parent / "shared" / "published"))
 
 
@@ -87,7 +90,7 @@ def parse_plan(output: str) -> list[str]:
         if "seed" in values:
             values["seed"] = f"s{values['seed']}"
         jobs.append(" ".join([name[1], "/".join(values.values())]).strip())
-    return sorted(job for job in jobs if job != "all")
+    return sorted(job for job in jobs if job not in TARGETS)
 
 
 def make_project(directory: Path, study: str = "nano-smoke", settings: tuple[str, ...] = ()) -> Project:
@@ -105,7 +108,7 @@ def make_project(directory: Path, study: str = "nano-smoke", settings: tuple[str
 @pytest.fixture
 def fresh(tmp_path: Path) -> Project:
     """The project without any results."""
-    return make_project(tmp_path / "project")
+    return make_project(tmp_path / "fresh")
 
 
 @pytest.fixture(scope="session")

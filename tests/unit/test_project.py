@@ -105,7 +105,7 @@ def test_everything_that_the_code_imports_is_declared() -> None:
 
 
 def test_everything_that_the_tests_import_is_declared() -> None:
-    assert undeclared(imported("tests") - {"conftest"}, PROJECT["dependencies"] + DEVELOPMENT) == set()
+    assert undeclared(imported("tests") - {"conftest", "tests"}, PROJECT["dependencies"] + DEVELOPMENT) == set()
 
 
 def test_the_licence_is_the_one_that_the_metadata_names() -> None:

@@ -19,6 +19,10 @@ class Targets:
         self.study = study
         self.paths = study.paths
 
+    def everything(self) -> list[str]:
+        """All files of the study."""
+        return self.models() + self.cells() + self.measurements() + self.tables() + self.figures()
+
     def models(self) -> list[str]:
         """Every model: manifest, curves and weights."""
         return [
