@@ -241,12 +241,6 @@ def test_a_new_temperature_writes_its_cells_and_leaves_the_others_alone(finished
     assert finished.plan("generations") == []
 
 
-def test_a_run_after_an_edit_leaves_nothing_to_do(finished: Project) -> None:
-    finished.edit_study("beta: 0.1", "beta: 0.2")
-    finished.run()
-    check(finished)
-
-
 def test_timings_of_every_job_are_kept(finished: Project) -> None:
     files = list((finished.root / "logs/nano-smoke").rglob("*.timing.json"))
     entries = [json.loads(file.read_text()) for file in files]

@@ -82,6 +82,7 @@ def test_a_setting_changed_and_changed_back_computes_nothing_twice(finished: Pro
     before = digests(finished, *RESULTS)
     finished.edit_study("beta: 0.1", "beta: 0.7")
     finished.run()
+    assert finished.plan() == [], "a run after an edit leaves nothing to do"
     assert digests(finished, *RESULTS) != before
     finished.edit_study("beta: 0.7", "beta: 0.1")
     finished.run()
