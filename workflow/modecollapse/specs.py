@@ -27,13 +27,17 @@ def _plain(settings: Strict, *without: str) -> Any:
     return json.loads(settings.model_dump_json(exclude=set(without)))
 
 
+def _world(study: Study) -> dict[str, Any] | None:
+    """The world that data, utility and true values come from; None if the study has none."""
+    world = study.config.world
+    return {"revision": REVISIONS["world"], "settings": _plain(world)} if world else None
+
+
 def data_spec(study: Study, name: str) -> str:
     """What decides a data set."""
-    assert study.config.world is not None
     return canonical(
         {
-            "revision": REVISIONS["world"],
-            "world": _plain(study.config.world),
+            "world": _world(study),
             "part": _plain(study.config.data[name]),
         }
     )
@@ -149,7 +153,7 @@ def score_spec(study: Study) -> str:
             "words": list(diversity.words),
             "metrics": list(diversity.metrics),
             "embedding": json.loads(embedding_spec(study)) if study.embeds() else None,
-            "world": _plain(study.config.world) if study.config.world else None,
+            "world": _world(study),
             "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},
         }
     )
@@ -169,11 +173,10 @@ def analysis_spec(study: Study) -> str:
 
 def truth_spec(study: Study) -> str:
     """What decides the true values of the nano world."""
-    assert study.config.world is not None
     return canonical(
         {
             "revision": REVISIONS["truth"],
-            "world": _plain(study.config.world),
+            "world": _world(study),
             "words": max(study.config.measures.diversity.words),
             "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},
         }

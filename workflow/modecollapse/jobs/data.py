@@ -18,7 +18,7 @@ def sample_data(spec: Mapping[str, Any], output: Path) -> None:
     """Sample one part of the world into a sealed Parquet file."""
     from modecollapse.data.nano.world import World, WorldSettings
 
-    world = World(WorldSettings.model_validate_json(json.dumps(spec["world"])))
+    world = World(WorldSettings.model_validate_json(json.dumps(spec["world"]["settings"])))
     part = spec["part"]
     table = getattr(world, part["world"])(part["n"], part["seed"])
     write_sealed(table, output, {"spec": canonical(spec)})

@@ -105,7 +105,7 @@ def score_model(
 
 
 def _quality(
-    world_settings: Mapping[str, Any] | None, prompts: Mapping[str, Sequence[Any]]
+    world_spec: Mapping[str, Any] | None, prompts: Mapping[str, Sequence[Any]]
 ) -> dict[str, Callable[[str, str], float | None]]:
     """Quality scores that exist for these prompts: accepted answers, and the annotators' utility in the nano world."""
     functions: dict[str, Callable[[str, str], float | None]] = {}
@@ -113,9 +113,9 @@ def _quality(
         from modecollapse.metrics.quality import contains_answer
 
         functions["correct"] = lambda prompt, text: contains_answer(text, prompts[prompt][3])
-    if world_settings is not None:
+    if world_spec is not None:
         from modecollapse.data.nano.world import World, WorldSettings
 
-        world = World(WorldSettings.model_validate(world_settings, strict=False))
+        world = World(WorldSettings.model_validate(world_spec["settings"], strict=False))
         functions["utility"] = lambda prompt, text: world.utility(prompts[prompt][1], text)
     return functions

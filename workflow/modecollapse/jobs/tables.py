@@ -137,7 +137,7 @@ def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapp
     from modecollapse.data.nano.world import World, WorldSettings
     from modecollapse.metrics.lexical import first_words, self_bleu
 
-    world = World(WorldSettings.model_validate(spec["world"], strict=False))
+    world = World(WorldSettings.model_validate(spec["world"]["settings"], strict=False))
     asked = [Prompt(*entry) for entries in spec["prompts"].values() for entry in entries]
     prompts = [prompt for prompt in asked if prompt.text and world.understand(prompt.text)]
     if len(prompts) < len(asked):
