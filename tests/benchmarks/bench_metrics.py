@@ -20,6 +20,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from modecollapse.completions.npy import read_string_lists
 from modecollapse.metrics import compression, lexical
 from modecollapse.metrics.sample import Sample
+from tests.conftest import PUBLISHED
 
 Score = Callable[[Sequence[str]], float]
 
@@ -106,10 +107,13 @@ def _milliseconds(score: Score, sets: Sequence[Sequence[str]]) -> tuple[float, l
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("completions", type=Path, nargs="+")
+    parser.add_argument("completions", type=Path, nargs="*", default=sorted(PUBLISHED.glob("completions/*.npy")))
     parser.add_argument("--every", type=int, default=10, help="score only every so-many-th set")
     parser.add_argument("--words", type=int, default=20)
     arguments = parser.parse_args()
+    if not arguments.completions:
+        print(f"not measured: no completions are named, and the published ones are not at {PUBLISHED}")
+        return
     sets = [
         cut
         for path in arguments.completions
