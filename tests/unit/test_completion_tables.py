@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from modecollapse.cell_tables import CELL_SCHEMA
 from modecollapse.completions import read_completions
-from modecollapse.completions.layouts import CELL_SCHEMA
 from modecollapse.errors import StudyError
 
 PROMPTS = ["p1", "p2", "p3"]

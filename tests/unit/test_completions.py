@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modecollapse.cell_tables import CELL_SCHEMA
 from modecollapse.completions import check_completions, read_completions
-from modecollapse.completions.layouts import CELL_SCHEMA
 from modecollapse.completions.npy import read_numeric_dict
 from modecollapse.errors import StudyError
 from modecollapse.prompt_files import read_prompts

@@ -17,10 +17,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from modecollapse.cell_tables import CELL_SCHEMA
 from modecollapse.errors import StudyError
 from modecollapse.generation.completions import Finisher
 from modecollapse.generation.settings import SamplingSettings
-from modecollapse.generation.transformers_engine import SCHEMA, TransformersEngine, cell_record
+from modecollapse.generation.transformers_engine import TransformersEngine, cell_record
 
 PROMPTS = [("bugs", "are bugs real"), ("cat", "a cat"), ("long", "which of them would you rather have"), ("x", "x")]
 SIZES = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -129,7 +130,7 @@ def test_a_cell_has_the_documented_layout(directories: dict[str, Path]) -> None:
     seen: list[tuple[int, int]] = []
     engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1)
     table = engine.sample(engine.prepare(PROMPTS), 1.0, "s", progress=lambda done, total: seen.append((done, total)))
-    assert table.schema.equals(SCHEMA)
+    assert table.schema.equals(CELL_SCHEMA)
     assert table["prompt"].to_pylist() == [name for name, _ in PROMPTS for _ in range(6)]
     assert table["sample"].to_pylist() == list(range(6)) * 4
     for row in table.to_pylist():

@@ -14,20 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from modecollapse.cell_tables import CELL_SCHEMA
 from modecollapse.completions.npy import read_string_lists, refuse
 from modecollapse.completions.rows import Row, numeric_temperature, read_rows
 from modecollapse.completions.unpickler import STRINGS
-
-CELL_SCHEMA = pa.schema(
-    [
-        ("prompt", pa.string()),
-        ("sample", pa.int32()),
-        ("text", pa.string()),
-        ("finish_reason", pa.string()),
-        ("n_tokens", pa.int32()),
-        ("log_probs", pa.list_(pa.float32())),
-    ]
-)
 
 
 class Layout(StrEnum):

@@ -16,6 +16,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from modecollapse.cell_tables import CELL_SCHEMA
 from modecollapse.errors import StudyError
 from modecollapse.generation.cache import PrefixLayer
 from modecollapse.generation.completions import Completion, Finisher
@@ -23,18 +24,6 @@ from modecollapse.generation.decoding import Decoding, PreparedPrompts
 from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.generation.progress import Progress, silent
 from modecollapse.generation.settings import SamplingSettings
-
-SCHEMA = pa.schema(
-    [
-        ("prompt", pa.string()),
-        ("sample", pa.int32()),
-        ("text", pa.string()),
-        ("finish_reason", pa.string()),
-        ("n_tokens", pa.int32()),
-        ("log_probs", pa.list_(pa.float32())),
-    ]
-)
-"""Columns of a cell, one row per completion; see the table of layouts in the documentation."""
 
 _PROMPTS_PER_PREFILL = 64
 _CPU_BYTES = 2 * 2**30
@@ -93,7 +82,7 @@ class TransformersEngine:
             progress: called with (completions finished, completions asked for).
 
         Returns:
-            A table of `SCHEMA`. Its metadata (`cell_record`) says what it was made with.
+            A table of `CELL_SCHEMA`. Its metadata (`cell_record`) says what it was made with.
 
         Raises:
             StudyError: a temperature that is not positive, or a model that predicts something that is not a number.
@@ -119,8 +108,8 @@ class TransformersEngine:
             [completion.n_tokens for completion in completions],
             log_probs,
         ]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=SCHEMA.with_metadata(self._record(prepared)))
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, CELL_SCHEMA, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=CELL_SCHEMA.with_metadata(self._record(prepared)))
 
     def _tokens(self, text: str) -> list[int]:
         tokens: list[int] = self._model.tokenizer(text)["input_ids"]
