@@ -23,6 +23,7 @@ FIGURES_OF_COMPLETIONS = [
 FIGURES_OF_TOKENS = ["plot_entropy_floor", "plot_token_table", "plot_vocabulary_cdf"]
 ALL_FIGURES = sorted([*FIGURES_OF_COMPLETIONS, *FIGURES_OF_TOKENS, "plot_lineage", "plot_training_curves"])
 
+FIRST_ANSWER = "Dunhal"
 FIRST_FACTUAL = "In Dorrin, which city is the capital?"
 
 SCORES = ["embed tiny/s0", "score tiny/s0/dpo", "score tiny/s0/plm", "score tiny/s0/sft"]
@@ -70,6 +71,12 @@ def test_a_prompt_edited_schedules_no_training(finished: Project) -> None:
         ["measure_truth", "plot_lineage"],
         FIGURES_OF_TOKENS,
     )
+
+
+def test_an_accepted_answer_edited_schedules_no_generation(finished: Project) -> None:
+    finished.edit("config/prompts/nano-factual.yaml", FIRST_ANSWER, "Elsewhere")
+    scored = [job for job in AFTER_COMPLETIONS if not job.startswith("embed")]
+    check(finished, scored, ["measure_truth", "plot_entropy_floor"])
 
 
 def test_the_figure_style_schedules_figures_only(finished: Project) -> None:

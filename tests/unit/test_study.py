@@ -94,6 +94,18 @@ BAD = {
         put("models", "tiny", "stages", {"ppo": {}}),
         ["models.tiny.stages", "'ppo'", "plm, sft, dpo"],
     ),
+    "an override of the formats": (
+        put("models", "tiny", "stages", {"sft": {"formats": ["qa"]}}),
+        ["models.tiny.stages.sft.formats", "same for all sizes"],
+    ),
+    "an unknown format in an override": (
+        put("models", "tiny", "stages", {"sft": {"train_format": "nope"}}),
+        ["stages.sft.train_format", "tiny", "'nope'", "human"],
+    ),
+    "more new tokens than the context": (
+        put("generation", "max_new_tokens", 500),
+        ["generation.max_new_tokens", "500", "tiny", "at most 128"],
+    ),
     "an override of the lineage": (
         put("models", "tiny", "stages", {"dpo": {"from": "plm"}}),
         ["models.tiny.stages.dpo.from", "same for all sizes"],
@@ -185,6 +197,12 @@ def test_an_unknown_study_or_setting_is_refused() -> None:
         load_study({"study": "nanoo"}, CONFIG)
     with pytest.raises(StudyError, match="temperature=…"):
         load_study({"study": "nano", "temperature": 1}, CONFIG)
+
+
+@pytest.mark.parametrize("key", ["results", "store", "completions"])
+def test_an_empty_setting_is_refused(key: str) -> None:
+    with pytest.raises(StudyError, match=f"{key}=: it is empty"):
+        load_study({"study": "nano", key: ""}, CONFIG)
 
 
 def test_finished_completions_need_their_directory(tmp_path: Path) -> None:

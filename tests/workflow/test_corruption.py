@@ -55,6 +55,19 @@ def test_verify_names_every_corrupt_file(finished: Project) -> None:
             assert f"results/nano-smoke/{file} is corrupt" in output
 
 
+def test_a_file_that_was_not_published_is_refused(finished: Project) -> None:
+    for directory in ("models/tiny/s0/sft/weights", "tokenizer/files"):
+        (finished.result(directory) / "special_tokens_map.json").write_text('{"eos_token": "Human"}')
+    output = finished.run("verify", succeeds=False)
+    assert "models/tiny/s0/sft/weights/special_tokens_map.json is corrupt" in output
+    assert "tokenizer/files/special_tokens_map.json is corrupt" in output
+
+
+def test_verify_notices_a_missing_list_of_digests(finished: Project) -> None:
+    finished.result("figures/truth.sha256").unlink()
+    assert "figures/truth.svg cannot be checked" in finished.run("verify", succeeds=False)
+
+
 def test_verify_notices_an_altered_csv_beside_an_intact_table(finished: Project) -> None:
     finished.result("tables/curves.csv").write_text("altered\n")
     assert "results/nano-smoke/tables/curves.csv is corrupt" in finished.run("verify", succeeds=False)

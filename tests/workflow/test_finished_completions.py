@@ -86,6 +86,35 @@ def test_bad_completions_are_refused_before_any_job(
     assert not (own.root / "results").exists()
 
 
+def npy(path: Path, texts: list[list[str]]) -> None:
+    """A file in the authors' layout: (temperatures, prompts, 1) lists of strings, two completions of each."""
+    array = np.empty((len(texts), len(texts[0]), 1), dtype=object)
+    for index, row in enumerate(texts):
+        for prompt, text in enumerate(row):
+            array[index, prompt, 0] = [text, text]
+    np.save(path, array, allow_pickle=True)
+
+
+def test_the_order_of_temperatures_decides_what_a_file_of_the_authors_means(own: Project) -> None:
+    directory = Path(own.study).parent
+    for file in ("base.npy", "mine-tuned.npy"):
+        npy(directory / file, [["cold sky", "cold sea"], ["hot sky", "hot sea"]])
+    study = Path(own.study)
+    study.write_text(study.read_text().replace("layout: table", "layout: analyse-llms").replace(".jsonl", ".npy"))
+    cell = own.root / "results/study/generations/mine/s0/base/questions/human/T0.5.parquet"
+    own.run("generations")
+    assert read_sealed(cell).column("text")[0].as_py() == "cold sky"
+    study.write_text(study.read_text().replace("[0.5, 1.0]", "[1.0, 0.5]"))
+    own.run("generations")
+    assert read_sealed(cell).column("text")[0].as_py() == "hot sky"
+    cell.unlink()
+    for kept in (own.root / "store" / "cells").rglob("*"):
+        if kept.is_file():
+            kept.unlink()
+    own.run("generations")
+    assert read_sealed(cell).column("text")[0].as_py() == "hot sky", "made again alone, without the store"
+
+
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the authors' published completions are not at {PUBLISHED}")
 def test_the_published_completions_end_with_the_attribution_table(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", "published", (f"completions={PUBLISHED / 'completions'}",))

@@ -214,7 +214,9 @@ class StudyConfig(Strict):
     """The sizes."""
     stages: Annotated[dict[Name, Stage], Field(min_length=1)]
     """The lineage; order of writing is the order in figures."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1), AfterValidator(_distinct)
+    ] = (0,)
     """Training seeds; each is a dimension of the grid."""
     formats: dict[Name, Annotated[str, AfterValidator(_template)] | None] = Field(default_factory=dict)
     """Further prompt formats beside the built-in ones; null where the words around finished completions differ."""

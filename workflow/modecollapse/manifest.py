@@ -43,8 +43,11 @@ class Manifest:
         """Check every file of the model directory against its SHA-256.
 
         Raises:
-            CorruptFile: a file is missing or not the one that was published.
+            CorruptFile: a file is missing, is not the one that was published, or was not published at all.
         """
+        present = {path for path in directory.rglob("*") if path.is_file() and path.name != ".snakemake_timestamp"}
+        for path in sorted(present - {directory / name for name in self.files}):
+            raise _corrupt(path, directory, "it is not in the manifest")
         for name, expected in self.files.items():
             path = directory / name
             if not path.is_file():

@@ -28,13 +28,13 @@ REVISIONS: Mapping[str, int] = {
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "world": ("data.nano",),
-    "tokenizer": ("data.tokenizer",),
-    "generation": ("generation",),
+    "tokenizer": ("data.tokenizer", "jobs.data"),
+    "generation": ("generation", "prompts"),
     "import": ("completions",),
     "tokens": ("measures.tokens", "generation.models"),
     "embedding": ("measures.embedding",),
-    "diversity": ("measures.diversity", "metrics"),
-    "analysis": ("analysis",),
+    "diversity": ("measures.diversity", "metrics", "jobs.scores"),
+    "analysis": ("analysis", "lineage", "jobs.tables"),
     "truth": ("data.nano.truth",),
 }
 """Modules, or packages of modules, whose code decides the results of each component."""

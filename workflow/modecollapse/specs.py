@@ -75,7 +75,7 @@ def model_spec(study: Study, model: Model) -> str:
 def checkpoint_directory(study: Study, model: Model) -> Path:
     """The local directory that a `checkpoint` stage takes its weights from."""
     path: str = study.stage(model).path  # type: ignore[attr-defined]
-    return Path(path.format(size=model.size, seed=model.seed))
+    return Path(path.replace("{size}", model.size).replace("{seed}", str(model.seed)))
 
 
 def generation_spec(study: Study, model: Model) -> str:
@@ -86,7 +86,10 @@ def generation_spec(study: Study, model: Model) -> str:
             "engine": "transformers",
             "sampling": _plain(study.config.generation, "temperatures", "formats"),
             "threads": study.config.threads,
-            "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},
+            "prompts": {
+                name: [[prompt.id, prompt.text, prompt.start] for prompt in prompts.prompts]
+                for name, prompts in study.prompts.items()
+            },
             "formats": {name: study.format(name).template for name in study.formats(model.stage)},
         }
     )
@@ -114,6 +117,8 @@ def import_spec(study: Study, model: Model) -> str:
             "revision": REVISIONS["import"],
             "layout": stage.layout,
             "prompts": {name: prompts.ids() for name, prompts in study.prompts.items()},
+            # These files do not name their temperatures: the study's order does.
+            "order": list(study.config.generation.temperatures) if stage.layout == "analyse-llms" else None,
         }
     )
 
@@ -140,6 +145,7 @@ def embedding_spec(study: Study) -> str:
             # A packaged embedder is known by its name; a directory may come to hold other weights.
             "files": embedder_digest(diversity.embedder) if Path(diversity.embedder.model).is_dir() else None,
             "words": list(diversity.words),
+            "threads": study.config.threads,
         }
     )
 
@@ -203,6 +209,7 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
             "kind": drawing.kind,
             "size": drawing.size,
             "tables": list(drawing.spec.tables),
+            "options": dict(drawing.spec.options),
             "sizes": list(study.config.models),
             "context": context,
         }

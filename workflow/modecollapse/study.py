@@ -1,6 +1,7 @@
 """A study: its configuration, read, validated as a whole and resolved into models and cells."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ class Study:
         stage = self.stage(model)
         assert isinstance(stage, CompletionsStage)
         assert self.completions is not None
-        return self.completions / stage.files[prompts].format(size=model.size)
+        return self.completions / stage.files[prompts].replace("{size}", model.size).replace("{seed}", str(model.seed))
 
     def embeds(self) -> bool:
         """Whether a metric needs sentence vectors."""
@@ -135,11 +136,23 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
             f"--config {sorted(unknown)[0]}=…: no such key. Allowed: completions, results, store, store_limit_gb, "
             "study. What belongs to the science goes into the study file."
         )
+    for key in ("study", "results", "store", "completions"):
+        if key in settings and not str(settings[key] or "").strip():
+            raise StudyError(f"--config {key}=: it is empty. Give a name or a directory.")
     path = _study_file(str(settings["study"]), config_directory)
-    study = parse_study(read_yaml(path), path.stem, path, config_directory, Path(settings.get("results", "results")))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
+        raise StudyError(f"{path}: its name is part of paths. Allowed: letters, digits, '.', '_' and '-'. Rename it.")
+    study = parse_study(
+        read_yaml(path), path.stem, path, config_directory, Path(str(settings.get("results", "results")))
+    )
     directory = settings.get("completions")
     resolved = Study(
-        study.name, study.config, study.paths, study.prompts, study.resolved, Path(directory) if directory else None
+        study.name,
+        study.config,
+        study.paths,
+        study.prompts,
+        study.resolved,
+        Path(str(directory)) if directory else None,
     )
     _check_completions(resolved)
     return resolved
@@ -206,6 +219,11 @@ def _find(file: str, study: Path, config_directory: Path) -> Path:
 def _override(stage: StageBase, changes: Mapping[str, Any], path: Path, size: str, name: str) -> StageBase:
     if not changes:
         return stage
+    for key in ("formats", "label"):
+        if key in changes:
+            raise StudyError(
+                f"{path}: models.{size}.stages.{name}.{key}: it is the same for all sizes. Set it in stages.{name}."
+            )
     for key in ("method", "from"):
         if key in changes:
             raise StudyError(
@@ -265,6 +283,7 @@ def _check_references(config: StudyConfig) -> None:
 
 def _check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> None:
     key = f"stages.{name}"
+    _known(f"{key}.train_format ({size})", [stage.train_format], {**FORMATS, **config.formats}, "prompt format")
     if isinstance(stage, CompletionsStage):
         for prompts in config.prompts:
             if prompts not in stage.files:
@@ -295,6 +314,7 @@ def _check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) ->
         if config.tokenizer is None:
             raise StudyError(f"tokenizer: the stage {name} pretrains and needs one. Add `tokenizer: {{data: …}}`.")
         longest = {f"{key}.sequence_length": stage.sequence_length}  # type: ignore[attr-defined]
+        longest["generation.max_new_tokens"] = config.generation.max_new_tokens
         if config.measures.tokens:
             longest["measures.tokens.context"] = config.measures.tokens.context
         for setting, length in longest.items():

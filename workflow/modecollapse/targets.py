@@ -161,7 +161,8 @@ class Targets:
         """The modules that decide what a figure looks like."""
         here = Path.cwd()
         directory = FIGURE_MODULES.relative_to(here) if FIGURE_MODULES.is_relative_to(here) else FIGURE_MODULES
-        return [str(directory / f"{module}.py") for module in drawing.spec.modules]
+        labels = directory.parent / "metrics" / "registry.py"
+        return [*(str(directory / f"{module}.py") for module in drawing.spec.modules), str(labels)]
 
     def figure_labels(self, drawing: Drawing) -> dict[str, str]:
         """How a report tells figures of one section apart."""

@@ -228,6 +228,8 @@ class _Machine:
         if fortran is not False:
             raise Refused("a numpy array in Fortran order (save numpy.ascontiguousarray of it)")
         kind, size = (list, 1) if dtype.code == "O8" else (bytes, dtype.itemsize)
+        if len(shape) > 64:  # numpy's own limit; the product of a long shape would take for ever
+            raise Refused(f"a numpy array of {len(shape):,} dimensions")
         if not isinstance(data, kind) or len(data) != math.prod(shape) * size:
             raise Refused(f"a numpy array of shape {shape} whose elements are not {math.prod(shape):,} in number")
         target.shape, target.dtype, target.data = shape, dtype, data

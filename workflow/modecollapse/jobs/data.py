@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modecollapse.digests import canonical, sha256_directory
+from modecollapse.digests import canonical, digest, sha256_directory
 from modecollapse.errors import CorruptFile
 from modecollapse.publishing import publish_directory, publish_file
 from modecollapse.sealed import read_sealed, write_sealed
@@ -42,7 +42,8 @@ def train_tokenizer(spec: Mapping[str, Any], data: Sequence[Path], directory: Pa
         tokenizer.train_tokenizer(texts, spec["vocabulary"], partial)
         files = sha256_directory(partial)
     with publish_file(manifest) as beside:
-        beside.write_text(json.dumps({"spec": spec, "files": files}, indent=1, sort_keys=True) + "\n")
+        content = {"spec": dict(spec), "files": files}
+        beside.write_text(json.dumps({**content, "digest": digest(content)}, indent=1, sort_keys=True) + "\n")
 
 
 def verify_tokenizer(manifest: Path, directory: Path) -> None:
@@ -52,10 +53,18 @@ def verify_tokenizer(manifest: Path, directory: Path) -> None:
         CorruptFile: a file is missing or altered.
     """
     try:
-        files = json.loads(manifest.read_text())["files"]
+        content = json.loads(manifest.read_text())
+        files, intact = content["files"], content.pop("digest") == digest(content)
+        if not intact:
+            raise ValueError("its content does not match its own digest")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptFile(f"{manifest} is corrupt: {error}. Delete it and run the same command again.") from error
-    found = sha256_directory(directory)
+    found = {name: sha for name, sha in sha256_directory(directory).items() if name != ".snakemake_timestamp"}
+    if unknown := sorted(set(found) - set(files)):
+        raise CorruptFile(
+            f"{directory / unknown[0]} is corrupt: it is not in {manifest}. "
+            f"Delete {directory} and run the same command again."
+        )
     for name, expected in files.items():
         if found.get(name) != expected:
             raise CorruptFile(

@@ -134,7 +134,7 @@ def import_completions(
             files[name],
             layout=spec["layout"],
             prompts=prompts[name],
-            temperatures=[cell.temperature for cell in members],
+            temperatures=spec["order"] or [cell.temperature for cell in members],
         )
         for cell in members:
             extra = {"engine": "finished completions", "source": files[name].name, "source_sha256": sources[name]}

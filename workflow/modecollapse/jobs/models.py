@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from modecollapse.cells import Model
-from modecollapse.digests import canonical, digest, sha256_directory
+from modecollapse.digests import canonical, digest, sha256_directory, sha256_file
 from modecollapse.jobs.data import verify_tokenizer
 from modecollapse.manifest import Manifest, library_versions, read_manifest, write_manifest
 from modecollapse.methods import METHODS
@@ -52,7 +52,7 @@ class Inputs:
             digests["data"] = read_metadata(self.data)["modecollapse.sha256"]
         if self.tokenizer and self.tokenizer_manifest:
             verify_tokenizer(self.tokenizer_manifest, self.tokenizer)
-            digests["tokenizer"] = digest(sha256_directory(self.tokenizer))
+            digests["tokenizer"] = sha256_file(self.tokenizer_manifest)
         return digests
 
 

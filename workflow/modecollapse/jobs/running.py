@@ -87,7 +87,7 @@ def running() -> Iterator[Job]:
     log = Path(snakemake.log[0])
     _log_to(log)
     started = _process_start()
-    job = Job(snakemake, json.loads(snakemake.params.spec), Store(Path(snakemake.config["store"])))
+    job = Job(snakemake, json.loads(snakemake.params.spec), Store(Path(str(snakemake.config["store"]))))
     try:
         yield job
     except StudyError as error:

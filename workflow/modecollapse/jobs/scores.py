@@ -51,7 +51,7 @@ def embed_cells(spec: Mapping[str, Any], cells: Sequence[Path], output: Path, st
     logger.info("%d distinct texts, %d of them new", len(texts), len(missing))
     if missing:
         job.load("torch", "transformers:AutoModel")
-        vectors = embed(missing, settings, job.snakemake.threads, reporter("texts"))
+        vectors = embed(missing, settings, spec["threads"], reporter("texts"))
         cache.add(missing, vectors)
         known.update(zip(missing, vectors, strict=True))
     table = pa.table(

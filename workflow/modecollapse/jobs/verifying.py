@@ -22,6 +22,10 @@ def verify(study: Study) -> str:
     intact, missing, corrupt = 0, 0, []
     for path, check in _checks(study):
         if not path.exists():
+            if (orphan := _without_digests(path)) is not None:
+                corrupt.append(
+                    f"{orphan} cannot be checked: {path} is missing. Delete it and run the same command again."
+                )
             missing += 1
             continue
         try:
@@ -34,6 +38,14 @@ def verify(study: Study) -> str:
             "\n".join([f"{len(corrupt)} of {intact + len(corrupt)} published files are corrupt:", *corrupt])
         )
     return f"{study.name}: {intact} published files are intact, {missing} are not made yet."
+
+
+def _without_digests(path: Path) -> Path | None:
+    """A file or directory whose digests should stand at `path`, which is missing; None if there is none either."""
+    beside = [path.with_suffix(".svg"), path.with_suffix(".png")] if path.suffix == ".sha256" else []
+    if path.name == "manifest.json":
+        beside = [path.parent / "weights", path.parent / "files"]
+    return next((file for file in beside if file.exists()), None)
 
 
 def _checks(study: Study) -> Iterator[tuple[Path, Callable[[], object]]]:
