@@ -1,8 +1,10 @@
 """Embed every distinct text of one size and seed."""
 
+from pathlib import Path
+
 from modecollapse.jobs.running import running
 from modecollapse.jobs.scores import embed_cells
 
 if __name__ == "__main__":
     with running() as job:
-        embed_cells(job.spec, job.inputs("cells"), job.path(job.snakemake.output[0]), job.store, job)
+        embed_cells(job.spec, job.inputs("cells"), Path(job.snakemake.output[0]), job.store, job)

@@ -1,5 +1,7 @@
 """Measure token-level statistics of one model."""
 
+from pathlib import Path
+
 from modecollapse.jobs.running import running
 from modecollapse.jobs.tokens import measure_tokens
 
@@ -9,10 +11,10 @@ if __name__ == "__main__":
         measure_tokens(
             job.spec,
             job.model(),
-            (job.path(read.manifest), job.path(read.weights)),
-            (job.path(read.reference_manifest), job.path(read.reference_weights)),
-            job.path(read.documents),
-            (job.path(write.documents), job.path(write.vocabulary)),
+            (Path(read.manifest), Path(read.weights)),
+            (Path(read.reference_manifest), Path(read.reference_weights)),
+            Path(read.documents),
+            (Path(write.documents), Path(write.vocabulary)),
             job.store,
             job,
         )

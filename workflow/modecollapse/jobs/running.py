@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.publishing import publish_file
 from modecollapse.store import Store
-from modecollapse.study import Study, load_study
+
+if TYPE_CHECKING:
+    from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +30,19 @@ class Job:
 
     snakemake: Any
     """Snakemake's own object: `input`, `output`, `params`, `wildcards`, `threads`."""
-    spec: dict[str, Any]
-    store: Store
     ready: float = field(default_factory=time.time)
     """When the work began: everything before is start-up."""
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The rule's spec."""
+        spec: dict[str, Any] = json.loads(self.snakemake.params.spec)
+        return spec
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of finished work."""
+        return Store(Path(str(self.snakemake.config["store"])))
 
     def load(self, *libraries: str) -> None:
         """Import what the work needs (``module`` or ``module:name``) and count the time as start-up."""
@@ -40,9 +52,6 @@ class Job:
             if name:
                 getattr(loaded, name)
         self.ready = time.time()
-
-    def path(self, value: str) -> Path:
-        return Path(value)
 
     def inputs(self, name: str) -> list[Path]:
         """The input files under this name; none if the rule has no such name."""
@@ -58,11 +67,13 @@ class Job:
         wildcards = self.snakemake.wildcards
         return Model(wildcards.size, int(wildcards.seed), wildcards.stage)
 
-    def study(self) -> Study:
+    def study(self) -> "Study":
         """The study that this job belongs to."""
+        from modecollapse.study import load_study  # a third of a second, which most jobs can spare
+
         return load_study(self.snakemake.config, Path(self.snakemake.scriptdir).parent / "config")
 
-    def planned(self, spec_of: Callable[[Study, Model], str]) -> tuple[Study, Model]:
+    def planned(self, spec_of: "Callable[[Study, Model], str]") -> "tuple[Study, Model]":
         """The study, and the model that this job is about.
 
         Raises:
@@ -87,7 +98,7 @@ def running() -> Iterator[Job]:
     log = Path(snakemake.log[0])
     _log_to(log)
     started = _process_start()
-    job = Job(snakemake, json.loads(snakemake.params.spec), Store(Path(str(snakemake.config["store"]))))
+    job = Job(snakemake)
     try:
         yield job
     except StudyError as error:
