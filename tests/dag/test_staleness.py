@@ -63,7 +63,7 @@ def test_beta_of_dpo_schedules_dpo_and_its_descendants_only(finished: Project) -
 
 
 def test_a_prompt_edited_schedules_no_training(finished: Project) -> None:
-    finished.edit("config/prompts/nano-factual.yaml", FIRST_FACTUAL, f"Tell me: {FIRST_FACTUAL}")
+    finished.edit("config/prompts/nano-smoke-factual.yaml", FIRST_FACTUAL, f"Tell me: {FIRST_FACTUAL}")
     check(
         finished,
         of("generate", "plm", "sft", "dpo"),
@@ -74,7 +74,7 @@ def test_a_prompt_edited_schedules_no_training(finished: Project) -> None:
 
 
 def test_an_accepted_answer_edited_schedules_no_generation(finished: Project) -> None:
-    finished.edit("config/prompts/nano-factual.yaml", FIRST_ANSWER, "Elsewhere")
+    finished.edit("config/prompts/nano-smoke-factual.yaml", FIRST_ANSWER, "Elsewhere")
     scored = [job for job in AFTER_COMPLETIONS if not job.startswith("embed")]
     check(finished, scored, ["measure_truth", "plot_entropy_floor"])
 
