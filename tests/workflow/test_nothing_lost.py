@@ -31,8 +31,13 @@ def made(project: Project, stage: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups()))
 
 
+def complete(directory: "os.PathLike[str]") -> int:
+    """How many files a directory holds that are not being written."""
+    return sum(path.is_file() and not path.name.endswith(".partial") for path in Path(directory).rglob("*"))
+
+
 def kill_when(project: Project, script: str, ready: "os.PathLike[str]", count: int, *targets: str) -> None:
-    """Start a run, and kill the job that runs `script` as soon as `ready` holds `count` files."""
+    """Start a run, and kill the job that runs `script` as soon as `ready` holds `count` complete files."""
     log = project.root / "killed.log"
     with log.open("w") as file:
         run = subprocess.Popen(
@@ -45,7 +50,7 @@ def kill_when(project: Project, script: str, ready: "os.PathLike[str]", count: i
     try:
         killed = False
         while run.poll() is None:
-            if not killed and sum(path.is_file() for path in Path(ready).rglob("*")) >= count:
+            if not killed and complete(ready) >= count:
                 for process in psutil.Process(run.pid).children(recursive=True):
                     if any(argument.endswith(f".{script}.py") for argument in process.cmdline()):
                         process.send_signal(signal.SIGKILL)
@@ -68,24 +73,25 @@ def test_a_generation_killed_half_way_is_not_generated_again(finished: Project) 
         for temperature in temperatures
     ]
     cells = finished.root / "store" / "cells"
-    before = sum(path.is_file() for path in cells.rglob("*"))
+    before = complete(cells)
     total = 2 * len(temperatures)
     kill_when(finished, "generate", cells, before + total // 2, *targets)
-    kept = sum(path.is_file() for path in cells.rglob("*")) - before
+    kept = complete(cells) - before
     assert total // 2 <= kept < total
     finished.run(*targets)
     current, restored, generated = made(finished, "dpo")
-    assert (current + restored, generated) == (kept, total - kept)
+    # The cell at which the kill came may already be published but not yet be in the store.
+    assert (current + restored, generated) in [(kept, total - kept), (kept + 1, total - kept - 1)]
 
 
 def test_a_setting_changed_and_changed_back_computes_nothing_twice(finished: Project) -> None:
     before = digests(finished, *RESULTS)
     finished.edit_study("beta: 0.1", "beta: 0.7")
-    finished.run()
-    assert finished.plan() == [], "a run after an edit leaves nothing to do"
+    finished.run("tables")
+    assert finished.plan("tables") == [], "a run after an edit leaves nothing to do"
     assert digests(finished, *RESULTS) != before
     finished.edit_study("beta: 0.7", "beta: 0.1")
-    finished.run()
+    finished.run("tables")
     log = finished.root / "logs/nano-smoke/train/tiny/s0/dpo.log"
     assert "came back from the store" in log.read_text()
     assert made(finished, "dpo") == (0, 4, 0), "all four cells of dpo came back"
