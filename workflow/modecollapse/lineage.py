@@ -34,15 +34,6 @@ def ordered(lineage: Lineage) -> list[str]:
     return done
 
 
-def descendants(lineage: Lineage, stage: str) -> set[str]:
-    """Every stage that is made from `stage`, directly or not."""
-    found: set[str] = set()
-    for name in ordered(lineage):
-        if any(parent == stage or parent in found for parent in lineage[name]):
-            found.add(name)
-    return found
-
-
 def paths(lineage: Lineage) -> list[list[str]]:
     """The lines of first parents from a root to each leaf, e.g. [["plm", "sft", "dpo"]]."""
     parents = {parents[0] for parents in lineage.values() if parents}

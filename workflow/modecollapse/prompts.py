@@ -1,7 +1,7 @@
 """Prompt sets and prompt formats: what is asked, and the words around it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class PromptSet:
 
     name: str
     prompts: tuple[Prompt, ...]
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def ids(self) -> Sequence[str]:
         return [prompt.id for prompt in self.prompts]

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
-from modecollapse.methods.settings import Betas, FineTuningSettings
+from modecollapse.methods.settings import FINE_TUNING_MODULES, Betas, FineTuningSettings
 
 LossType = Literal[
     "sigmoid",
@@ -116,15 +116,6 @@ METHOD = Method(
     run=run,
     needs_parent=True,
     data_columns=PARTS,
-    modules=(
-        "methods.dpo",
-        "methods.examples",
-        "methods.finetuning",
-        "methods.trainers",
-        "methods.answer_head",
-        "methods.order",
-        "methods.schedule",
-        "methods.settings",
-    ),
+    modules=("methods.dpo", *FINE_TUNING_MODULES),
     libraries=("modecollapse.methods.trainers",),
 )

@@ -9,6 +9,17 @@ from modecollapse.schema import Strict
 
 Betas = tuple[float, float]
 
+FINE_TUNING_MODULES = (
+    "methods.examples",
+    "methods.finetuning",
+    "methods.trainers",
+    "methods.answer_head",
+    "methods.order",
+    "methods.schedule",
+    "methods.settings",
+)
+"""Modules whose code decides the weights of every fine-tuned stage."""
+
 
 def check_betas(betas: Betas | None) -> None:
     """Raises ValueError unless both decay rates are in [0, 1)."""

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
-from modecollapse.methods.settings import FineTuningSettings
+from modecollapse.methods.settings import FINE_TUNING_MODULES, FineTuningSettings
 
 
 class SftSettings(FineTuningSettings):
@@ -48,15 +48,6 @@ METHOD = Method(
     needs_parent=True,
     data_columns=("prompt",),
     column_setting="column",
-    modules=(
-        "methods.sft",
-        "methods.examples",
-        "methods.finetuning",
-        "methods.trainers",
-        "methods.answer_head",
-        "methods.order",
-        "methods.schedule",
-        "methods.settings",
-    ),
+    modules=("methods.sft", *FINE_TUNING_MODULES),
     libraries=("modecollapse.methods.trainers",),
 )
