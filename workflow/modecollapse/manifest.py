@@ -1,4 +1,8 @@
-"""The manifest of a model: what was asked, from what, with which code and versions. Written last, read first."""
+"""The manifest of a model: what was asked, from what, with which code and versions. Written last, read first.
+
+It states the result and nothing of the run, so that a model made again with equal weights has the same manifest, byte
+for byte, and nothing that was made from it is stale. What differs from run to run stands beside it (`run.json`).
+"""
 
 import importlib.metadata
 import json
@@ -27,12 +31,11 @@ class Manifest:
     files: Mapping[str, str]
     """SHA-256 of every file of the model directory."""
     versions: Mapping[str, str]
+    """Of the libraries that can change the weights: a model made with others is another one, to be looked at anew."""
     seed: int
     steps: int
     tokens: int
     """Tokens seen in training."""
-    wall_seconds: float
-    device: str
 
     @property
     def weights(self) -> str:
@@ -56,6 +59,15 @@ class Manifest:
                 raise _corrupt(path, directory, "its bytes do not match the SHA-256 in the manifest")
 
 
+@dataclass(frozen=True)
+class Run:
+    """How a model came to be, as far as it does not belong to the result: for people to read; nothing depends on it."""
+
+    wall_seconds: float
+    """Of the last run: what was done before a kill is not counted."""
+    device: str
+
+
 def _corrupt(path: Path, directory: Path, why: str) -> CorruptFile:
     return CorruptFile(
         f"{path} is corrupt: {why}. Delete the directory {directory} and run the same command again: the model comes "
@@ -68,6 +80,12 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     content = asdict(manifest)
     with publish_file(path) as partial:
         partial.write_text(json.dumps({**content, "digest": digest(content)}, indent=1, sort_keys=True) + "\n")
+
+
+def write_run(run: Run, path: Path) -> None:
+    """Publish the record of a run."""
+    with publish_file(path) as partial:
+        partial.write_text(json.dumps(asdict(run), indent=1, sort_keys=True) + "\n")
 
 
 def read_manifest(path: Path) -> Manifest:

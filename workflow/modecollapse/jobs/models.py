@@ -13,7 +13,7 @@ import pyarrow as pa
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, digest, sha256_directory, sha256_file
 from modecollapse.jobs.data import verify_tokenizer
-from modecollapse.manifest import Manifest, library_versions, read_manifest, write_manifest
+from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import TrainingJob
@@ -61,6 +61,7 @@ def make_model(
 ) -> Manifest:
     """Publish the model that `spec` asks for at `directory` (`weights/`, `curves.parquet`, `manifest.json`).
 
+    Equal weights made in the same environment have the same manifest; `run.json` beside it tells of the run itself.
     A model that was finished before comes back from the store; a training that was killed is resumed.
     """
     digests = inputs.verified_digests()
@@ -85,7 +86,7 @@ def _train(
     state: Path,
     directory: Path,
 ) -> Manifest:
-    """Train, put weights and curves in their place, and return the manifest, which is still to be written."""
+    """Train, put weights, curves and the record of the run in their place; the manifest is still to be written."""
     method = METHODS[spec["method"]]
     output = state / "output"
     _empty(output)
@@ -113,12 +114,12 @@ def _train(
         seed=spec.get("seed", 0),
         steps=record.steps,
         tokens=record.tokens,
-        wall_seconds=round(time.monotonic() - begun, 3),
-        device=_device(),
     )
+    run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device())
     directory.mkdir(parents=True, exist_ok=True)
     replace_directory(output, directory / "weights")
     write_sealed(pa.Table.from_pylist(record.curves), directory / "curves.parquet", {"model": canonical(asdict(model))})
+    write_run(run, directory / "run.json")
     return manifest
 
 

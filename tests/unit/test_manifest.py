@@ -1,0 +1,73 @@
+"""A manifest states what a model is and nothing of the run that made it, and notices every change."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modecollapse.cells import Model
+from modecollapse.errors import CorruptFile
+from modecollapse.jobs.models import Inputs, make_model
+from modecollapse.manifest import Manifest, read_manifest, write_manifest
+from modecollapse.methods import METHODS
+from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
+from modecollapse.schema import Strict
+from modecollapse.store import Store
+
+MODEL = Model("tiny", 0, "plm")
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Registers the method "fake", which writes equal weights, slower each time; its runs are noted in the list."""
+    made: list[float] = []
+
+    def run(job: TrainingJob) -> TrainingRecord:
+        time.sleep(0.01 * len(made))
+        made.append(time.time())
+        (job.output / "model.safetensors").write_bytes(b"weights")
+        return TrainingRecord(steps=2, tokens=3, curves=[{"step": 1, "loss": 0.5}])
+
+    fake = Method("fake", 1, Strict, run, needs_parent=False, data_columns=(), modules=())
+    monkeypatch.setitem(METHODS, "fake", fake)
+    return made
+
+
+def make(directory: Path, store: Path, **spec: Any) -> Manifest:
+    return make_model(MODEL, {"method": "fake", "threads": 1, **spec}, Strict(), Inputs(), directory, Store(store))
+
+
+def test_two_trainings_with_equal_weights_give_the_same_manifest_to_the_byte(runs: list[float], tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        make(tmp_path / name, tmp_path / f"store of the {name}")
+    first, second = ((tmp_path / name / "manifest.json").read_bytes() for name in ("first", "second"))
+    assert len(runs) == 2
+    assert first == second
+    assert set(json.loads((tmp_path / "first" / "run.json").read_text())) == {"wall_seconds", "device"}
+
+
+def test_the_record_of_the_run_is_the_one_that_made_the_weights(runs: list[float], tmp_path: Path) -> None:
+    make(tmp_path / "model", tmp_path / "store")
+    record = (tmp_path / "model" / "run.json").read_bytes()
+    make(tmp_path / "model", tmp_path / "store", seed=1)
+    assert (tmp_path / "model" / "run.json").read_bytes() != record
+    make(tmp_path / "model", tmp_path / "store")
+    assert len(runs) == 2, "the third time it came back from the store"
+    assert (tmp_path / "model" / "run.json").read_bytes() == record
+
+
+def test_a_manifest_is_read_as_it_was_written_and_an_altered_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    manifest = Manifest(
+        model="m", spec={"a": 1}, inputs={}, files={"f": "0"}, versions={"torch": "2"}, seed=1, steps=2, tokens=3
+    )
+    write_manifest(manifest, path)
+    assert read_manifest(path) == manifest
+    path.write_text(path.read_text().replace('"steps": 2', '"steps": 4'))
+    with pytest.raises(CorruptFile, match="does not match its own digest"):
+        read_manifest(path)
+    path.write_text("{}")
+    with pytest.raises(CorruptFile, match="Delete it and run the same command again"):
+        read_manifest(path)
