@@ -1,6 +1,7 @@
 """The sentence embedder and its cache."""
 
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -172,3 +173,16 @@ def test_published_vectors_are_read_back_in_any_order(tmp_path: Path) -> None:
     embeddings = Embeddings.read(tmp_path / "vectors.parquet")
     assert (embeddings.matrix(["c", "a", "c"]) == vectors[[2, 0, 2]]).all()
     assert embeddings.matrix([]).shape == (0, 4)
+
+
+def test_a_shard_counts_as_used_when_a_text_is_found_in_it(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, "d" * 64)
+    cache.add(["a"], random_vectors(1))
+    (used,) = tmp_path.rglob("*.parquet")
+    cache.add(["b"], random_vectors(1))
+    (unused,) = set(tmp_path.rglob("*.parquet")) - {used}
+    for shard in (used, unused):
+        os.utime(shard, (1, 1))
+    cache.lookup(["a", "c"])
+    assert used.stat().st_mtime > 1
+    assert unused.stat().st_mtime == 1

@@ -79,9 +79,9 @@ def score_model(
         identity = json.loads(read_metadata(path)["cell"])
         prompts = {entry[0]: entry for entry in spec["prompts"][identity["prompts"]]}
         table = read_sealed(path, ["prompt", "text"])
-        kept = output.parent / f".{output.name}.cell"
         key = digest({"spec": {**spec, "prompts": prompts}, "cell": seal})
-        if not store.restore_table("scores", key, kept):
+        scores = store.read_table("scores", key)
+        if scores is None:
             if vectors is None and embeddings:
                 vectors = Embeddings.read(embeddings[0])
             texts: dict[str, list[str]] = {prompt: [] for prompt in prompts}
@@ -94,10 +94,7 @@ def score_model(
                 vectors=vectors,
                 quality=_quality(spec.get("world"), prompts),
             )
-            write_sealed(scores, kept)
-            store.keep_table("scores", key, kept)
-        scores = read_sealed(kept)
-        kept.unlink()
+            store.write_table("scores", key, scores)
         for column in ("temperature", "format", "prompts"):
             scores = scores.add_column(0, column, pa.array([identity[column]] * scores.num_rows, pa.string()))
         parts.append(scores)

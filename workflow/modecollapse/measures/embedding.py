@@ -8,7 +8,9 @@ filled with copies of its first text, so that every matrix product has the same 
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -265,7 +267,7 @@ class EmbeddingCache:
         return self.directory / self.embedder_digest
 
     def lookup(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """The vectors of those of `texts` that are in the cache.
+        """The vectors of those of `texts` that are in the cache; the shards that hold one count as used now.
 
         Raises:
             CorruptFile: a shard is not what was published; the message names it.
@@ -278,9 +280,15 @@ class EmbeddingCache:
             except FileNotFoundError:  # pruned by another process since it was listed
                 continue
             vectors = _matrix(table)
-            for row, sha in enumerate(table.column("text_sha").to_pylist()):
-                if sha in wanted:
-                    found[wanted[sha]] = vectors[row]
+            here = {
+                wanted[sha]: vectors[row]
+                for row, sha in enumerate(table.column("text_sha").to_pylist())
+                if sha in wanted
+            }
+            if here:
+                with suppress(FileNotFoundError):  # pruned since it was read
+                    os.utime(path)
+            found.update(here)
         return {text: found[text] for text in texts if text in found}
 
     def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:

@@ -1,0 +1,236 @@
+"""The store gives back what it was given, under the key it was given for, and forgets the least recently used first."""
+
+import logging
+import os
+import shutil
+import stat
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from modecollapse import store as module
+from modecollapse.digests import sha256_directory
+from modecollapse.manifest import Manifest, Run, write_manifest, write_run
+from modecollapse.sealed import read_sealed, write_sealed
+from modecollapse.store import Store
+
+KEY, OTHER = "aa" + "0" * 62, "bb" + "0" * 62
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A published model directory."""
+    directory = tmp_path / "results" / "model"
+    (directory / "weights").mkdir(parents=True)
+    (directory / "weights" / "model.safetensors").write_bytes(b"weights")
+    (directory / "weights" / "config.json").write_text("{}")
+    write_sealed(pa.table({"step": [1]}), directory / "curves.parquet")
+    write_run(Run(wall_seconds=1.5, device="cpu"), directory / "run.json")
+    files = sha256_directory(directory / "weights")
+    manifest = Manifest(model="m/s0/a", spec={}, inputs={}, files=files, versions={}, seed=0, steps=1, tokens=2)
+    write_manifest(manifest, directory / "manifest.json")
+    return directory
+
+
+def keep(store: Store, kind: str, key: str, path: Path, metadata: dict[str, str] | None = None, used: int = 0) -> Path:
+    """Keep a table in the store; returns its place there, last used at `used`."""
+    write_sealed(pa.table({"text": [key]}), path, metadata)
+    store.keep_table(kind, key, path)
+    place = store.root / kind / key[:2] / key
+    os.utime(place, (used, used))
+    return place
+
+
+def writable(path: Path) -> bool:
+    return bool(stat.S_IMODE(path.stat().st_mode) & 0o222)
+
+
+def test_a_table_comes_back_under_its_own_key_only(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = keep(store, "cells", KEY, tmp_path / "cell.parquet", {"key": KEY})
+    assert store.restore_table("cells", KEY, tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "cell.parquet").read_bytes()
+    wrong = store.root / "cells" / OTHER[:2] / OTHER
+    wrong.parent.mkdir()
+    shutil.copyfile(place, wrong)
+    with caplog.at_level(logging.WARNING):
+        assert not store.restore_table("cells", OTHER, tmp_path / "other.parquet")
+    assert f"states the key {KEY}" in caplog.text
+    assert not wrong.exists()
+    assert not (tmp_path / "other.parquet").exists()
+    assert place.exists()
+
+
+def test_a_table_that_states_no_key_comes_back(store: Store, tmp_path: Path) -> None:
+    keep(store, "cells", KEY, tmp_path / "cell.parquet", {"key": KEY})
+    keep(store, "scores", KEY, tmp_path / "scores.parquet")
+    assert store.restore_table("scores", KEY, tmp_path / "again.parquet")
+
+
+def test_a_corrupt_table_is_thrown_away_with_a_warning(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = keep(store, "cells", KEY, tmp_path / "cell.parquet")
+    place.write_bytes(place.read_bytes()[:-20])
+    with caplog.at_level(logging.WARNING):
+        assert not store.restore_table("cells", KEY, tmp_path / "again.parquet")
+        assert store.read_table("cells", KEY) is None
+    assert "the store's copy is not used" in caplog.text
+    assert not place.exists()
+
+
+def test_a_table_without_a_file_of_its_own_is_written_and_read(store: Store) -> None:
+    table = pa.table({"value": [0.5, 1.5]})
+    assert store.read_table("scores", KEY) is None
+    store.write_table("scores", KEY, table)
+    kept = store.read_table("scores", KEY)
+    assert kept is not None
+    assert kept.equals(table)
+    place = store.root / "scores" / KEY[:2] / KEY
+    (store.root / "scores" / OTHER[:2]).mkdir()
+    place.rename(store.root / "scores" / OTHER[:2] / OTHER)
+    assert store.read_table("scores", OTHER) is None
+
+
+def test_a_model_comes_back_whole_with_the_record_of_its_run(store: Store, model: Path, tmp_path: Path) -> None:
+    store.keep_model(KEY, model)
+    before = sha256_directory(model)
+    assert "run.json" in before
+    shutil.rmtree(model)
+    assert store.restore_model(KEY, model)
+    assert sha256_directory(model) == before
+
+
+def test_a_model_without_the_record_of_its_run_comes_back_too(store: Store, model: Path) -> None:
+    (model / "run.json").unlink()
+    store.keep_model(KEY, model)
+    write_run(Run(wall_seconds=9, device="another"), model / "run.json")
+    assert store.restore_model(KEY, model)
+    assert not (model / "run.json").exists(), "what stood there told of another run"
+
+
+def test_weights_that_the_store_shares_are_read_only_and_can_be_removed_and_replaced(store: Store, model: Path) -> None:
+    place = store.root / "models" / KEY[:2] / KEY
+    weights = Path("weights") / "model.safetensors"
+    store.keep_model(KEY, model)
+    for restored in (False, True):
+        if restored:
+            assert store.restore_model(KEY, model)
+        assert (model / weights).samefile(place / weights)
+        assert not writable(model / weights)
+        assert not writable(model / "weights" / "config.json")
+        assert writable(model / "weights"), "Snakemake puts a timestamp there"
+        os.utime(model / weights)
+    replacement = model / "replacement"
+    replacement.write_bytes(b"other")
+    replacement.replace(model / weights)
+    assert (place / weights).read_bytes() == b"weights"
+    shutil.rmtree(model)
+    assert store.restore_model(KEY, model)
+
+
+def test_outputs_that_snakemake_must_find_writable_are_copies(store: Store, model: Path) -> None:
+    place = store.root / "models" / KEY[:2] / KEY
+    store.keep_model(KEY, model)
+    for name in ("manifest.json", "curves.parquet", "run.json"):
+        assert writable(model / name)
+        (model / name).write_bytes(b"edited in place")
+    assert store.restore_model(KEY, model)
+    for name in ("manifest.json", "curves.parquet", "run.json"):
+        assert writable(model / name)
+        assert not (model / name).samefile(place / name)
+
+
+def test_weights_are_copied_where_they_cannot_be_linked(
+    store: Store, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    before = sha256_directory(model)
+    store.keep_model(KEY, model)
+    shutil.rmtree(model)
+    assert store.restore_model(KEY, model)
+    assert sha256_directory(model) == before
+
+
+def test_prune_removes_what_was_not_used_for_longest(store: Store, tmp_path: Path) -> None:
+    keys = [f"{number}{number}" + "0" * 62 for number in range(3)]
+    places = [keep(store, "cells", key, tmp_path / "cell.parquet", used=used) for used, key in enumerate(keys, 1)]
+    sizes = [place.stat().st_size for place in places]
+    store.restore_table("cells", keys[0], tmp_path / "again.parquet")
+    assert store.prune(sum(sizes)) == []
+    assert store.prune(sum(sizes) - 1) == [(places[1], sizes[1])]
+    assert [place.exists() for place in places] == [True, False, True]
+
+
+def test_prune_leaves_alone_what_is_being_written_and_the_locks(store: Store, tmp_path: Path) -> None:
+    place = keep(store, "cells", KEY, tmp_path / "cell.parquet")
+    partial = place.with_name(f".{OTHER}.1234.partial")
+    partial.write_bytes(b"half")
+    nested = store.root / "locks" / "aa" / "lock"
+    nested.parent.mkdir(parents=True)
+    nested.touch()
+    assert store.prune(0) == [(place, (tmp_path / "cell.parquet").stat().st_size)]
+    assert partial.exists()
+    assert nested.exists()
+
+
+def test_prune_keeps_the_trainer_state_of_a_running_job(store: Store) -> None:
+    for key in (KEY, OTHER):
+        (store.state(key) / "trainer").mkdir()
+        (store.state(key) / "trainer" / "optimizer").write_bytes(b"state")
+    held, done = threading.Event(), threading.Event()
+
+    def job() -> None:
+        with store.locked(KEY):
+            held.set()
+            done.wait(30)
+
+    running = threading.Thread(target=job)
+    running.start()
+    held.wait(30)
+    try:
+        removed = store.prune(0)
+    finally:
+        done.set()
+        running.join()
+    assert [(entry.name, size) for entry, size in removed] == [(OTHER, 5)]
+    assert (store.state(KEY) / "trainer" / "optimizer").exists()
+    assert [entry.name for entry, _ in store.prune(0)] == [KEY]
+
+
+def test_prune_goes_on_when_entries_vanish_meanwhile(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [keep(store, "cells", key, tmp_path / "cell.parquet") for key in (KEY, OTHER)]
+    list_entries = Store._entries
+
+    def entries_of_which_one_vanishes(self: Store) -> list[Path]:
+        found = list(list_entries(self))
+        places[0].unlink()
+        return found
+
+    monkeypatch.setattr(module.Store, "_entries", entries_of_which_one_vanishes)
+    assert [entry for entry, _ in store.prune(0)] == [places[1]]
+
+
+def test_the_state_of_a_job_that_starts_again_counts_as_used(store: Store) -> None:
+    place = store.state(KEY)
+    os.utime(place, (1, 1))
+    assert store.state(KEY).stat().st_mtime > 1
+
+
+def test_a_restored_file_is_readable_like_any_other(store: Store, tmp_path: Path) -> None:
+    keep(store, "cells", KEY, tmp_path / "cell.parquet", {"key": KEY})
+    store.restore_table("cells", KEY, tmp_path / "new" / "cell.parquet")
+    assert read_sealed(tmp_path / "new" / "cell.parquet").to_pylist() == [{"text": KEY}]
