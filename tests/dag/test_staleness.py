@@ -206,6 +206,7 @@ def test_a_checkpoint_replaced_by_other_weights_schedules_its_descendants(with_c
     replaced = project.root / "checkpoints/sft/model.safetensors"
     os.utime(replaced)
     assert project.plan("generations") == [], "touched, but the same weights"
+    replaced.unlink()
     shutil.copyfile(project.root / "results/nano-smoke/models/tiny/s0/dpo/weights/model.safetensors", replaced)
     assert project.plan("generations") == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
 
