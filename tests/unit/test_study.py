@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from modecollapse.cells import Model
 from modecollapse.errors import StudyError
-from modecollapse.study import Study, load_study, parse_study
+from modecollapse.study import Study, parse_study
+from modecollapse.study_files import claim_results, load_study
+from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -105,6 +109,10 @@ BAD = {
     "more new tokens than the context": (
         put("generation", "max_new_tokens", 500),
         ["generation.max_new_tokens", "500", "tiny", "at most 128"],
+    ),
+    "examples longer than the context": (
+        put("stages", "dpo", "max_length", 256),
+        ["stages.dpo.max_length", "256", "tiny", "at most 128"],
     ),
     "an override of the lineage": (
         put("models", "tiny", "stages", {"dpo": {"from": "plm"}}),
@@ -212,6 +220,93 @@ def test_finished_completions_need_their_directory(tmp_path: Path) -> None:
         load_study({"study": "published", "completions": str(tmp_path / "none")}, CONFIG)
     with pytest.raises(StudyError, match=r"pythia-2\.8b_completions_creative"):
         load_study({"study": "published", "completions": str(tmp_path)}, CONFIG)
+
+
+def test_completions_of_several_seeds_stand_in_files_of_their_own() -> None:
+    content = read_yaml(CONFIG / "studies" / "published.yaml")
+    content["seeds"] = [0, 1]
+    with pytest.raises(StudyError, match=r"stages\.plm\.files\.creative.*all 2 seeds.*Put \{seed\}"):
+        parse(content)
+    for stage in content["stages"].values():
+        stage["files"] = {name: f"{{seed}}/{file}" for name, file in stage["files"].items()}
+    assert parse(content).config.seeds == (0, 1)
+
+
+@pytest.mark.parametrize("limit", ["plenty", 0, -1, "nan", "inf", True, None])
+def test_a_limit_of_the_store_that_is_no_number_above_0_is_refused(limit: Any) -> None:
+    with pytest.raises(StudyError, match=rf"store_limit_gb={limit}: it is no number above 0"):
+        load_study({"study": "nano", "store_limit_gb": limit}, CONFIG)
+
+
+def own_study(directory: Path, **changes: Any) -> Path:
+    """A small study of one checkpoint, in a file of its own."""
+    content = {
+        "title": "One checkpoint",
+        "models": {"tiny": {}},
+        "stages": {"base": {"method": "checkpoint", "path": str(directory / "{size}")}},
+        "prompts": {"factual": "prompts/nano-factual.yaml"},
+        "generation": {"temperatures": [1.0]},
+        **changes,
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "own.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def test_a_checkpoint_that_is_not_there_or_not_complete_is_refused(tmp_path: Path) -> None:
+    settings = {"study": str(own_study(tmp_path))}
+    weights = tmp_path / "tiny"
+
+    def refused(why: str) -> None:
+        with pytest.raises(StudyError, match=rf"stages\.base\.path \(tiny.*{weights}.*{why}"):
+            load_study(settings, CONFIG)
+
+    refused("there is no such directory")
+    weights.mkdir()
+    for file, why in [
+        ("config.json", "no config"),
+        ("tokenizer.json", "no tokenizer"),
+        ("model.safetensors", "no mod"),
+    ]:
+        refused(why)
+        (weights / file).touch()
+    assert load_study(settings, CONFIG).checkpoint(Model("tiny", 0, "base")) == weights
+
+
+def test_an_embedder_that_is_not_there_is_refused_if_a_metric_needs_it(tmp_path: Path) -> None:
+    measures = {"diversity": {"embedder": {"model": "all-minilm"}}}
+    weights = tmp_path / "tiny"
+    weights.mkdir()
+    for file in ("config.json", "tokenizer.json", "model.safetensors"):
+        (weights / file).touch()
+    with pytest.raises(StudyError, match=r"embedder\.model: 'all-minilm' is no known embedder"):
+        load_study({"study": str(own_study(tmp_path, measures=measures))}, CONFIG)
+    measures["diversity"]["metrics"] = ["self_bleu"]
+    assert not load_study({"study": str(own_study(tmp_path, measures=measures))}, CONFIG).embeds()
+
+
+def test_two_studies_of_one_name_do_not_share_results(tmp_path: Path) -> None:
+    for directory in ("a", "b"):
+        file = own_study(tmp_path / directory)
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            (file.parent / "tiny").mkdir(exist_ok=True)
+            (file.parent / "tiny" / name).touch()
+    settings = [{"study": str(tmp_path / name / "own.yaml"), "results": str(tmp_path / "results")} for name in "ab"]
+    claim_results(load_study(settings[0], CONFIG))
+    assert load_study(settings[0], CONFIG).name == "own"
+    with pytest.raises(StudyError, match=r"b/own\.yaml.*another study of this name.*a/own\.yaml.*Rename"):
+        load_study(settings[1], CONFIG)
+    (tmp_path / "a" / "own.yaml").unlink()
+    assert load_study(settings[1], CONFIG).name == "own", "a study that was moved keeps its results"
+
+
+def test_rules_for_different_choices_of_formats_have_different_names(content: dict[str, Any]) -> None:
+    content["formats"] = {"a": "A {prompt}", "b": "B {prompt}", "a_b": "AB {prompt}"}
+    for stage, formats in {"plm": ["a_b"], "sft": ["a", "b"], "dpo": ["b"]}.items():
+        content["stages"][stage]["formats"] = formats
+    rules = Targets(parse(content)).generating_rules(Model("{size}", 0, "{stage}"))
+    assert len({name for name, _, _ in rules}) == 3
 
 
 def test_a_study_is_named_for_its_file(content: dict[str, Any]) -> None:

@@ -230,3 +230,7 @@ class StudyConfig(Strict):
     """How intervals and attribution are made."""
     threads: int = Field(1, ge=1)
     """Threads of every computing job. The last bits of a sum depend on it, so it is part of the science."""
+
+    def parents(self) -> dict[str, list[str]]:
+        """Each stage's parents, in the order of the file: see `modecollapse.lineage`."""
+        return {name: [stage.parent] if stage.parent else [] for name, stage in self.stages.items()}

@@ -14,6 +14,7 @@ from modecollapse.config import CompletionsStage
 from modecollapse.digests import canonical, sha256_file
 from modecollapse.figures.registry import Drawing
 from modecollapse.measures.embedding import embedder_digest
+from modecollapse.methods.checkpoint import files_taken_over
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
@@ -62,7 +63,7 @@ def model_spec(study: Study, model: Model) -> str:
     if method.needs_parent:
         spec["format"] = study.format(study.stage(model).train_format).template
     if method.name == "checkpoint":
-        spec["files"] = _fingerprint(checkpoint_directory(study, model))
+        spec["files"] = _fingerprint(study.checkpoint(model))
     else:
         spec["seed"] = model.seed
     if method.name == "pretrain":
@@ -70,12 +71,6 @@ def model_spec(study: Study, model: Model) -> str:
         assert architecture is not None
         spec["architecture"] = _plain(architecture)
     return canonical(spec)
-
-
-def checkpoint_directory(study: Study, model: Model) -> Path:
-    """The local directory that a `checkpoint` stage takes its weights from."""
-    path: str = study.stage(model).path  # type: ignore[attr-defined]
-    return Path(path.replace("{size}", model.size).replace("{seed}", str(model.seed)))
 
 
 def generation_spec(study: Study, model: Model) -> str:
@@ -221,11 +216,9 @@ def _prompts(prompts: PromptSet) -> list[list[Any]]:
 
 
 def _fingerprint(directory: Path) -> dict[str, str]:
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return {
-        path.relative_to(directory).as_posix(): _file_digest(path, path.stat().st_size, path.stat().st_mtime_ns)
-        for path in files
-    }
+    """SHA-256 of each file of a checkpoint that its stage takes over."""
+    files = ((path, path.stat()) for path in files_taken_over(directory))
+    return {path.name: _file_digest(path, stat.st_size, stat.st_mtime_ns) for path, stat in files}
 
 
 @cache

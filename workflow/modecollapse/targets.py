@@ -5,7 +5,6 @@ from pathlib import Path
 import modecollapse
 from modecollapse.cells import Cell, Model
 from modecollapse.figures.registry import Drawing, figures_of
-from modecollapse.specs import checkpoint_directory
 from modecollapse.study import Study
 
 FIGURE_MODULES = Path(modecollapse.__file__).parent / "figures"
@@ -49,7 +48,7 @@ class Targets:
             inputs["parent_weights"] = ancient(self.paths.weights(parent))
         if method.name == "checkpoint":
             # Its files are in the spec by their SHA-256, so touching them makes nothing stale.
-            inputs["parent_weights"] = ancient(str(checkpoint_directory(self.study, model)))
+            inputs["parent_weights"] = ancient(str(self.study.checkpoint(model)))
         if stage.data is not None:
             inputs["data"] = self.paths.data(stage.data)
         if method.name == "pretrain":
@@ -85,7 +84,7 @@ class Targets:
                 choices.setdefault(tuple(self.study.formats(stage)), []).append(stage)
         return [
             (
-                verb if len(choices) == 1 else f"{verb}_{'_'.join(formats)}",
+                verb if len(choices) == 1 else f"{verb}_{'+'.join(formats)}",
                 members,
                 [
                     self.paths.cell(Cell(pattern, prompts, form, temperature))

@@ -3,7 +3,7 @@
 from modecollapse import specs
 from modecollapse.cells import Model
 from modecollapse.jobs.summary import print_summary
-from modecollapse.study import load_study_or_exit
+from modecollapse.study_files import claim_results, load_study_or_exit
 from modecollapse.targets import Targets
 
 study = load_study_or_exit(config, Path(workflow.basedir) / "config")
@@ -27,6 +27,10 @@ wildcard_constraints:
 
 
 report: "../report/workflow.rst"
+
+
+onstart:
+    claim_results(study)
 
 
 onsuccess:

@@ -69,7 +69,7 @@ class Job:
 
     def study(self) -> "Study":
         """The study that this job belongs to."""
-        from modecollapse.study import load_study  # a third of a second, which most jobs can spare
+        from modecollapse.study_files import load_study  # a third of a second, which most jobs can spare
 
         return load_study(self.snakemake.config, Path(self.snakemake.scriptdir).parent / "config")
 

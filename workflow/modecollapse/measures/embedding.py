@@ -101,11 +101,11 @@ class Embeddings:
             ) from None
 
 
-def embedder_directory(settings: EmbedderSettings) -> Path:
-    """The directory of the embedder's files, with the weights checked where their digest is known.
+def find_embedder(settings: EmbedderSettings) -> Path:
+    """The directory of the embedder's files; the weights themselves are not looked at.
 
     Raises:
-        StudyError: neither a known name nor a local directory, the package is missing, or the weights are others.
+        StudyError: neither a known name nor a usable local directory, or the package is missing.
     """
     packaged = _PACKAGED.get(settings.model)
     if packaged is None:
@@ -115,6 +115,7 @@ def embedder_directory(settings: EmbedderSettings) -> Path:
                 f"measures.diversity.embedder.model: {settings.model!r} is no known embedder and no directory with a "
                 f"model.safetensors. Allowed: {', '.join(_PACKAGED)}, or the path of a sentence-transformers directory."
             )
+        _pooling(directory)
         return directory
     specification = importlib.util.find_spec(packaged.package)
     if specification is None or not specification.submodule_search_locations:
@@ -122,7 +123,18 @@ def embedder_directory(settings: EmbedderSettings) -> Path:
             f"measures.diversity.embedder.model: the package {packaged.package} with the weights of {settings.model} "
             "is not installed. Install the project's environment anew."
         )
-    directory = Path(next(iter(specification.submodule_search_locations))) / packaged.directory
+    return Path(next(iter(specification.submodule_search_locations))) / packaged.directory
+
+
+def embedder_directory(settings: EmbedderSettings) -> Path:
+    """The directory of the embedder's files, with the weights checked where their digest is known.
+
+    Raises:
+        StudyError: see `find_embedder`; or the weights are others.
+    """
+    directory, packaged = find_embedder(settings), _PACKAGED.get(settings.model)
+    if packaged is None:
+        return directory
     weights = directory / "model.safetensors"
     found = sha256_file(weights) if weights.is_file() else "no such file"
     if found != packaged.weights:

@@ -12,6 +12,7 @@ from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.model_files import TOKENIZER_FILES, copy_files, copy_tokenizer
 from modecollapse.schema import Strict
 
+WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
@@ -19,7 +20,8 @@ class CheckpointSettings(Strict):
     """Weights that exist already, e.g. `lomahony/pythia-70m-helpful-sft` downloaded to a directory."""
 
     path: str = Field(min_length=1)
-    """Local Hugging Face directory with safetensors weights and a tokenizer; `{size}` and `{seed}` are filled in."""
+    """Local Hugging Face directory with safetensors weights and a tokenizer; `{size}` and `{seed}` are filled in.
+    Without `{seed}` all seeds start from the same weights."""
 
 
 def run(job: TrainingJob) -> TrainingRecord:
@@ -31,14 +33,38 @@ def run(job: TrainingJob) -> TrainingRecord:
     """
     assert job.parent is not None
     source = job.parent
+    check_files(source)
     _check_configuration(source)
-    if not any((source / name).is_file() for name in TOKENIZER_FILES if name != "tokenizer_config.json"):
-        raise StudyError(f"{source} has no tokenizer. Put its files (e.g. tokenizer.json) beside the weights.")
     for name in _checked_weights(source):
         shutil.copyfile(source / name, job.output / name)
     copy_files(source, job.output, ("config.json", "generation_config.json", INDEX))
     copy_tokenizer(source, job.output)
     return TrainingRecord(steps=0, tokens=0)
+
+
+def check_files(source: Path) -> None:
+    """Check that a directory has what a checkpoint needs, without opening anything.
+
+    Raises:
+        StudyError: no directory, or no configuration, tokenizer or safetensors weights in it.
+    """
+    if not source.is_dir():
+        raise StudyError(f"{source}: there is no such directory. Name one with a complete Hugging Face model.")
+    if not (source / "config.json").is_file():
+        raise StudyError(f"{source} has no config.json. Name a complete Hugging Face model directory.")
+    if not any((source / name).is_file() for name in TOKENIZER_FILES if name != "tokenizer_config.json"):
+        raise StudyError(f"{source} has no tokenizer. Put its files (e.g. tokenizer.json) beside the weights.")
+    if not any((source / name).is_file() for name in (INDEX, WEIGHTS)):
+        raise StudyError(
+            f"{source} has no {WEIGHTS} (nor {INDEX}). Only safetensors weights are read, since pickled ones "
+            "can run code; convert them with `model.save_pretrained(directory)` where you trust them."
+        )
+
+
+def files_taken_over(source: Path) -> list[Path]:
+    """The files of a checkpoint's directory that decide the stage: weights, configuration, tokenizer."""
+    names = ("config.json", "generation_config.json", INDEX, *TOKENIZER_FILES)
+    return sorted([*source.glob("*.safetensors"), *(source / name for name in names if (source / name).is_file())])
 
 
 def _check_configuration(source: Path) -> None:
@@ -62,13 +88,8 @@ def _checked_weights(source: Path) -> list[str]:
         weight_map = _read_json(source / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise StudyError(f"{source}/{INDEX} has no weight_map. Download the checkpoint again.")
-    elif (source / "model.safetensors").is_file():
-        weight_map = dict.fromkeys(_tensors(source / "model.safetensors"), "model.safetensors")
     else:
-        raise StudyError(
-            f"{source} has no model.safetensors (nor {INDEX}). Only safetensors weights are read, since pickled ones "
-            "can run code; convert them with `model.save_pretrained(directory)` where you trust them."
-        )
+        weight_map = dict.fromkeys(_tensors(source / WEIGHTS), WEIGHTS)
     names = sorted(set(weight_map.values()))
     for name in names:
         if Path(name).name != name:

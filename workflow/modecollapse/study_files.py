@@ -1,0 +1,152 @@
+"""The study that the workflow's settings name: found, read, and checked against the files that it needs."""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modecollapse.completions import check_completions
+from modecollapse.config import CompletionsStage
+from modecollapse.errors import StudyError
+from modecollapse.measures.embedding import find_embedder
+from modecollapse.methods.checkpoint import check_files
+from modecollapse.publishing import publish_file
+from modecollapse.study import Study, parse_study
+from modecollapse.yaml_files import read_yaml
+
+
+def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
+    """The study that the workflow's configuration names.
+
+    Args:
+        settings: `study` (a name in ``config/studies`` or a path), `results` (directory for results) and, for studies
+            of finished completions, `completions` (their directory).
+        config_directory: the project's ``config`` directory.
+
+    Raises:
+        StudyError: anything about the study that can be known to be wrong before work starts.
+    """
+    unknown = set(settings) - {"study", "results", "store", "store_limit_gb", "completions", "about"}
+    if unknown:
+        raise StudyError(
+            f"--config {sorted(unknown)[0]}=…: no such key. Allowed: completions, results, store, store_limit_gb, "
+            "study. What belongs to the science goes into the study file."
+        )
+    for key in ("study", "results", "store", "completions"):
+        if key in settings and not str(settings[key] or "").strip():
+            raise StudyError(f"--config {key}=: it is empty. Give a name or a directory.")
+    path = _study_file(str(settings["study"]), config_directory)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
+        raise StudyError(f"{path}: its name is part of paths. Allowed: letters, digits, '.', '_' and '-'. Rename it.")
+    _check_limit(settings.get("store_limit_gb", 1))
+    results, directory = Path(str(settings.get("results", "results"))), settings.get("completions")
+    study = parse_study(read_yaml(path), path.stem, path, config_directory, results)
+    if directory is not None:
+        study = replace(study, completions=Path(str(directory)))
+    _check_owner(study)
+    _check_completions(study)
+    _check_checkpoints(study)
+    if study.embeds():
+        find_embedder(study.config.measures.diversity.embedder)
+    return study
+
+
+def load_study_or_exit(settings: Mapping[str, Any], config_directory: Path) -> Study:
+    """`load_study` for the Snakefile: an error is printed as it is, without a traceback, and ends with status 1."""
+    try:
+        return load_study(settings, config_directory)
+    except StudyError as error:
+        print(f"\n{error}\n\nNothing was started and nothing was changed.", file=sys.stderr)
+        sys.exit(1)
+
+
+def claim_results(study: Study) -> None:
+    """Record beside the study's results which file they belong to, so that no other study of its name takes them."""
+    with publish_file(_owner(study)) as partial:
+        partial.write_text(json.dumps({"study": str(_identity(study.file))}) + "\n")
+
+
+def _owner(study: Study) -> Path:
+    return Path(study.paths.root) / "study.json"
+
+
+def _identity(file: Path) -> Path:
+    """A study file's path: relative inside the working directory, so that a project can be moved as a whole."""
+    path, here = file.resolve(), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _check_owner(study: Study) -> None:
+    """The results of this name were not made by another study file that still exists."""
+    try:
+        owner = Path(json.loads(_owner(study).read_text(encoding="utf-8"))["study"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # nobody's yet
+    if owner != _identity(study.file) and owner.is_file():
+        raise StudyError(
+            f"{study.file}: {study.paths.root} holds the results of another study of this name, {owner}. "
+            "Rename one of the two files, or keep the results apart with --config results=DIR."
+        )
+
+
+def _check_limit(limit: object) -> None:
+    try:
+        intact = not isinstance(limit, bool) and 0 < float(str(limit)) < math.inf
+    except ValueError:
+        intact = False
+    if not intact:
+        raise StudyError(f"--config store_limit_gb={limit}: it is no number above 0. Give a number of gigabytes.")
+
+
+def _check_checkpoints(study: Study) -> None:
+    for model in study.trained():
+        if study.stage(model).method == "checkpoint":
+            try:
+                check_files(study.checkpoint(model))
+            except StudyError as error:
+                raise StudyError(f"{study.file}: stages.{model.stage}.path ({model}): {error}") from error
+
+
+def _study_file(study: str, config_directory: Path) -> Path:
+    if study.endswith((".yaml", ".yml")):
+        path = Path(study)
+        if path.is_file():
+            return path
+        raise StudyError(f"--config study={study}: there is no such file. Give the path of a study file.")
+    path = config_directory / "studies" / f"{study}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in (config_directory / "studies").glob("*.yaml"))
+        raise StudyError(
+            f"--config study={study}: there is no such study. Allowed: {', '.join(known)}, "
+            "or the path of a file *.yaml."
+        )
+    return path
+
+
+def _check_completions(study: Study) -> None:
+    if not study.imported():
+        return
+    if study.completions is None:
+        raise StudyError(
+            f"The study {study.name} measures finished completions, but `completions` is not set. "
+            "Name their directory: --config completions=DIR."
+        )
+    if not study.completions.is_dir():
+        raise StudyError(
+            f"--config completions={study.completions}: there is no such directory. Name the one that holds "
+            f"{study.completions_file(study.imported()[0], next(iter(study.config.prompts))).name}."
+        )
+    for model in study.imported():
+        stage = study.stage(model)
+        assert isinstance(stage, CompletionsStage)
+        for prompts, prompt_set in study.prompts.items():
+            check_completions(
+                study.completions_file(model, prompts),
+                layout=stage.layout,
+                prompts=prompt_set.ids(),
+                temperatures=study.config.generation.temperatures,
+            )
