@@ -25,7 +25,8 @@ export OMP_NUM_THREADS ?= 1
 ENVIRONMENT := $(VENV)/.installed
 SNAKEMAKE = snakemake --cores $(CORES)
 STUDY_CONFIG = --config study=$(STUDY) $(CONFIG)
-REPORT = results/$(basename $(notdir $(STUDY)))/report.html
+RESULTS = $(or $(patsubst results=%,%,$(filter results=%,$(CONFIG))),results)
+REPORT = $(RESULTS)/$(basename $(notdir $(STUDY)))/report.html
 TESTS = $(wildcard tests/unit tests/dag tests/workflow tests/cluster tests/browser)
 PLAN_ONLY = $(filter -n --dry-run --dryrun,$(ARGS))
 

@@ -254,3 +254,10 @@ def test_timings_of_every_job_are_kept(finished: Project) -> None:
     entries = [json.loads(file.read_text()) for file in files]
     assert {"train", "generate", "score", "tabulate"} <= {entry["rule"] for entry in entries}
     assert all(entry["started"] <= entry["ready"] <= entry["ended"] for entry in entries)
+
+
+def test_a_study_can_be_run_in_another_directory(fresh: Project, tmp_path: Path) -> None:
+    corpus = "results/nano-smoke/data/corpus.parquet"
+    fresh.run("--directory", str(tmp_path), corpus)
+    assert (tmp_path / corpus).is_file()
+    assert not (fresh.root / "results").exists()

@@ -123,7 +123,8 @@ class CompletionsStage(StageBase):
     layout: Literal["analyse-llms", "table"]
     """`analyse-llms`: the .npy files of O'Mahony et al. `table`: our JSONL or Parquet (see docs/configuration.md)."""
     files: dict[Name, str]
-    """Prompt set → file, relative to the directory given by `--config completions=DIR`; `{size}` is filled in."""
+    """Prompt set → file, relative to the directory given by `--config completions=DIR`; `{size}` and
+    `{seed}` are filled in. A study of several seeds needs `{seed}`, so that no file counts twice."""
 
 
 def _stage_model(method: Method) -> type[StageBase]:

@@ -20,8 +20,8 @@ class CheckpointSettings(Strict):
     """Weights that exist already, e.g. `lomahony/pythia-70m-helpful-sft` downloaded to a directory."""
 
     path: str = Field(min_length=1)
-    """Local Hugging Face directory with safetensors weights and a tokenizer; `{size}` and `{seed}` are filled in.
-    Without `{seed}` all seeds start from the same weights."""
+    """Local Hugging Face directory with safetensors weights and a tokenizer, relative to the working directory;
+    `{size}` and `{seed}` are filled in. Without `{seed}` all seeds start from the same weights."""
 
 
 def run(job: TrainingJob) -> TrainingRecord:
