@@ -13,7 +13,7 @@ CORES ?= all
 ARGS ?=
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Snakemake's jobs find python and the other tools of the environment on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
