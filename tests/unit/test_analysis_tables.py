@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from modecollapse.analysis import tables
+from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.tokens import token_statistics
 from modecollapse.cells import Cell, Model
@@ -32,7 +32,7 @@ def scores(model: Model, values: dict[str, list[float]], metric: str = "self_ble
 def test_diversity_is_the_mean_over_prompts_of_each_seed() -> None:
     frames = [scores(Model("S", seed, "plm"), {"1.0": [0.1 + seed, 0.3 + seed]}) for seed in (0, 1)]
     table = tables.diversity_table(frames, BOOTSTRAP)
-    assert list(table.columns) == tables.SCHEMAS["diversity"].names
+    assert list(table.columns) == table_files.SCHEMAS["diversity"].names
     assert table["value"].tolist() == pytest.approx([0.2, 1.2])
     assert table["n_prompts"].tolist() == [2, 2]
     assert table["n_completions"].tolist() == [50, 50]
@@ -92,7 +92,7 @@ def test_a_value_measured_twice_is_refused_by_name() -> None:
 
 
 def test_no_scores_make_an_empty_table_with_all_columns() -> None:
-    assert list(tables.curves_table([], BOOTSTRAP).columns) == tables.SCHEMAS["curves"].names
+    assert list(tables.curves_table([], BOOTSTRAP).columns) == table_files.SCHEMAS["curves"].names
 
 
 @pytest.fixture
@@ -153,8 +153,8 @@ def test_training_curves_leave_out_what_was_not_logged_at_a_step() -> None:
 def test_a_written_table_is_sealed_and_its_csv_holds_the_same_numbers(tmp_path: Path) -> None:
     frame = tables.curves_table([scores(Model("S", 0, "plm"), {"0.7": [0.1, 1 / 3]})], BOOTSTRAP)
     parquet, csv = tmp_path / "curves.parquet", tmp_path / "curves.csv"
-    tables.write_table("curves", frame, parquet, csv)
-    assert read_sealed(parquet).schema.names == tables.SCHEMAS["curves"].names
+    table_files.write_table("curves", frame, parquet, csv)
+    assert read_sealed(parquet).schema.names == table_files.SCHEMAS["curves"].names
     again = pd.read_csv(csv, dtype={"temperature": str})
     assert again["value"][0] == frame["value"][0]
     assert again["temperature"][0] == "0.7"
@@ -164,6 +164,6 @@ def test_tables_of_two_runs_have_the_same_bytes(tmp_path: Path) -> None:
     written = []
     for run in ("a", "b"):
         frame = tables.diversity_table([scores(Model("S", 0, "plm"), {"0.7": [0.1, 0.2, 0.7]})], BOOTSTRAP)
-        tables.write_table("diversity", frame, tmp_path / f"{run}.parquet", tmp_path / f"{run}.csv")
+        table_files.write_table("diversity", frame, tmp_path / f"{run}.parquet", tmp_path / f"{run}.csv")
         written.append((tmp_path / f"{run}.parquet").read_bytes() + (tmp_path / f"{run}.csv").read_bytes())
     assert written[0] == written[1]

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from modecollapse.analysis.tables import SCHEMAS
+from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.tokens import UNITS
 from modecollapse.figures.context import FigureContext, StageInfo
 from modecollapse.figures.labels import axis_lines, output_label, token_label

@@ -13,7 +13,7 @@ import pandas as pd
 
 from modecollapse.analysis.bootstrap import Array, Bootstrap, estimate
 from modecollapse.analysis.grid import Block, blocks
-from modecollapse.analysis.tables import SCHEMAS
+from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.tokens import UNITS, TokenStatistics, pool
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Tables = Mapping[str, "pd.DataFrame"]
-"""Tidy tables by name, as described by `modecollapse.analysis.tables.SCHEMAS`."""
+"""Tidy tables by name, as described by `modecollapse.analysis.table_files.SCHEMAS`."""
 
 
 def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:

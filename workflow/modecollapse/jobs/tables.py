@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from modecollapse.analysis import tables
+from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.attribution import attribution_table
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.tokens import TokenStatistics, token_statistics
@@ -61,7 +61,7 @@ def _tokens(
 
 
 def _write(name: str, frame: pd.DataFrame, outputs: Mapping[str, Path]) -> None:
-    tables.write_table(name, frame, outputs[name], outputs[f"{name}_csv"])
+    table_files.write_table(name, frame, outputs[name], outputs[f"{name}_csv"])
 
 
 def tabulate(
@@ -149,4 +149,4 @@ def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapp
         lambda texts: self_bleu([first_words(text, spec["words"]) for text in texts]),
         None if documents is None else float(documents.mean()),
     )
-    tables.publish_table(table, outputs["truth"], outputs["truth_csv"])
+    table_files.publish_table(table, outputs["truth"], outputs["truth_csv"])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from modecollapse.analysis.tables import verify_table
+from modecollapse.analysis.table_files import verify_table
 from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.jobs.data import verify_tokenizer
 from modecollapse.manifest import read_manifest

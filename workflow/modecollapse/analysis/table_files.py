@@ -1,0 +1,74 @@
+"""The tidy tables of a study as files: their columns and types, and how they are published and checked."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from modecollapse.digests import sha256_file
+from modecollapse.errors import CorruptFile
+from modecollapse.publishing import publish_file
+from modecollapse.sealed import read_sealed, write_sealed
+
+Column = tuple[str, pa.DataType]
+
+
+def _counts(*names: str) -> list[Column]:
+    return [(name, pa.int64()) for name in names]
+
+
+_CELL = [("prompts", pa.string()), ("format", pa.string()), ("temperature", pa.string())]
+_METRIC = [("words", pa.int32()), ("metric", pa.string()), ("definition", pa.string())]
+_MODEL = [("size", pa.string()), ("seed", pa.int64()), ("stage", pa.string())]
+_POOLED = [("size", pa.string()), ("stage", pa.string())]
+_INTERVAL = [("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64())]
+_TOKENS = [("metric", pa.string()), ("definition", pa.string()), ("unit", pa.string())]
+
+SCHEMAS: Mapping[str, pa.Schema] = {
+    "diversity": pa.schema([*_MODEL, *_CELL, *_METRIC, *_INTERVAL, *_counts("n_prompts", "n_completions")]),
+    "curves": pa.schema([*_POOLED, *_CELL, *_METRIC, *_INTERVAL, *_counts("n_seeds", "n_prompts", "n_completions")]),
+    "tokens": pa.schema([*_MODEL, *_TOKENS, *_INTERVAL, *_counts("n_documents", "n_tokens")]),
+    "tokens_pooled": pa.schema([*_POOLED, *_TOKENS, *_INTERVAL, *_counts("n_seeds", "n_documents", "n_tokens")]),
+    "vocabulary_cdf": pa.schema([*_MODEL, ("rank_share", pa.float64()), ("mass", pa.float64())]),
+    "attribution": pa.schema(
+        [
+            *(("size", pa.string()), ("level", pa.string()), *_CELL, *_METRIC),
+            *(("path", pa.string()), ("step", pa.string())),
+            *((name, pa.float64()) for name in ("delta", "low", "high", "share")),
+            *_counts("n_prompts", "n_seeds"),
+        ]
+    ),
+    "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
+    "training": pa.schema(
+        [*_MODEL, ("step", pa.int64()), ("quantity", pa.string()), ("value", pa.float64())],
+    ),
+}
+"""Columns and types of every table made here, in order."""
+
+
+def write_table(name: str, frame: pd.DataFrame, parquet: Path, csv: Path) -> None:
+    """Publish a table under its schema as sealed Parquet and as CSV (full precision, UTF-8)."""
+    table = pa.Table.from_pandas(frame, schema=SCHEMAS[name], preserve_index=False)
+    publish_table(table, parquet, csv)
+
+
+def publish_table(table: pa.Table, parquet: Path, csv: Path) -> None:
+    """Publish a table as CSV and as sealed Parquet, which holds the digest of the CSV as well."""
+    with publish_file(csv) as partial:
+        table.to_pandas().to_csv(partial, index=False, lineterminator="\n")
+    write_sealed(table, parquet, {"csv_sha256": sha256_file(csv)})
+
+
+def verify_table(parquet: Path, csv: Path) -> None:
+    """Check both files of a table.
+
+    Raises:
+        CorruptFile: one of them is not what was published.
+    """
+    expected = (read_sealed(parquet, []).schema.metadata or {})[b"csv_sha256"].decode()
+    if not csv.is_file() or sha256_file(csv) != expected:
+        raise CorruptFile(
+            f"{csv} is corrupt: its bytes do not match the SHA-256 in {parquet}. "
+            "Delete it and run the same command again to make it anew."
+        )
