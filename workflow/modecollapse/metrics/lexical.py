@@ -6,16 +6,19 @@ distinct-n) or lowered (Jaccard).
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
 import numpy as np
 
+from modecollapse.metrics.ngrams import ngrams
+
 Words = tuple[str, ...]
 
 BLEU_ORDERS = 4
+JACCARD_ORDERS = (2, 3, 4)
 SMOOTHING = 0.1
 """What NLTK's `SmoothingFunction().method1` counts instead of zero matches."""
 
@@ -45,70 +48,39 @@ def self_bleu(texts: Sequence[str]) -> float:
     if groups.total() < 2:
         return math.nan
     distinct = list(groups)
-    tables = [_MatchTable([_ngrams(text, order) for text in distinct]) for order in range(1, BLEU_ORDERS + 1)]
-    lengths = Counter(len(text) for text in distinct)
-    total = 0.0
-    for index, (text, copies) in enumerate(groups.items()):
+    copies = np.fromiter(groups.values(), np.intp, len(groups))
+    lengths = Counter(map(len, distinct))
+    penalties = [1.0 if number > 1 else _brevity_penalty(len(text), lengths) for text, number in groups.items()]
+    logs = np.zeros(len(distinct))
+    for grams in ngrams(distinct, BLEU_ORDERS):
         # An identical copy among the references matches every n-gram, and has the same length.
-        matches = [table.total(index) if copies > 1 else table.matched(index) for table in tables]
-        if matches[0] == 0:
-            continue
-        penalty = 1.0 if copies > 1 else _brevity_penalty(len(text), lengths)
-        logs = (
-            math.log((match or SMOOTHING) / max(1, len(text) - order))
-            for order, match in enumerate(matches)  # `order` counts from 0, and there are length − order n-grams.
-        )
-        total += copies * penalty * math.exp(math.fsum(logs) / BLEU_ORDERS)
-    return total / groups.total()
+        matched = np.where(copies > 1, grams.totals, _matched(grams.shared()))
+        if grams.order == 1:
+            overlapping = matched > 0
+        logs += np.log(np.where(matched > 0, matched, SMOOTHING) / np.maximum(grams.totals, 1))
+    scores = penalties * np.exp(logs / BLEU_ORDERS) * overlapping
+    return float((copies * scores).sum() / groups.total())
 
 
-class _MatchTable:
-    """How many n-grams of each text occur in the others, clipped to the largest count in any one other text."""
+def _matched(counts: np.ndarray) -> np.ndarray:
+    """For each text, its n-grams that occur in others, each clipped to the largest count in any one other text.
 
-    def __init__(self, ngrams: Sequence[Sequence[Hashable]]) -> None:
-        self._ngrams = ngrams
-        self._sets = [set(grams) for grams in ngrams]
-        # Counts above 1 are rare; only texts that repeat themselves are counted in full.
-        self._counts: dict[int, Mapping[Hashable, int]] = {
-            index: Counter(grams) for index, grams in enumerate(ngrams) if len(self._sets[index]) < len(grams)
-        }
-        seen: set[Hashable] = set()
-        self._shared: set[Hashable] = set()
-        for grams_of_text in self._sets:
-            self._shared |= seen & grams_of_text
-            seen |= grams_of_text
-        self._top: dict[Hashable, tuple[int, int]] = {}
-        """The two largest counts of n-grams that some text has more than once."""
-        for counts in self._counts.values():
-            for gram, count in counts.items():
-                if count > 1:
-                    first, second = self._top.get(gram, (1, 1))
-                    self._top[gram] = (count, first) if count > first else (first, max(second, count))
-
-    def total(self, index: int) -> int:
-        return len(self._ngrams[index])
-
-    def matched(self, index: int) -> int:
-        shared = self._sets[index] & self._shared
-        counts = self._counts.get(index)
-        if counts is None:
-            return len(shared)
-        matched = 0
-        for gram in shared:
-            count = counts[gram]
-            if count == 1:
-                matched += 1
-            else:
-                first, second = self._top[gram]
-                matched += min(count, second if count == first else first)
-        return matched
+    `counts` (texts, n-grams) holds the n-grams that at least two texts have.
+    """
+    if not counts.shape[1]:
+        return np.zeros(len(counts))
+    top = counts.max(axis=0)
+    leads = counts == top
+    alone = leads & (leads.sum(axis=0) == 1)
+    second = np.where(alone, 0.0, counts).max(axis=0)
+    return np.asarray(np.minimum(counts, np.where(alone, second, top)).sum(axis=1))
 
 
 def _brevity_penalty(length: int, lengths: Mapping[int, int]) -> float:
     """BLEU's penalty for a text shorter than the closest of the others (of two equally close ones, the shorter)."""
     others = (other for other, number in lengths.items() if other != length or number > 1)
     closest = min(others, key=lambda other: (abs(other - length), other))
-    return 1.0 if length >= closest else math.exp(1 - closest / length)
+    return 1.0 if length >= closest or not length else math.exp(1 - closest / length)
 
 
 def _ngrams(tokens: Sequence[str], n: int) -> list[Words]:
@@ -141,27 +113,23 @@ class Overlap:
         return similarities[self.row[:, None], self.row]
 
 
-def ngram_overlap(texts: Sequence[str], n: int) -> Overlap:
-    """Count the common n-grams (of lower-cased words) of all pairs of texts."""
+def ngram_overlaps(texts: Sequence[str], orders: Collection[int]) -> dict[int, Overlap]:
+    """Count the common n-grams (of lower-cased words) of all pairs of texts, for each of the `orders`."""
     rows: dict[Words, int] = {}
     row = np.array([rows.setdefault(words(text.lower()), len(rows)) for text in texts], dtype=np.intp)
-    sets = [set(_ngrams(text, n)) for text in rows]
-    occurrences = Counter(chain.from_iterable(sets))
-    columns: dict[Hashable, int] = {}
-    for gram, number in occurrences.items():
-        if number > 1:
-            columns[gram] = len(columns)
-    incidence = np.zeros((len(sets), len(columns)))
-    for index, grams in enumerate(sets):
-        incidence[index, [columns[gram] for gram in grams if gram in columns]] = 1
-    intersection = incidence @ incidence.T
-    np.fill_diagonal(intersection, [len(grams) for grams in sets])
-    return Overlap(row, intersection)
+    overlaps = {}
+    for grams in ngrams(list(rows), max(orders)):
+        if grams.order in orders:
+            incidence = (grams.shared() > 0).astype(np.float64)
+            intersection = incidence @ incidence.T
+            np.fill_diagonal(intersection, grams.distinct())
+            overlaps[grams.order] = Overlap(row, intersection)
+    return overlaps
 
 
 def jaccard_kernel(texts: Sequence[str], n: int, *, replica: bool = False) -> np.ndarray:
     """Jaccard similarities of all pairs of texts, shape (texts, texts), float64; see `jaccard`."""
-    return ngram_overlap(texts, n).kernel(replica=replica)
+    return ngram_overlaps(texts, (n,))[n].kernel(replica=replica)
 
 
 def jaccard(texts: Sequence[str], n: int, *, replica: bool = False) -> float:

@@ -107,7 +107,7 @@ def _short_rate(sample: Sample) -> float:
 
 _ALL = (
     _metric("self_bleu", "Self-BLEU", Direction.LESS, "lexical", lambda sample: lexical.self_bleu(sample.texts)),
-    *(_jaccard(n) for n in (2, 3, 4)),
+    *(_jaccard(n) for n in lexical.JACCARD_ORDERS),
     *(_distinct(n) for n in (1, 2, 3)),
     _metric(
         "ncd",

@@ -1,13 +1,13 @@
 """The completions of one prompt as metrics see them, with the intermediate results that several metrics share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from modecollapse.metrics.compression import LeaveOneOut, leave_one_out, without_empty
-from modecollapse.metrics.lexical import Overlap, ngram_overlap
+from modecollapse.metrics.lexical import JACCARD_ORDERS, Overlap, ngram_overlaps
 from modecollapse.metrics.similarity import cosine_kernel
 
 
@@ -23,7 +23,6 @@ class Sample:
     limit: int | None = None
     markers: Sequence[str] = ()
     embeddings: np.ndarray | None = None
-    _overlaps: dict[int, Overlap] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def non_empty(self) -> "Sample":
@@ -34,10 +33,12 @@ class Sample:
         return Sample(kept, self.limit, self.markers)
 
     def overlap(self, n: int) -> Overlap:
-        """N-grams in common, for the Jaccard similarities."""
-        if n not in self._overlaps:
-            self._overlaps[n] = ngram_overlap(self.texts, n)
+        """N-grams in common, for the Jaccard similarities with n = 2, 3, 4."""
         return self._overlaps[n]
+
+    @cached_property
+    def _overlaps(self) -> dict[int, Overlap]:
+        return ngram_overlaps(self.texts, JACCARD_ORDERS)
 
     @cached_property
     def leave_one_out(self) -> LeaveOneOut:
