@@ -13,7 +13,7 @@ from itertools import chain
 
 import numpy as np
 
-from modecollapse.metrics.ngrams import ngrams
+from modecollapse.metrics.ngrams import count_ngrams
 
 Words = tuple[str, ...]
 
@@ -52,7 +52,7 @@ def self_bleu(texts: Sequence[str]) -> float:
     lengths = Counter(map(len, distinct))
     penalties = [1.0 if number > 1 else _brevity_penalty(len(text), lengths) for text, number in groups.items()]
     logs = np.zeros(len(distinct))
-    for grams in ngrams(distinct, BLEU_ORDERS):
+    for grams in count_ngrams(distinct, BLEU_ORDERS):
         # An identical copy among the references matches every n-gram, and has the same length.
         matched = np.where(copies > 1, grams.totals, _matched(grams.shared()))
         if grams.order == 1:
@@ -118,7 +118,7 @@ def ngram_overlaps(texts: Sequence[str], orders: Collection[int]) -> dict[int, O
     rows: dict[Words, int] = {}
     row = np.array([rows.setdefault(words(text.lower()), len(rows)) for text in texts], dtype=np.intp)
     overlaps = {}
-    for grams in ngrams(list(rows), max(orders)):
+    for grams in count_ngrams(list(rows), max(orders)):
         if grams.order in orders:
             incidence = (grams.shared() > 0).astype(np.float64)
             intersection = incidence @ incidence.T

@@ -35,7 +35,7 @@ class NGrams:
         return np.bincount(self.text, minlength=len(self.totals))
 
 
-def ngrams(texts: Sequence[Sequence[Hashable]], orders: int) -> Iterator[NGrams]:
+def count_ngrams(texts: Sequence[Sequence[Hashable]], orders: int) -> Iterator[NGrams]:
     """The n-grams of tokenised texts for n = 1, 2, …, `orders`."""
     number: dict[Hashable, int] = {}
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
