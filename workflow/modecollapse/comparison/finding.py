@@ -145,7 +145,8 @@ def _verdict_sentences(found: Verdict, worst: Mapping[Assignment, pd.DataFrame])
 
 
 def _consequence(size: str, consequence: pd.DataFrame, found: Verdict, context: Context) -> Section:
-    totals = consequence[(consequence["step"] == "total") & consequence["metric"].isin(HEADLINES)]
+    headlines = consequence[consequence["metric"].isin(HEADLINES)]
+    totals = headlines[headlines["step"] == "total"]
     paragraphs = [
         "Changes are those of the stored values, averaged over all temperatures; brackets hold 95 % bootstrap "
         "intervals over prompts, paired over the stages. Higher values of these metrics mean less diversity."
@@ -153,9 +154,12 @@ def _consequence(size: str, consequence: pd.DataFrame, found: Verdict, context: 
     for (path, name), of_metric in totals.groupby(["path", "metric"], sort=False):
         for labels, rows in of_metric.groupby("labels", sort=False):
             paragraphs.append(_change_sentence(str(path), str(name), str(labels), rows, found, context))
-    columns = ("change", "prompts", *dict.fromkeys(totals["labels"]))
+    columns = ("change", "step", "prompts", *dict.fromkeys(headlines["labels"]))
     return Section(
-        f"{size}: what follows for the change of diversity", tuple(paragraphs), columns, _change_rows(totals)
+        f"{size}: what follows for the change of diversity",
+        tuple(paragraphs),
+        columns,
+        _change_rows(headlines, context),
     )
 
 
@@ -175,15 +179,17 @@ def _change_sentence(path: str, name: str, labels: str, rows: pd.DataFrame, foun
     if labels == CORRECTED:
         said = "By the prompts that the keys were found to hold"
     else:
-        said = "As the keys say" + (", which is wrong here" if found is Verdict.SWAPPED else "")
+        said = "As the keys say" + (", which the comparison contradicts" if found is Verdict.SWAPPED else "")
     return f"{metric(name).label} {step}. {said}, it changes by {changes}. {gap}"
 
 
-def _change_rows(totals: pd.DataFrame) -> tuple[tuple[str, ...], ...]:
+def _change_rows(changes: pd.DataFrame, context: Context) -> tuple[tuple[str, ...], ...]:
     table = []
-    for (_, name, prompts), rows in totals.groupby(["path", "metric", "prompts"], sort=False):
+    for (path, name, step, prompts), rows in changes.groupby(["path", "metric", "step", "prompts"], sort=False):
+        ends = str(step).split(">") if step != "total" else [str(path).split(">")[0], str(path).split(">")[-1]]
         cells = [_signed(row) for _, row in rows.iterrows()]
-        table.append((metric(str(name)).label, str(prompts), *cells))
+        stages = " → ".join(context.labels[stage] for stage in ends)
+        table.append((metric(str(name)).label, stages, str(prompts), *cells))
     return tuple(table)
 
 

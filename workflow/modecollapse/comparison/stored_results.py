@@ -1,8 +1,8 @@
 """Results that others computed and stored: read, checked, and called by our names.
 
 Layout `analyse-llms`, of O'Mahony et al. (2024): a `.npy` file with a dictionary {"creative", "factual"} of
-dictionaries {metric: float32 array (temperatures, prompts, 1)}. The axes carry no names: the study's order of temperatures and
-prompts gives them, as for the completions of that layout.
+dictionaries {metric: float32 array (temperatures, prompts, 1)}. The axes carry no names: the study's order of
+temperatures and prompts gives them, as for the completions of that layout.
 """
 
 from collections.abc import Mapping, Sequence
