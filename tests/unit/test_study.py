@@ -11,6 +11,7 @@ import yaml
 
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
+from modecollapse.jobs.summary import print_summary
 from modecollapse.study import Study, parse_study
 from modecollapse.study_files import claim_results, load_study
 from modecollapse.targets import Targets
@@ -280,12 +281,16 @@ def test_stored_results_that_could_not_be_compared_are_refused(case: str) -> Non
         parse(content)
 
 
-def test_a_study_compares_only_where_the_results_are_named() -> None:
+def test_a_study_compares_only_where_the_results_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     study = parse(read_yaml(CONFIG / "studies" / "published.yaml"))
     assert not study.compares()
     assert study.compared() == []
     assert not {"comparison", "published"} & set(Targets(study).table_names())
+    print_summary(study)
+    assert "name their directory: --config reference=DIR" in capsys.readouterr().out
     named = replace(study, reference=Path("somewhere"))
+    print_summary(named)
+    assert "--config reference" not in capsys.readouterr().out
     assert [model.stage for model in named.compared()] == ["plm", "sft", "dpo"]
     assert named.reference_file(named.compared()[1]) == Path("somewhere/pythia-2.8b-sft_results_20_words.npy")
     assert "results/smoke/tables/finding.html" in Targets(named).tables()
