@@ -58,6 +58,21 @@ def test_exchanged_keys_are_told_with_their_consequence() -> None:
     assert corrected[0].endswith("the change is larger for factual prompts.")
 
 
+def test_all_measures_are_counted_by_the_prompts_that_lose_more_whichever_way_they_point() -> None:
+    ours = measured(creative=0.05, factual=0.2)
+    text = told(ours, {model: swapped(one) for model, one in ours.items()})
+    (sentence,) = [line for line in text.splitlines() if line.startswith("All stored measures of diversity")]
+    # Every value rises by more for factual prompts: a larger loss for measures of likeness, a smaller one for others.
+    factual, creative = (
+        re.search(rf"\(([^)]*)\) show a larger loss for {name}", sentence) for name in ("factual", "creative")
+    )
+    assert factual is not None
+    assert creative is not None
+    assert "Self-BLEU" in factual[1]
+    assert "Normalised compression distance" in creative[1]
+    assert "Compression ratio, full" not in sentence, "no measure of diversity"
+
+
 def test_keys_that_hold_what_they_say_are_told_without_a_contradiction() -> None:
     ours = measured(creative=0.05, factual=0.2)
     text = told(ours, ours)

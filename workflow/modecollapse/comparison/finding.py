@@ -154,6 +154,7 @@ def _consequence(size: str, consequence: pd.DataFrame, found: Verdict, context: 
     for (path, name), of_metric in totals.groupby(["path", "metric"], sort=False):
         for labels, rows in of_metric.groupby("labels", sort=False):
             paragraphs.append(_change_sentence(str(path), str(name), str(labels), rows, found, context))
+    paragraphs += _breadth_sentences(consequence[consequence["step"] == "total"], context)
     columns = ("change", "step", "prompts", *dict.fromkeys(headlines["labels"]))
     return Section(
         f"{size}: what follows for the change of diversity",
@@ -181,6 +182,47 @@ def _change_sentence(path: str, name: str, labels: str, rows: pd.DataFrame, foun
     else:
         said = "As the keys say" + (", which the comparison contradicts" if found is Verdict.SWAPPED else "")
     return f"{metric(name).label} {step}. {said}, it changes by {changes}. {gap}"
+
+
+def _breadth_sentences(totals: pd.DataFrame, context: Context) -> list[str]:
+    """For how many of all stored measures of diversity the two prompt types are told apart, one sentence per path."""
+    established = CORRECTED in set(totals["labels"])
+    rows = totals[
+        (totals["labels"] == (CORRECTED if established else Assignment.LABELLED))
+        & (totals["prompts"] == difference_of(KEYS))
+    ]
+    sentences = []
+    for path, of_path in rows.groupby("path", sort=False):
+        larger: dict[str, list[str]] = {name: [] for name in (*KEYS, "")}
+        for _, row in of_path.iterrows():
+            entry = metric(str(row["metric"]))
+            if entry.direction.sign:
+                larger[_larger_loss(row, entry.direction.sign)].append(f"“{entry.label}”")
+        first, last = str(path).split(">")[0], str(path).split(">")[-1]
+        told = "; ".join(
+            f"{_count(len(labels), 'measure')} ({', '.join(labels)}) {_MEANING[name].format(name=name)}"
+            for name, labels in larger.items()
+            if labels
+        )
+        by = "by the prompts that the keys were found to hold" if established else "as the keys say"
+        sentences.append(
+            f"All stored measures of diversity, from {context.labels[first]} to {context.labels[last]}, {by}: {told}."
+        )
+    return sentences
+
+
+_MEANING = {
+    **dict.fromkeys(KEYS, "show a larger loss for {name} prompts, with intervals of the difference that exclude 0"),
+    "": "do not tell the prompt types apart",
+}
+
+
+def _larger_loss(difference: "pd.Series[Any]", sign: int) -> str:
+    """The prompt type that loses more diversity; empty if the interval of the difference includes 0."""
+    first, second = KEYS
+    if difference["low"] <= 0 <= difference["high"] or math.isnan(difference["low"]):
+        return ""
+    return second if difference["value"] * sign < 0 else first
 
 
 def _change_rows(changes: pd.DataFrame, context: Context) -> tuple[tuple[str, ...], ...]:
@@ -267,6 +309,9 @@ def _limits(context: Context) -> Section:
         (
             "It is about the values in the result files and the texts in the files of completions. Which panel of a "
             "printed figure was drawn from which key is not in these files, nor is why they are labelled as they are.",
+            "Nor do the values say what causes a change. Completions to one prompt type may be shorter than the cut, or "
+            "run into another turn of the dialogue, more often at one stage than at another; both are in the table "
+            "`curves`.",
             "Intervals are over prompts. They do not say how much another training run would differ, and nothing is "
             f"known here of stored results for other cuts than the first {context.words} words.",
             *((f"The study says of its completions: {context.description}",) if context.description else ()),
