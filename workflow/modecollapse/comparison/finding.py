@@ -74,9 +74,9 @@ def render(sections: Sequence[Section], title: str) -> str:
 
 _STYLE = """
 <style>
-body { font: 15px/1.5 sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+body { font: 15px/1.5 sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 1.8rem; }
-table { border-collapse: collapse; font-size: 0.87rem; } th, td { padding: 0.2rem 0.7rem; text-align: right; }
+table { border-collapse: collapse; font-size: 0.87rem; } th, td { padding: 0.2rem 0.7rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { border-bottom: 1px solid #888; }
 </style>"""
 
@@ -149,7 +149,7 @@ def _consequence(size: str, consequence: pd.DataFrame, found: Verdict, context: 
     totals = headlines[headlines["step"] == "total"]
     paragraphs = [
         "Changes are those of the stored values, averaged over all temperatures; brackets hold 95 % bootstrap "
-        "intervals over prompts, paired over the stages. Higher values of these metrics mean less diversity."
+        "intervals over prompts, paired over the stages. Higher values of Self-BLEU and cosine mean less diversity."
     ]
     for (path, name), of_metric in totals.groupby(["path", "metric"], sort=False):
         for labels, rows in of_metric.groupby("labels", sort=False):
@@ -309,8 +309,8 @@ def _limits(context: Context) -> Section:
         (
             "It is about the values in the result files and the texts in the files of completions. Which panel of a "
             "printed figure was drawn from which key is not in these files, nor is why they are labelled as they are.",
-            "Nor do the values say what causes a change. Completions to one prompt type may be shorter than the cut, or "
-            "run into another turn of the dialogue, more often at one stage than at another; both are in the table "
+            "Nor do the values say what causes a change. Completions to one prompt type may be shorter than the cut, "
+            "or run into another turn of the dialogue, more often at one stage than at another; both are in the table "
             "`curves`.",
             "Intervals are over prompts. They do not say how much another training run would differ, and nothing is "
             f"known here of stored results for other cuts than the first {context.words} words.",
