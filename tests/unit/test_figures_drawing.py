@@ -70,10 +70,13 @@ def tables() -> dict[str, pd.DataFrame]:
     answers = grid(**models, prompts=prompts, prompt=("c0",), sample=(0, 1))
     logged = grid(**models, step=tuple(range(5)), quantity=("loss", "learning_rate"))
     strengths = grid(task=prompts, quantity=("self_bleu", "utility"), **{"lambda": (0.0, 0.5, 1.0)})
+    keys = pd.DataFrame({"key": prompts, "prompts": prompts[::-1]})
+    published = grid(**models, temperature=temperatures, metric=("self_bleu", "cosine")).merge(keys, how="cross")
     floor = pd.DataFrame([{"task": "pretraining", "quantity": "entropy_floor", "lambda": math.nan, "value": 0.7}])
     return {
         "curves": measured("curves", curves),
         "attribution": measured("attribution", attribution),
+        "published": measured("published", published),
         "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
         "vocabulary_cdf": grid(**models, rank_share=(0.001, 0.01, 0.1, 1.0)).assign(
             seed=0, mass=lambda frame: frame["rank_share"] ** 0.1
@@ -137,6 +140,39 @@ def test_temperature_curves_show_factual_prompts_left_with_values_and_bands_from
         assert list(line.get_ydata()) == list(curves.loc[curves["stage"] == stage, "value"])
     assert len(left.collections) == len(STAGES)
     assert left.get_ylim() == right.get_ylim()
+
+
+def test_published_panels_show_the_same_values_by_key_and_by_the_prompts_that_the_key_holds(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("published_panels", "small").draw(tables, context)
+    panels = figure.axes[:4]
+    assert [axes.get_title() for axes in panels] == ["Factual prompts", "Creative prompts"] * 2
+    assert {"As the keys label them", "As the completions show"} <= set(texts(figure))
+    by_key = [[list(line.get_ydata()) for line in axes.lines] for axes in panels[:2]]
+    by_prompts = [[list(line.get_ydata()) for line in axes.lines] for axes in panels[2:]]
+    assert by_key == by_prompts[::-1]
+    assert by_key[0] != by_key[1]
+    stored = tables["published"].query("size == 'small' and metric == 'self_bleu' and stage == 'plm'")
+    assert by_key[0][0] == list(stored.loc[stored["key"] == "factual", "value"])
+
+
+def test_panels_of_keys_that_are_not_established_are_empty_and_say_so(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    tables["published"] = tables["published"].assign(prompts="")
+    figure = Drawing("published_panels", "small").draw(tables, context)
+    assert [bool(axes.lines) for axes in figure.axes[:4]] == [True, True, False, False]
+    assert texts(figure).count("not established") == 4
+
+
+def test_the_figure_of_all_metrics_leaves_out_what_only_the_tables_show(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    for kind in ("output_metrics", "attribution"):
+        shown = " ".join(texts(Drawing(kind, "small").draw(tables, context))).replace("\n", " ")
+        assert "Diversity of order 2," in shown
+        assert "Diversity of order 3," not in shown
 
 
 def test_other_definitions_and_sizes_are_not_drawn(tables: dict[str, pd.DataFrame], context: FigureContext) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
+from modecollapse.jobs.summary import print_summary
 from modecollapse.study import Study, parse_study
 from modecollapse.study_files import claim_results, load_study
 from modecollapse.targets import Targets
@@ -124,6 +126,14 @@ BAD = {
         lambda content: content.pop("world"),
         ["data", "no `world`", "Add `world"],
     ),
+    "stored results of completions that are sampled here": (
+        put("reference", {"layout": "analyse-llms", "files": {"dpo": "dpo.npy"}}),
+        ["reference.files.dpo", "sampled here", "method completions"],
+    ),
+    "stored results of an unknown stage": (
+        put("reference", {"layout": "analyse-llms", "files": {"ppo": "ppo.npy"}}),
+        ["reference.files", "'ppo'", "plm, sft, dpo"],
+    ),
     "an attribution temperature that is not sampled": (
         put("analysis", "temperature", "0.9"),
         ["analysis.temperature", "0.9", "0.5, 1.0"],
@@ -207,7 +217,7 @@ def test_an_unknown_study_or_setting_is_refused() -> None:
         load_study({"study": "nano", "temperature": 1}, CONFIG)
 
 
-@pytest.mark.parametrize("key", ["results", "store", "completions"])
+@pytest.mark.parametrize("key", ["results", "store", "completions", "reference"])
 def test_an_empty_setting_is_refused(key: str) -> None:
     with pytest.raises(StudyError, match=f"{key}=: it is empty"):
         load_study({"study": "nano", key: ""}, CONFIG)
@@ -225,11 +235,66 @@ def test_finished_completions_need_their_directory(tmp_path: Path) -> None:
 def test_completions_of_several_seeds_stand_in_files_of_their_own() -> None:
     content = read_yaml(CONFIG / "studies" / "published.yaml")
     content["seeds"] = [0, 1]
+    del content["reference"]
     with pytest.raises(StudyError, match=r"stages\.plm\.files\.creative.*all 2 seeds.*Put \{seed\}"):
         parse(content)
     for stage in content["stages"].values():
         stage["files"] = {name: f"{{seed}}/{file}" for name, file in stage["files"].items()}
     assert parse(content).config.seeds == (0, 1)
+
+
+REFERENCES = {
+    "words that are not measured": (put("reference", "words", 7), r"reference\.words: .*first 7 words.*20, 5"),
+    "no metric in common": (
+        put("measures", {"diversity": {"metrics": ["cosine", "mean_length"]}}),
+        r"none of the metrics.*self_bleu, ncd",
+    ),
+    "prompt sets of another name": (
+        lambda content: content["prompts"].update(facts=content["prompts"]["factual"]),
+        r"hold the prompt sets creative, factual, but the study has creative, factual, facts",
+    ),
+    "two formats": (
+        put("generation", "formats", ["as-published", "human"]),
+        r"reference\.files\.plm: .*2 prompt formats",
+    ),
+    "two sizes in one file": (
+        lambda content: content["models"].update(other={}),
+        r"reference\.files\.plm: .*2 models\. Put \{size\}",
+    ),
+    "prompt sets of different lengths": (
+        put("prompts", "creative", "prompts/nano-smoke-creative.yaml"),
+        r"have \d+ and 20 prompts\. Give both the same number",
+    ),
+    "a misspelt key": (put("reference", "word", 20), r"reference\.word: no such key.*'words'"),
+}
+
+
+@pytest.mark.parametrize("case", REFERENCES)
+def test_stored_results_that_could_not_be_compared_are_refused(case: str) -> None:
+    content = read_yaml(CONFIG / "studies" / "published.yaml")
+    change, message = REFERENCES[case]
+    change(content)
+    if case in ("prompt sets of another name", "two formats"):
+        for stage in content["stages"].values():
+            stage["files"].update(dict.fromkeys(content["prompts"], "file.npy"))
+    with pytest.raises(StudyError, match=message):
+        parse(content)
+
+
+def test_a_study_compares_only_where_the_results_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    study = parse(read_yaml(CONFIG / "studies" / "published.yaml"))
+    assert not study.compares()
+    assert study.compared() == []
+    assert not {"comparison", "published"} & set(Targets(study).table_names())
+    print_summary(study)
+    assert "name their directory: --config reference=DIR" in capsys.readouterr().out
+    named = replace(study, reference=Path("somewhere"))
+    print_summary(named)
+    assert "--config reference" not in capsys.readouterr().out
+    assert [model.stage for model in named.compared()] == ["plm", "sft", "dpo"]
+    assert named.reference_file(named.compared()[1]) == Path("somewhere/pythia-2.8b-sft_results_20_words.npy")
+    assert "results/smoke/tables/finding.html" in Targets(named).tables()
+    assert "published_panels_pythia-2.8b" in Targets(named).drawings()
 
 
 @pytest.mark.parametrize("limit", ["plenty", 0, -1, "nan", "inf", True, None])

@@ -198,6 +198,18 @@ class Analysis(Strict):
     """Temperature at which the attribution figure and the sample completions are drawn."""
 
 
+class Reference(Strict):
+    """Results that others computed from the same finished completions, to be compared with ours."""
+
+    layout: Literal["analyse-llms"]
+    """`analyse-llms`: the .npy files of O'Mahony et al. (see docs/configuration.md)."""
+    words: int = Field(20, gt=0)
+    """How many first words of the completions they were computed from."""
+    files: Annotated[dict[Name, str], Field(min_length=1)]
+    """Stage → file, relative to the directory given by `--config reference=DIR`; `{size}` and `{seed}` are filled
+    in."""
+
+
 class StudyConfig(Strict):
     """One study: the science. Nothing here names a machine."""
 
@@ -227,6 +239,8 @@ class StudyConfig(Strict):
     """What is sampled."""
     measures: Measures = Measures()
     """Which measures are taken of every model."""
+    reference: Reference | None = None
+    """Stored results of others; without `--config reference=DIR` the study runs without the comparison."""
     analysis: Analysis = Analysis()
     """How intervals and attribution are made."""
     threads: int = Field(1, ge=1)

@@ -80,7 +80,8 @@ A study is one YAML file: `config/studies/NAME.yaml`, chosen by `--config study=
 given twice is an error; temperatures may be numbers or text.
 
 `config/config.yaml` and `--config` hold what is not science: `study`, `results` and `store` (directories),
-`store_limit_gb` (for the target `prune`) and `completions` (directory of finished completions).
+`store_limit_gb` (for the target `prune`), `completions` (directory of finished completions) and `reference` (directory
+of results that others stored, for studies with a section `reference`; without it they run without the comparison).
 
 Built-in prompt formats: {", ".join(f"`{name}` = `{template}`" for name, template in FORMATS.items())}.
 
@@ -91,7 +92,11 @@ be null where only finished completions are measured.
 Finished completions come in two layouts. `analyse-llms`: the `.npy` files of O'Mahony et al. (2024), object arrays of
 shape (temperatures, prompts, 1) whose entries are lists of strings; all temperatures of the file have to be named, in
 order. `table`: JSON Lines or Parquet, one row per completion, with `prompt` (an id of the prompt set), `sample`
-(0, 1, …), `temperature`, `text`, and optionally `finish_reason` and `n_tokens`."""
+(0, 1, …), `temperature`, `text`, and optionally `finish_reason` and `n_tokens`.
+
+Stored results of others come in one layout, `analyse-llms`: the `.npy` files of O'Mahony et al., each a dictionary with
+the keys `creative` and `factual`, each of these a dictionary of float arrays of shape (temperatures, prompts, 1) by
+metric. They are compared with ours under both assignments of the keys to the prompt sets; see `docs/published.md`."""
 
 STAGES = """A stage names its `method`; each method adds its own keys. `models.SIZE.stages.STAGE` states what one size
 does differently."""

@@ -51,6 +51,9 @@ class Paths:
     def table_csv(self, name: str) -> str:
         return f"{self.root}/tables/{name}.csv"
 
+    def finding(self, suffix: str) -> str:
+        return f"{self.root}/tables/finding.{suffix}"
+
     def figure(self, name: str, suffix: str) -> str:
         return f"{self.root}/figures/{name}.{suffix}"
 

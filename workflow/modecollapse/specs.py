@@ -172,6 +172,32 @@ def analysis_spec(study: Study) -> str:
     )
 
 
+def comparison_spec(study: Study) -> str:
+    """What decides the comparison with stored results, beside these, our scores and the completions."""
+    reference = study.config.reference
+    assert reference is not None
+    diversity = study.config.measures.diversity
+    stages = [stage for stage in study.stages if stage in reference.files]
+    return canonical(
+        {
+            "revision": REVISIONS["comparison"],
+            "analysis": _plain(study.config.analysis, "temperature"),
+            "words": reference.words,
+            # These files do not name their temperatures and prompts: the study's order does.
+            "temperatures": list(study.config.generation.temperatures),
+            "prompts": {name: prompts.ids() for name, prompts in study.prompts.items()},
+            "formats": {stage: study.formats(stage)[0] for stage in stages},
+            "lineage": {stage: list(parents) for stage, parents in study.lineage.items()},
+            "embedder": diversity.embedder.model if study.embeds() else None,
+            "context": {
+                "title": study.config.title,
+                "description": study.config.description,
+                "labels": {stage: study.label(stage) for stage in study.stages},
+            },
+        }
+    )
+
+
 def truth_spec(study: Study) -> str:
     """What decides the true values of the nano world."""
     return canonical(

@@ -21,7 +21,7 @@ from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.prompts import PromptFormat, PromptSet
 from modecollapse.schema import Strict
-from modecollapse.study_checks import check_prompts, check_references, check_stage
+from modecollapse.study_checks import check_prompts, check_reference, check_references, check_stage
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Study:
     resolved: Mapping[tuple[str, str], StageBase]
     """(size, stage) → the stage with that size's differences applied."""
     completions: Path | None = field(default=None, compare=False)
+    reference: Path | None = field(default=None, compare=False)
+    """Directory of the results of others that are to be compared with ours; None leaves the comparison out."""
 
     @cached_property
     def lineage(self) -> lineage.Lineage:
@@ -109,6 +111,22 @@ class Study:
         assert self.completions is not None
         return self.completions / stage.files[prompts].replace("{size}", model.size).replace("{seed}", str(model.seed))
 
+    def compares(self) -> bool:
+        """Whether there are stored results of others to compare with."""
+        return self.config.reference is not None and self.reference is not None
+
+    def compared(self) -> list[Model]:
+        """The models whose results others have stored; none if the study does not compare."""
+        reference = self.config.reference if self.compares() else None
+        return [model for model in self.models if model.stage in reference.files] if reference else []
+
+    def reference_file(self, model: Model) -> Path:
+        """The file with the stored results of a compared model."""
+        assert self.config.reference is not None
+        assert self.reference is not None
+        file = self.config.reference.files[model.stage]
+        return self.reference / file.replace("{size}", model.size).replace("{seed}", str(model.seed))
+
     def checkpoint(self, model: Model) -> Path:
         """The local directory that a `checkpoint` stage takes its weights from."""
         path: str = self.stage(model).path  # type: ignore[attr-defined]
@@ -154,6 +172,7 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         for (size, key), stage in resolved.items():
             check_stage(config, size, key, stage)
         check_prompts(config, prompts)
+        check_reference(config, prompts)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
     return Study(name, path, config, Paths(results / name), prompts, resolved)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modecollapse import lineage
+from modecollapse.comparison.stored_results import KEYS, STORED, Kind
 from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
@@ -108,6 +109,55 @@ def _check_lengths(config: StudyConfig, size: str, name: str, stage: StageBase, 
             raise StudyError(
                 f"{setting}: {length} tokens do not fit the context of {size}, {context}. Set it to at most {context}."
             )
+
+
+def check_reference(config: StudyConfig, prompts: Mapping[str, PromptSet]) -> None:
+    """Stored results can be compared: of finished completions, cut alike, with a metric in common."""
+    reference = config.reference
+    if reference is None:
+        return
+    _known("reference.files", reference.files, config.stages, "stage")
+    for name, file in reference.files.items():
+        stage = config.stages[name]
+        if not isinstance(stage, CompletionsStage):
+            raise StudyError(
+                f"reference.files.{name}: the stage's completions are sampled here, so nobody else can have measured "
+                "them. Allowed: stages of the method completions. Remove it."
+            )
+        formats = stage.formats or config.generation.formats
+        if len(formats) > 1:
+            raise StudyError(
+                f"reference.files.{name}: the stage is measured under {len(formats)} prompt formats, and stored "
+                "results have one. Give it one format."
+            )
+        for place, values in (("{size}", config.models), ("{seed}", config.seeds)):
+            if len(values) > 1 and place not in file:
+                raise StudyError(
+                    f"reference.files.{name}: {file} would count for {len(values)} models. Put {place} into the name."
+                )
+    if set(prompts) != set(KEYS):
+        raise StudyError(
+            f"reference: its files hold the prompt sets {', '.join(KEYS)}, but the study has {', '.join(prompts)}. "
+            "Name the study's prompt sets so, or remove `reference`."
+        )
+    sizes = {len(prompt_set.prompts) for prompt_set in prompts.values()}
+    if len(sizes) > 1:
+        raise StudyError(
+            f"reference: which prompts stored values belong to is decided by comparing them with both sets, but these "
+            f"have {' and '.join(map(str, sorted(sizes)))} prompts. Give both the same number, or remove `reference`."
+        )
+    diversity = config.measures.diversity
+    if reference.words not in diversity.words:
+        raise StudyError(
+            f"reference.words: nothing is measured on the first {reference.words} words. Allowed: "
+            f"{', '.join(map(str, diversity.words))}, which is measures.diversity.words. Add {reference.words} there."
+        )
+    exact = [entry.metric for entry in STORED.values() if entry.kind is Kind.EXACT]
+    if not set(exact) & set(diversity.metrics):
+        raise StudyError(
+            "reference: none of the metrics of measures.diversity can be compared exactly. "
+            f"Add at least one of {', '.join(exact)}."
+        )
 
 
 COLUMNS = {

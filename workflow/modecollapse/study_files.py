@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modecollapse.comparison.stored_results import read_results
 from modecollapse.completions import check_completions
 from modecollapse.config import CompletionsStage
 from modecollapse.errors import StudyError
@@ -24,19 +25,19 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
 
     Args:
         settings: `study` (a name in ``config/studies`` or a path), `results` (directory for results) and, for studies
-            of finished completions, `completions` (their directory).
+            of finished completions, `completions` (their directory) and `reference` (that of results to compare with).
         config_directory: the project's ``config`` directory.
 
     Raises:
         StudyError: anything about the study that can be known to be wrong before work starts.
     """
-    unknown = set(settings) - {"study", "results", "store", "store_limit_gb", "completions", "about"}
+    unknown = set(settings) - {"study", "results", "store", "store_limit_gb", "completions", "reference", "about"}
     if unknown:
         raise StudyError(
-            f"--config {sorted(unknown)[0]}=…: no such key. Allowed: completions, results, store, store_limit_gb, "
-            "study. What belongs to the science goes into the study file."
+            f"--config {sorted(unknown)[0]}=…: no such key. Allowed: completions, reference, results, store, "
+            "store_limit_gb, study. What belongs to the science goes into the study file."
         )
-    for key in ("study", "results", "store", "completions"):
+    for key in ("study", "results", "store", "completions", "reference"):
         if key in settings and not str(settings[key] or "").strip():
             raise StudyError(f"--config {key}=: it is empty. Give a name or a directory.")
     path = _study_file(str(settings["study"]), config_directory)
@@ -47,8 +48,11 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     study = parse_study(read_yaml(path), path.stem, path, config_directory, results)
     if directory is not None:
         study = replace(study, completions=Path(str(directory)))
+    if settings.get("reference") is not None:
+        study = replace(study, reference=Path(str(settings["reference"])))
     _check_owner(study)
     _check_completions(study)
+    _check_results(study)
     _check_checkpoints(study)
     if study.embeds():
         find_embedder(study.config.measures.diversity.embedder)
@@ -150,3 +154,29 @@ def _check_completions(study: Study) -> None:
                 prompts=prompt_set.ids(),
                 temperatures=study.config.generation.temperatures,
             )
+
+
+def _check_results(study: Study) -> None:
+    """The stored results of others are what the study says, if their directory is named."""
+    if study.reference is None:
+        return
+    if study.config.reference is None:
+        raise StudyError(
+            f"--config reference={study.reference}: the study {study.name} names no stored results. "
+            "Add the section `reference` to it, or leave the setting out."
+        )
+    if not study.reference.is_dir():
+        raise StudyError(
+            f"--config reference={study.reference}: there is no such directory. Name the one that holds "
+            f"{study.reference_file(study.compared()[0]).name}."
+        )
+    prompts = {name: prompt_set.ids() for name, prompt_set in study.prompts.items()}
+    for model in study.compared():
+        path = study.reference_file(model)
+        if not path.is_file():
+            beside = sorted(entry.name for entry in study.reference.iterdir())
+            raise StudyError(
+                f"{study.file}: reference.files.{model.stage} ({model}): {path} is no file; {study.reference} holds "
+                f"{', '.join(beside[:12]) or 'nothing'}. Name another directory, or correct the file's name."
+            )
+        read_results(path, study.config.generation.temperatures, prompts)

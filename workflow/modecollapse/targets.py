@@ -133,7 +133,24 @@ class Targets:
             names += ["tokens", "tokens_pooled", "vocabulary_cdf"]
         if self.study.config.measures.truth:
             names += ["truth"]
-        return names
+        return [*names, *self.comparison_tables()]
+
+    def comparison_tables(self) -> list[str]:
+        """The tables of the rule `compare`."""
+        return ["comparison", "order_q", "published", "consequence"] if self.study.compares() else []
+
+    def comparison_inputs(self) -> dict[str, list[str]]:
+        """What the rule `compare` reads, by name: one file of scores and one of stored results per compared model."""
+        models = self.study.compared()
+        return {
+            "scores": [self.paths.scores(model) for model in models],
+            "results": [str(self.study.reference_file(model)) for model in models],
+            "cells": [path for model in models for path in self.cells_of(model)],
+        }
+
+    def findings(self) -> list[str]:
+        """The page that says what the comparison found, and its digest."""
+        return [self.paths.finding("html"), self.paths.finding("sha256")] if self.study.compares() else []
 
     def table_outputs(self, *names: str) -> dict[str, str]:
         """The files of these tables as named outputs: `NAME` and `NAME_csv`."""
@@ -146,7 +163,8 @@ class Targets:
         return files
 
     def tables(self) -> list[str]:
-        return [path for name in self.table_names() for path in (self.paths.table(name), self.paths.table_csv(name))]
+        files = [path for name in self.table_names() for path in (self.paths.table(name), self.paths.table_csv(name))]
+        return files + self.findings()
 
     def drawings(self) -> dict[str, Drawing]:
         """The study's figures by file name."""

@@ -70,6 +70,34 @@ rule attribute:
         "../../scripts/attribute.py"
 
 
+if study.compares():
+
+    rule compare:
+        input:
+            **targets.comparison_inputs(),
+        output:
+            **targets.table_outputs(*targets.comparison_tables()),
+            finding=report(
+                paths.finding("html"),
+                caption="../report/finding.rst",
+                category="Comparison with stored results",
+                labels={"table": "finding"},
+            ),
+            finding_sha256=paths.finding("sha256"),
+        log:
+            paths.log("compare", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            spec=specs.comparison_spec(study),
+        script:
+            "../../scripts/compare.py"
+
+
 if study.config.measures.truth:
 
     rule measure_truth:

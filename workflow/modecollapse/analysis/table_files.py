@@ -18,6 +18,10 @@ def _counts(*names: str) -> list[Column]:
     return [(name, pa.int64()) for name in names]
 
 
+def _numbers(*names: str) -> list[Column]:
+    return [(name, pa.float64()) for name in names]
+
+
 _CELL = [("prompts", pa.string()), ("format", pa.string()), ("temperature", pa.string())]
 _METRIC = [("words", pa.int32()), ("metric", pa.string()), ("definition", pa.string())]
 _MODEL = [("size", pa.string()), ("seed", pa.int64()), ("stage", pa.string())]
@@ -40,6 +44,34 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         ]
     ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
+    "comparison": pa.schema(
+        [
+            *(*_MODEL, ("metric", pa.string()), ("kind", pa.string()), ("assignment", pa.string())),
+            *_counts("n", "n_undefined", "n_undefined_stored", "n_undefined_mismatch"),
+            *_numbers("max_difference", "mean_difference", "bias", "correlation", "tolerance"),
+            *(("within", pa.bool_()), ("chosen", pa.bool_()), ("margin", pa.float64())),
+        ]
+    ),
+    "order_q": pa.schema(
+        [
+            *(*_MODEL, ("prompts", pa.string()), *_counts("order", "n", "n_undefined")),
+            *_numbers("expected_undefined", "draws", "draws_zeros", "draws_zeros_low", "draws_zeros_high"),
+            *(*_numbers("draws_scatter"), *_counts("n_z")),
+            *_numbers("mean_z", "se_z", "sd_z", "mean_z_distinct"),
+        ]
+    ),
+    "published": pa.schema(
+        [
+            *(*_POOLED, ("key", pa.string()), ("prompts", pa.string()), ("format", pa.string())),
+            *(("metric", pa.string()), ("temperature", pa.string()), *_INTERVAL, *_counts("n_seeds", "n_prompts")),
+        ]
+    ),
+    "consequence": pa.schema(
+        [
+            *(("size", pa.string()), ("path", pa.string()), ("step", pa.string()), ("metric", pa.string())),
+            *(("labels", pa.string()), ("prompts", pa.string()), *_INTERVAL, *_counts("n_seeds", "n_prompts")),
+        ]
+    ),
     "training": pa.schema(
         [*_MODEL, ("step", pa.int64()), ("quantity", pa.string()), ("value", pa.float64())],
     ),

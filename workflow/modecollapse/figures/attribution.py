@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from modecollapse.analysis.attribution import MEAN_TEMPERATURE
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, longest_cut, records
-from modecollapse.figures.labels import Label, axis_lines, output_label, token_label
+from modecollapse.figures.labels import Label, axis_lines, drawn, output_label, token_label
 
 _PAIRS_PER_ROW = 2
 _BAR = 0.8
@@ -47,12 +47,11 @@ def attribution(tables: Tables, context: FigureContext, mean: bool = True) -> Fi
         & (changes["words"] == words)
         & (changes["definition"] == context.definition)
     ]
-    metrics = list(dict.fromkeys(changes["metric"]))
     sets = list(context.prompts)
     per_row = max(1, 2 * _PAIRS_PER_ROW // len(sets))
     panels = [
         (output_label(metric), changes[(changes["metric"] == metric) & (changes["prompts"] == name)])
-        for metric in metrics
+        for metric in drawn(changes["metric"])
         for name in sets
     ]
     titles = [f"{name.capitalize()} prompts" for name in sets] * per_row

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, longest_cut
-from modecollapse.figures.labels import Label, axis_lines, output_label
+from modecollapse.figures.labels import Label, axis_lines, drawn, output_label
 
 _PAIR_GAP, _METRIC_GAP = 0.12, 0.74
 """Inches between panels of one metric, and between metrics (room for the next axis label)."""
@@ -25,8 +25,7 @@ def output_metrics(tables: Tables, context: FigureContext, words: int | None = N
     """
     words = longest_cut(tables["curves"]) if words is None else words
     curves = _selected(tables["curves"], context, words)
-    metrics = list(dict.fromkeys(curves["metric"]))
-    return _grid(curves, metrics, context, _scope(context, words), panel_height=0.92)
+    return _grid(curves, drawn(curves["metric"]), context, _scope(context, words), panel_height=0.92)
 
 
 @style.styled

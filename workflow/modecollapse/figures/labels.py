@@ -1,6 +1,7 @@
 """How metrics are called in figures, and which way diversity lies."""
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modecollapse.analysis.tokens import UNITS
@@ -56,6 +57,11 @@ def output_label(name: str) -> Label:
     """
     known = metric(name)
     return Label(known.label, known.unit, known.direction.sign)
+
+
+def drawn(names: Iterable[str]) -> list[str]:
+    """Those of these metrics that figures of all metrics show, each once."""
+    return [name for name in dict.fromkeys(names) if metric(name).drawn]
 
 
 def axis_lines(label: Label, prefix: str = "") -> str:

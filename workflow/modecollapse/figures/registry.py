@@ -25,11 +25,13 @@ class FigureSpec:
     per_size: bool = False
     """One figure for each size of the study."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    uses: tuple[str, ...] = ()
+    """Further modules of this package that it draws with."""
 
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules of this package whose code decides what it looks like, its own first."""
-        return (self.module, "context", "labels", "style")
+        return (self.module, *self.uses, "context", "labels", "style")
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,13 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED = (
     "Output diversity",
     "Token level",
     "Attribution",
     "Against the truth",
     "The study",
+    "Comparison with stored results",
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
@@ -81,6 +84,9 @@ FIGURES: Mapping[str, FigureSpec] = {
     "token_attribution": FigureSpec("attribution", "token_attribution", ("attribution", "tokens_pooled"), _ATTRIBUTION),
     "truth": FigureSpec("truth", "truth", ("truth", "curves"), _NANO),
     "entropy_floor": FigureSpec("truth", "entropy_floor", ("truth", "tokens_pooled"), _NANO),
+    "published_panels": FigureSpec(
+        "published", "published_panels", ("published",), _PUBLISHED, per_size=True, uses=("curves",)
+    ),
     "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True),
 }
 

@@ -17,6 +17,8 @@ def print_summary(study: Study) -> None:
     print(f"\nThe study {study.name} {state}.")
     print(f"  figures   {study.paths.root}/figures/")
     print(f"  tables    {study.paths.root}/tables/")
+    if study.config.reference is not None and not study.compares():
+        print("  not compared with stored results; to do so, name their directory: --config reference=DIR")
     phases = phase_times(Path(study.paths.logs()), psutil.Process().create_time())
     if phases:
         print(f"\n  {'rule':36}{'jobs':>6}{'seconds':>10}{'start-up':>10}")

@@ -53,6 +53,8 @@ class Metric:
     scope: Scope = "cut"
     """Whether it is computed on texts cut to a number of words, on whole texts, or on both."""
     needs_embeddings: bool = False
+    drawn: bool = True
+    """Whether the figures of all metrics show it; the tables have it anyway."""
 
     @property
     def axis(self) -> str:
@@ -72,11 +74,12 @@ def _metric(
     unit: str = "",
     scope: Scope = "cut",
     needs_embeddings: bool = False,
+    drawn: bool = True,
 ) -> Metric:
     definitions: dict[DefinitionName, Definition] = {"corrected": Definition(compute, non_empty)}
     if replica is not None:
         definitions["replica"] = Definition(replica)
-    return Metric(name, label, direction, family, MappingProxyType(definitions), unit, scope, needs_embeddings)
+    return Metric(name, label, direction, family, MappingProxyType(definitions), unit, scope, needs_embeddings, drawn)
 
 
 def _jaccard(n: int) -> Metric:
@@ -97,6 +100,36 @@ def _distinct(n: int) -> Metric:
         Direction.MORE,
         "lexical",
         lambda sample: lexical.distinct_n(sample.texts, n),
+    )
+
+
+ORDERS = (2, 3, 4, 5, 6)
+"""Orders q of the similarity-sensitive diversity, those of O'Mahony et al. (2024)."""
+
+
+def _order_jaccard(q: int) -> Metric:
+    return _metric(
+        f"order_{q}_jaccard",
+        f"Diversity of order {q}, Jaccard kernel",
+        Direction.MORE,
+        "similarity",
+        lambda sample: similarity.diversity_of_order(sample.overlap(2).kernel(), q),
+        replica=lambda sample: similarity.diversity_of_order(sample.overlap(2).kernel(replica=True), q),
+        unit="effective texts",
+        drawn=q == ORDERS[0],
+    )
+
+
+def _order_cosine(q: int) -> Metric:
+    return _metric(
+        f"order_{q}_cosine",
+        f"Diversity of order {q}, cosine kernel",
+        Direction.MORE,
+        "similarity",
+        lambda sample: similarity.diversity_of_order(sample.cosine_kernel, q),
+        unit="effective texts",
+        needs_embeddings=True,
+        drawn=q == ORDERS[0],
     )
 
 
@@ -160,6 +193,8 @@ _ALL = (
         unit="effective texts",
         needs_embeddings=True,
     ),
+    *(_order_jaccard(q) for q in ORDERS),
+    *(_order_cosine(q) for q in ORDERS),
     _metric(
         "mean_length",
         "Mean length",

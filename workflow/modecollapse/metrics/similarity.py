@@ -1,4 +1,4 @@
-"""Diversity from a matrix of similarities: mean cosine of sentence vectors, Vendi score."""
+"""Diversity from a matrix of similarities: mean cosine of sentence vectors, Vendi score, diversity of order q."""
 
 import math
 
@@ -45,3 +45,20 @@ def vendi(kernel: np.ndarray) -> float:
     eigenvalues = np.linalg.eigvalsh(kernel / number)
     positive = eigenvalues[eigenvalues > 0]
     return float(np.exp(-(positive * np.log(positive)).sum()))
+
+
+def diversity_of_order(kernel: np.ndarray, q: int) -> float:
+    """Similarity-sensitive diversity of order q ≥ 2: the effective number of different texts; higher = more diverse.
+
+    ``D_q = μ^{1/(1−q)}`` with ``μ = 1/n Σ_i (1/n Σ_j K_ij)^{q−1}``, pairs i = j included (Leinster & Cobbold 2012 for n
+    equally common species). μ is the mean product of the similarities of one text, drawn at random, to q − 1 others,
+    drawn with replacement; a larger q looks more at what is common. Range [1, n] for similarities in [0, 1] with a
+    unit diagonal. It is bounded by the number of texts, so compare only at equal numbers of them.
+
+    One text or identical texts: 1. n texts with nothing in common: n. No text, undefined entries, or μ ≤ 0 (no text has
+    any similarity, not even to itself, or negative cosines prevail): NaN.
+    """
+    if len(kernel) == 0 or not np.isfinite(kernel).all():
+        return math.nan
+    mean = float((kernel.mean(axis=1) ** (q - 1)).mean())
+    return mean ** (1 / (1 - q)) if mean > 0 else math.nan
