@@ -20,7 +20,7 @@ REVISIONS: Mapping[str, int] = {
     "import": 1,
     "tokens": 1,
     "embedding": 1,
-    "diversity": 1,
+    "diversity": 2,
     "analysis": 1,
     "truth": 1,
 }
