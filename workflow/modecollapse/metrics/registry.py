@@ -94,13 +94,15 @@ def _metric(
     high: float,
     replica: Callable[[Sample], float] | None = None,
     error: Callable[[Sample], float] | Literal["jackknife"] | None = "jackknife",
+    grows: bool = False,
     non_empty: bool = False,
     unit: str = "",
     scope: Scope = "cut",
     needs_embeddings: bool = False,
 ) -> Metric:
+    """A registered metric. `grows`: its value rises with the number of texts, as that of a count does."""
     if error == "jackknife":
-        error = partial(jackknife_error, compute)
+        error = partial(jackknife_error, compute, grows=grows)
     selection = Selection.NON_EMPTY if non_empty else Selection.ALL
     definitions: dict[DefinitionName, Definition] = {"corrected": Definition(compute, selection, error)}
     if replica is not None:
@@ -176,6 +178,7 @@ def _distinct_answers(percent: int) -> Metric:
         lambda sample: clusters.answer_clusters(sample.cosine_kernel, percent / 100),
         low=1,
         high=math.inf,
+        grows=True,
         unit="clusters",
         needs_embeddings=True,
     )
@@ -207,6 +210,7 @@ _ALL = (
         lambda sample: clusters.different_answers(sample.texts),
         low=1,
         high=math.inf,
+        grows=True,
         unit="answers",
     ),
     _metric(
@@ -264,6 +268,7 @@ _ALL = (
         low=1,
         high=math.inf,
         replica=lambda sample: similarity.vendi(sample.overlap(2).kernel(replica=True)),
+        grows=True,
         unit="effective texts",
     ),
     _metric(
@@ -274,6 +279,7 @@ _ALL = (
         lambda sample: similarity.vendi(sample.cosine_kernel),
         low=1,
         high=math.inf,
+        grows=True,
         unit="effective texts",
         needs_embeddings=True,
     ),

@@ -9,15 +9,17 @@ FEWEST = 10
 """Completions below which no standard error is given: two per group."""
 
 
-def jackknife_error(statistic: Callable[[Sample], float], sample: Sample) -> float:
+def jackknife_error(statistic: Callable[[Sample], float], sample: Sample, *, grows: bool = False) -> float:
     """Delete-a-group jackknife standard error of a statistic (Shao & Wu 1989), in its unit; range [0, ∞).
 
     ``se² = (g − 1)/g Σ_j (θ_(j) − mean θ_(·))²`` with θ_(j) the statistic without group j, for g = 5 groups of equal
     size, text i in group i mod 5. Up to four texts at the end stay out, so that groups are equal, and se² is scaled by
     the share of texts in groups. With 4 degrees of freedom one se is rough (± a third): pool it over prompts.
 
-    Fewer than 10 texts, or a statistic that is undefined without one of the groups: NaN. Identical texts: 0 wherever
-    the statistic does not depend on the number of texts.
+    A statistic that `grows` with the number of texts, such as a number of clusters, is smaller without a group, and so
+    is its spread: se is then multiplied by θ / mean θ_(·), as if the logarithm had been taken.
+
+    Fewer than 10 texts, or a statistic that is undefined without one of the groups: NaN. Identical texts: 0.
     """
     number = len(sample.texts)
     if number < FEWEST:
@@ -25,7 +27,8 @@ def jackknife_error(statistic: Callable[[Sample], float], sample: Sample) -> flo
     values = [statistic(part) for part in sample.without_groups]
     mean = math.fsum(values) / GROUPS
     variance = (GROUPS - 1) / GROUPS * math.fsum((value - mean) ** 2 for value in values)
-    return math.sqrt(variance * (number // GROUPS * GROUPS) / number)
+    error = math.sqrt(variance * (number // GROUPS * GROUPS) / number)
+    return error * statistic(sample) / mean if grows else error
 
 
 def mean_error(values: Sequence[float]) -> float:
