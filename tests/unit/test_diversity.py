@@ -28,7 +28,7 @@ def values(table: pa.Table) -> dict[tuple[str, int, str, str], tuple[float, int]
 
 
 def test_every_metric_is_scored_on_the_cuts_or_the_whole_text_that_it_is_meant_for() -> None:
-    table = score_cell(TEXTS, words=(5, 2), vectors=vectors_of(TEXTS, 5, 2))
+    table = score_cell(TEXTS, words=(5, 2), vectors=vectors_of(TEXTS, 5, 2), controlled=2)
     assert table.schema == SCHEMA
     scored = {(words, name, definition) for _, words, name, definition in values(table)}
     expected = {
@@ -64,6 +64,22 @@ def test_undefined_metrics_are_nan_and_excluded_texts_are_not_counted() -> None:
         if prompt == "none":
             assert math.isnan(value)
             assert n == 0
+
+
+def test_controlled_scores_are_those_of_the_first_completions_that_are_long_enough() -> None:
+    texts = {"p": ["too short", "a b c d", "a b x y z", "  a\nb c e ", "a b c d"], "q": ["a b c d", "a b c", "b c d e"]}
+    scores = values(score_cell(texts, words=(4,), metrics=("jaccard_2", "short_rate"), controlled=3))
+    assert scores["p", 4, "jaccard_2", "controlled"] == (jaccard(["a b c d", "a b x y", "a b c e"], 2), 3)
+    value, n = scores["q", 4, "jaccard_2", "controlled"]
+    assert math.isnan(value)
+    assert n == 2, "how many are long enough"
+    assert scores["q", 4, "short_rate", "corrected"] == (1 / 3, 3)
+
+
+@pytest.mark.parametrize("controlled", [0, None])
+def test_controlled_scores_can_be_left_out(controlled: int | None) -> None:
+    table = score_cell(TEXTS, words=(4,), metrics=("jaccard_2",), controlled=controlled)
+    assert set(table.column("definition").to_pylist()) == {"corrected", "replica"}
 
 
 def test_a_turn_marker_counts_as_a_leak_only_within_the_cut() -> None:

@@ -10,15 +10,15 @@ from modecollapse.metrics.quality import contains_answer
 
 def test_lengths_and_rates_have_the_values_counted_by_hand() -> None:
     texts = ["one two three", "one", " \n", "one Human: two"]
-    assert lengths.mean_length(texts) == 7 / 4
-    assert lengths.empty_rate(texts) == 1 / 4
-    assert lengths.short_rate(texts, 3) == 2 / 4
-    assert lengths.leak_rate(texts, ["Human:", "Assistant:"]) == 1 / 4
+    assert lengths.word_counts(texts) == [3, 1, 0, 3]
+    assert lengths.empty(texts) == [0, 0, 1, 0]
+    assert lengths.short(texts, 3) == [0, 1, 1, 0]
+    assert lengths.leaking(texts, ["Human:", "Assistant:"]) == [0, 0, 0, 1]
+    assert lengths.mean(lengths.word_counts(texts)) == 7 / 4
 
 
-def test_rates_of_no_texts_are_undefined() -> None:
-    values = [lengths.mean_length([]), lengths.empty_rate([]), lengths.short_rate([], 5), lengths.leak_rate([], ["x"])]
-    assert all(math.isnan(value) for value in values)
+def test_the_mean_of_no_texts_is_undefined() -> None:
+    assert math.isnan(lengths.mean(lengths.word_counts([])))
 
 
 @pytest.mark.parametrize(

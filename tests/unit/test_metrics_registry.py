@@ -10,7 +10,7 @@ from modecollapse.errors import StudyError
 from modecollapse.metrics.registry import METRICS, QUALITIES, Direction, metric
 from modecollapse.metrics.sample import Sample
 
-CLOSE = ["the small cat sat on the old mat", "the small cat sat on the red mat", "the small cat sat on the old rug"]
+CLOSE = ["the small cat sat on the old mat", "the small cat sat on the red mat", "The small cat sat on the old mat"]
 FAR = ["rain fell over seven silent harbours", "my uncle repairs clocks and violins", "nobody expected such bitter tea"]
 
 

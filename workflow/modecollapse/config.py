@@ -51,6 +51,12 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _not_one(value: int | None) -> int | None:
+    if value == 1:
+        raise ValueError("one completion has no diversity; allowed: 2 or more, 0 or null")
+    return value
+
+
 Temperature = Annotated[str, BeforeValidator(_temperature, json_schema_input_type=str | float)]
 
 
@@ -172,6 +178,9 @@ class Diversity(Strict):
         tuple[Annotated[str, AfterValidator(_metric)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = tuple(METRICS)
     """Metrics to compute."""
+    controlled_completions: Annotated[int | None, Field(ge=0), AfterValidator(_not_one)] = 10
+    """Completions per prompt of the definition "controlled": the first so many that have all words of the cut. At most
+    as many as there are; 0 or null leaves the definition out."""
     embedder: EmbedderSettings = EmbedderSettings()
     """Sentence embedder of the cosine metrics."""
 

@@ -153,6 +153,7 @@ def score_spec(study: Study) -> str:
             "revision": REVISIONS["diversity"],
             "words": list(diversity.words),
             "metrics": list(diversity.metrics),
+            "controlled": diversity.controlled_completions or None,
             "embedding": json.loads(embedding_spec(study)) if study.embeds() else None,
             "world": _world(study),
             "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},

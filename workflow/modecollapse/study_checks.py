@@ -47,10 +47,26 @@ def check_references(config: StudyConfig) -> None:
     if config.tokenizer:
         for name in config.tokenizer.data:
             _known_data(config, "tokenizer.data", name, ())
+    if any(not isinstance(stage, CompletionsStage) for stage in config.stages.values()):
+        check_controlled(config, config.generation.completions, "generation.completions")
     if config.analysis.temperature not in config.generation.temperatures:
         raise StudyError(
             f"analysis.temperature: {config.analysis.temperature} is not sampled. "
             f"Allowed: {', '.join(config.generation.temperatures)}."
+        )
+
+
+def check_controlled(config: StudyConfig, completions: int, source: str) -> None:
+    """The definition "controlled" asks for no more completions than there are, if the study says how many it uses.
+
+    The default may be more: its values are then undefined.
+    """
+    diversity = config.measures.diversity
+    number = diversity.controlled_completions or 0
+    if "controlled_completions" in diversity.model_fields_set and number > completions:
+        raise StudyError(
+            f"measures.diversity.controlled_completions: {number} is more than the {completions} completions per "
+            f"prompt ({source}). Allowed: 2 to {completions}, or 0 to leave the definition out."
         )
 
 

@@ -17,6 +17,7 @@ from modecollapse.measures.embedding import find_embedder
 from modecollapse.methods.checkpoint import check_files
 from modecollapse.publishing import publish_file
 from modecollapse.study import Study, parse_study
+from modecollapse.study_checks import check_controlled
 from modecollapse.yaml_files import read_yaml
 
 
@@ -148,12 +149,17 @@ def _check_completions(study: Study) -> None:
         stage = study.stage(model)
         assert isinstance(stage, CompletionsStage)
         for prompts, prompt_set in study.prompts.items():
-            check_completions(
-                study.completions_file(model, prompts),
+            file = study.completions_file(model, prompts)
+            number = check_completions(
+                file,
                 layout=stage.layout,
                 prompts=prompt_set.ids(),
                 temperatures=study.config.generation.temperatures,
             )
+            try:
+                check_controlled(study.config, number, str(file))
+            except StudyError as error:
+                raise StudyError(f"{study.file}: {error}") from error
 
 
 def _check_results(study: Study) -> None:

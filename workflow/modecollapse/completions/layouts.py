@@ -59,13 +59,14 @@ def read_completions(
     return {temperature: _table(by_prompt) for temperature, by_prompt in grid.items()}
 
 
-def check_completions(path: Path, *, layout: Layout | str, prompts: Sequence[str], temperatures: Sequence[str]) -> None:
-    """Raise the `StudyError` that `read_completions` would raise; nothing is returned.
+def check_completions(path: Path, *, layout: Layout | str, prompts: Sequence[str], temperatures: Sequence[str]) -> int:
+    """Raise the `StudyError` that `read_completions` would raise; returns the number of completions per prompt.
 
     The whole file is read, as a header says nothing about what comes after it (0.05 s for a published file), but no
     table is built: for that pyarrow imports pandas.
     """
-    _read_grid(path, layout, prompts, temperatures)
+    grid = _read_grid(path, layout, prompts, temperatures)
+    return len(grid[temperatures[0]][prompts[0]])
 
 
 def _read_grid(path: Path, layout: Layout | str, prompts: Sequence[str], temperatures: Sequence[str]) -> Grid:

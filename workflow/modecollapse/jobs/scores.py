@@ -93,6 +93,7 @@ def score_model(
                 metrics=names,
                 vectors=vectors,
                 quality=_quality(spec.get("world"), prompts),
+                controlled=spec.get("controlled"),
             )
             store.write_table("scores", key, scores)
         for column in ("temperature", "format", "prompts"):

@@ -1,4 +1,4 @@
-"""Word overlap between the completions of one prompt: Self-BLEU, Jaccard similarity of n-grams, distinct-n.
+"""Word overlap between the completions of one prompt: Self-BLEU, Jaccard similarity of n-grams, distinct-n, EAD.
 
 Words are what `str.split()` yields: maximal runs of non-whitespace, punctuation attached, case kept (Self-BLEU,
 distinct-n) or lowered (Jaccard).
@@ -6,7 +6,7 @@ distinct-n) or lowered (Jaccard).
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -83,7 +83,8 @@ def _brevity_penalty(length: int, lengths: Mapping[int, int]) -> float:
     return 1.0 if length >= closest or not length else math.exp(1 - closest / length)
 
 
-def _ngrams(tokens: Sequence[str], n: int) -> list[Words]:
+def ngrams(tokens: Sequence[str], n: int) -> list[Words]:
+    """All runs of `n` consecutive words, repeats included."""
     return list(zip(*(tokens[start:] for start in range(n)), strict=False))
 
 
@@ -111,6 +112,10 @@ class Overlap:
             similarities = similarities.copy()
             np.fill_diagonal(similarities, 1.0)
         return similarities[self.row[:, None], self.row]
+
+    def take(self, rows: np.ndarray) -> "Overlap":
+        """The overlap of some of the texts only."""
+        return Overlap(self.row[rows], self.intersection)
 
 
 def ngram_overlaps(texts: Sequence[str], orders: Collection[int]) -> dict[int, Overlap]:
@@ -152,15 +157,41 @@ def mean_off_diagonal(kernel: np.ndarray) -> float:
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:
+    """`distinct_share` of the n-grams of words of `texts`."""
+    return distinct_share([ngrams(words(text), n) for text in texts])
+
+
+def distinct_share(grams: Sequence[Sequence[Hashable]]) -> float:
     """Number of different n-grams of all texts together, divided by the number of their n-grams; range (0, 1].
 
     Higher = more diverse. Li et al. 2016. It falls with the number and the length of the texts, so compare only at
-    equal numbers of both. Without any n-gram: NaN. Identical texts: at most 1 / number of texts.
+    equal numbers of both. `grams` holds the n-grams of each text. Without any n-gram: NaN. Identical texts: at most
+    1 / number of texts.
     """
-    grams = _pooled(texts, n)
-    total = grams.total()
-    return len(grams) / total if total else math.nan
+    total = sum(map(len, grams))
+    return _different(grams) / total if total else math.nan
 
 
-def _pooled(texts: Iterable[str], n: int) -> Counter[Words]:
-    return Counter(chain.from_iterable(_ngrams(words(text), n) for text in texts))
+VOCABULARY = 30_522
+"""Words that `expectation_adjusted` takes to exist: the size of BERT's English vocabulary. A constant: the texts' own
+vocabulary would divide diversity by diversity, and that of a study would tie each score to all others."""
+
+
+def expectation_adjusted(grams: Sequence[Sequence[Hashable]], n: int) -> float:
+    """Number of different n-grams, divided by how many as many uniform draws would give; range (0, ∞).
+
+    ``N / (V (1 − ((V − 1) / V)^C))`` with N different ones among C n-grams and ``V = VOCABULARY^n`` (EAD, Liu et al.
+    2022). Higher = more diverse. It is made to depend less on C than distinct-n, which it nearly equals as long as C is
+    far below V: at 25 texts of 20 words EAD-1 is 1.008 times distinct-1, and EAD-2 and EAD-3 do not differ from
+    distinct-2 and distinct-3 in the first six digits. Words are drawn from a far more uneven distribution, so the value
+    still falls with C. Without any n-gram: NaN.
+    """
+    total = sum(map(len, grams))
+    if not total:
+        return math.nan
+    size = float(VOCABULARY**n)
+    return _different(grams) / (-size * math.expm1(total * math.log1p(-1 / size)))
+
+
+def _different(grams: Sequence[Sequence[Hashable]]) -> int:
+    return len(set(chain.from_iterable(grams)))

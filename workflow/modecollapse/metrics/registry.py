@@ -3,19 +3,25 @@
 To add one, write a pure function in the module of its family and an entry here.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
 from modecollapse.errors import StudyError
-from modecollapse.metrics import compression, lengths, lexical, similarity
+from modecollapse.metrics import clusters, compression, lengths, lexical, similarity
 from modecollapse.metrics.sample import Sample
+from modecollapse.metrics.uncertainty import jackknife_error, mean_error
 
-DefinitionName = Literal["corrected", "replica"]
+DefinitionName = Literal["corrected", "replica", "controlled"]
 Family = Literal["lexical", "compression", "similarity", "lengths", "quality"]
 Scope = Literal["cut", "whole", "both"]
+
+CONTROLLED_FAMILIES: tuple[Family, ...] = ("lexical", "compression", "similarity")
+"""Families whose metrics of cut texts have the definition "controlled"."""
 
 
 class Direction(StrEnum):
@@ -31,12 +37,24 @@ class Direction(StrEnum):
         return {Direction.MORE: 1, Direction.LESS: -1, Direction.NEITHER: 0}[self]
 
 
+class Selection(StrEnum):
+    """Which completions a definition uses."""
+
+    ALL = "all"
+    NON_EMPTY = "those that are not empty"
+    CONTROLLED = "the first so many that have all words of the cut"
+
+
 @dataclass(frozen=True)
 class Definition:
-    """One way of computing a metric. With `non_empty`, empty texts are left out and not counted."""
+    """One way of computing a metric, on the completions that `selection` names.
+
+    `error` gives the value's standard error over completions; it is absent where none is offered.
+    """
 
     compute: Callable[[Sample], float]
-    non_empty: bool = False
+    selection: Selection = Selection.ALL
+    error: Callable[[Sample], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +65,13 @@ class Metric:
     label: str
     direction: Direction
     family: Family
+    low: float
+    """No value is lower, in any definition."""
+    high: float
+    """No value is higher, in any definition; infinite if the bound depends on the texts."""
     definitions: Mapping[DefinitionName, Definition] = field(repr=False)
-    """"corrected" always; "replica" (as the authors of the paper computed it) only where the two differ."""
+    """"corrected" always; "replica" (as the authors of the paper computed it) only where the two differ; "controlled"
+    (as corrected, on equally many completions of equally many words) where numbers and lengths confound the metric."""
     unit: str = ""
     scope: Scope = "cut"
     """Whether it is computed on texts cut to a number of words, on whole texts, or on both."""
@@ -69,17 +92,47 @@ def _metric(
     family: Family,
     compute: Callable[[Sample], float],
     *,
+    low: float,
+    high: float,
     replica: Callable[[Sample], float] | None = None,
+    error: Callable[[Sample], float] | Literal["jackknife"] | None = "jackknife",
+    grows: bool = False,
     non_empty: bool = False,
     unit: str = "",
     scope: Scope = "cut",
     needs_embeddings: bool = False,
     drawn: bool = True,
 ) -> Metric:
-    definitions: dict[DefinitionName, Definition] = {"corrected": Definition(compute, non_empty)}
+    """A registered metric. `grows`: its value rises with the number of texts, as that of a count does."""
+    if error == "jackknife":
+        error = partial(jackknife_error, compute, grows=grows)
+    selection = Selection.NON_EMPTY if non_empty else Selection.ALL
+    definitions: dict[DefinitionName, Definition] = {"corrected": Definition(compute, selection, error)}
     if replica is not None:
         definitions["replica"] = Definition(replica)
-    return Metric(name, label, direction, family, MappingProxyType(definitions), unit, scope, needs_embeddings, drawn)
+    if family in CONTROLLED_FAMILIES and scope == "cut":
+        definitions["controlled"] = Definition(compute, Selection.CONTROLLED)
+    return Metric(
+        name, label, direction, family, low, high, MappingProxyType(definitions), unit, scope, needs_embeddings, drawn
+    )
+
+
+def _mean(
+    name: str, label: str, values: Callable[[Sample], Sequence[float]], unit: str, scope: Scope, *, high: float
+) -> Metric:
+    """The mean of a value that each text has on its own."""
+    return _metric(
+        name,
+        label,
+        Direction.NEITHER,
+        "lengths",
+        lambda sample: lengths.mean(values(sample)),
+        low=0,
+        high=high,
+        error=lambda sample: mean_error(values(sample)),
+        unit=unit,
+        scope=scope,
+    )
 
 
 def _jaccard(n: int) -> Metric:
@@ -89,6 +142,8 @@ def _jaccard(n: int) -> Metric:
         Direction.LESS,
         "lexical",
         lambda sample: lexical.mean_off_diagonal(sample.overlap(n).kernel()),
+        low=0,
+        high=1,
         replica=lambda sample: lexical.mean_off_diagonal(sample.overlap(n).kernel(replica=True)),
     )
 
@@ -99,7 +154,9 @@ def _distinct(n: int) -> Metric:
         f"Distinct-{n}",
         Direction.MORE,
         "lexical",
-        lambda sample: lexical.distinct_n(sample.texts, n),
+        lambda sample: lexical.distinct_share(sample.ngrams(n)),
+        low=0,
+        high=1,
     )
 
 
@@ -114,6 +171,8 @@ def _order_jaccard(q: int) -> Metric:
         Direction.MORE,
         "similarity",
         lambda sample: similarity.diversity_of_order(sample.overlap(2).kernel(), q),
+        low=1,
+        high=math.inf,
         replica=lambda sample: similarity.diversity_of_order(sample.overlap(2).kernel(replica=True), q),
         unit="effective texts",
         drawn=q == ORDERS[0],
@@ -127,27 +186,78 @@ def _order_cosine(q: int) -> Metric:
         Direction.MORE,
         "similarity",
         lambda sample: similarity.diversity_of_order(sample.cosine_kernel, q),
+        low=1,
+        high=math.inf,
         unit="effective texts",
         needs_embeddings=True,
         drawn=q == ORDERS[0],
     )
 
 
-def _short_rate(sample: Sample) -> float:
+def _ead(n: int) -> Metric:
+    return _metric(
+        f"ead_{n}",
+        f"Expectation-adjusted distinct-{n}",
+        Direction.MORE,
+        "lexical",
+        lambda sample: lexical.expectation_adjusted(sample.ngrams(n), n),
+        low=0,
+        high=math.inf,
+    )
+
+
+def _distinct_answers(percent: int) -> Metric:
+    return _metric(
+        f"distinct_answers_{percent}",
+        f"Distinct answers, cosine 0.{percent}",
+        Direction.MORE,
+        "similarity",
+        lambda sample: clusters.answer_clusters(sample.cosine_kernel, percent / 100),
+        low=1,
+        high=math.inf,
+        grows=True,
+        unit="clusters",
+        needs_embeddings=True,
+    )
+
+
+def _short(sample: Sample) -> Sequence[float]:
     assert sample.limit is not None
-    return lengths.short_rate(sample.texts, sample.limit)
+    return lengths.short(sample.texts, sample.limit)
 
 
 _ALL = (
-    _metric("self_bleu", "Self-BLEU", Direction.LESS, "lexical", lambda sample: lexical.self_bleu(sample.texts)),
+    _metric(
+        "self_bleu",
+        "Self-BLEU",
+        Direction.LESS,
+        "lexical",
+        lambda sample: lexical.self_bleu(sample.texts),
+        low=0,
+        high=1,
+    ),
     *(_jaccard(n) for n in lexical.JACCARD_ORDERS),
     *(_distinct(n) for n in (1, 2, 3)),
+    *(_ead(n) for n in (1, 2, 3)),
+    _metric(
+        "distinct_answers_exact",
+        "Distinct answers, word for word",
+        Direction.MORE,
+        "lexical",
+        lambda sample: clusters.different_answers(sample.texts),
+        low=1,
+        high=math.inf,
+        grows=True,
+        unit="answers",
+    ),
     _metric(
         "ncd",
         "Normalised compression distance",
         Direction.MORE,
         "compression",
-        lambda sample: compression.ncd(sample.texts),
+        lambda sample: lexical.mean_off_diagonal(sample.ncd_matrix),
+        low=0,
+        high=2,
     ),
     _metric(
         "compression_ratio_full",
@@ -155,7 +265,10 @@ _ALL = (
         Direction.NEITHER,
         "compression",
         lambda sample: sample.leave_one_out.full,
+        low=-8,
+        high=21,
         replica=lambda sample: sample.leave_one_out.full,
+        error=None,
         non_empty=True,
     ),
     _metric(
@@ -164,7 +277,13 @@ _ALL = (
         Direction.LESS,
         "compression",
         lambda sample: sample.leave_one_out.target,
+        low=-8,
+        high=21,
         replica=lambda sample: sample.leave_one_out.target,
+        error=partial(
+            jackknife_error,
+            lambda sample: compression.compression_ratio_target_once(sample.texts, sample.alone_ratios),
+        ),
         non_empty=True,
     ),
     _metric(
@@ -173,6 +292,8 @@ _ALL = (
         Direction.LESS,
         "similarity",
         lambda sample: lexical.mean_off_diagonal(sample.cosine_kernel),
+        low=-1,
+        high=1,
         needs_embeddings=True,
     ),
     _metric(
@@ -181,7 +302,10 @@ _ALL = (
         Direction.MORE,
         "similarity",
         lambda sample: similarity.vendi(sample.overlap(2).kernel()),
+        low=1,
+        high=math.inf,
         replica=lambda sample: similarity.vendi(sample.overlap(2).kernel(replica=True)),
+        grows=True,
         unit="effective texts",
     ),
     _metric(
@@ -190,38 +314,32 @@ _ALL = (
         Direction.MORE,
         "similarity",
         lambda sample: similarity.vendi(sample.cosine_kernel),
+        low=1,
+        high=math.inf,
+        grows=True,
         unit="effective texts",
         needs_embeddings=True,
     ),
     *(_order_jaccard(q) for q in ORDERS),
     *(_order_cosine(q) for q in ORDERS),
-    _metric(
+    *(_distinct_answers(percent) for percent in (70, 80, 90)),
+    _mean(
         "mean_length",
         "Mean length",
-        Direction.NEITHER,
-        "lengths",
-        lambda sample: lengths.mean_length(sample.texts),
-        unit="words",
-        scope="whole",
+        lambda sample: lengths.word_counts(sample.texts),
+        "words",
+        "whole",
+        high=math.inf,
     ),
-    _metric(
-        "empty_rate",
-        "Empty completions",
-        Direction.NEITHER,
-        "lengths",
-        lambda sample: lengths.empty_rate(sample.texts),
-        unit="share",
-        scope="whole",
-    ),
-    _metric("short_rate", "Completions too short", Direction.NEITHER, "lengths", _short_rate, unit="share"),
-    _metric(
+    _mean("empty_rate", "Empty completions", lambda sample: lengths.empty(sample.texts), "share", "whole", high=1),
+    _mean("short_rate", "Completions too short", _short, "share", "cut", high=1),
+    _mean(
         "leak_rate",
         "Completions running into another turn",
-        Direction.NEITHER,
-        "lengths",
-        lambda sample: lengths.leak_rate(sample.texts, sample.markers),
-        unit="share",
-        scope="both",
+        lambda sample: lengths.leaking(sample.texts, sample.markers),
+        "share",
+        "both",
+        high=1,
     ),
 )
 
@@ -229,14 +347,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 """Metrics of the texts alone, in the order of tables and figures: what a study may name."""
 
 
-def _quality(name: str, label: str, unit: str) -> Metric:
-    return Metric(name, label, Direction.NEITHER, "quality", MappingProxyType({}), unit, "whole")
+def _quality(name: str, label: str, unit: str, low: float, high: float) -> Metric:
+    return Metric(name, label, Direction.NEITHER, "quality", low, high, MappingProxyType({}), unit, "whole")
 
 
 QUALITIES: Mapping[str, Metric] = MappingProxyType(
     {
-        "correct": _quality("correct", "Correct answers", "share"),
-        "utility": _quality("utility", "Annotators' utility", ""),
+        "correct": _quality("correct", "Correct answers", "share", 0, 1),
+        "utility": _quality("utility", "Annotators' utility", "", -math.inf, math.inf),
     }
 )
 """Scores of whole texts that need to know the prompt; computed where a study can (see `measures.diversity`)."""
