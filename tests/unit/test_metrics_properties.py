@@ -24,7 +24,7 @@ from modecollapse.measures.diversity import WHOLE, score_cell
 from modecollapse.measures.embedding import Embeddings
 from modecollapse.metrics.clusters import answer_clusters
 from modecollapse.metrics.lexical import first_words
-from modecollapse.metrics.registry import METRICS
+from modecollapse.metrics.registry import METRICS, ORDERS
 from modecollapse.metrics.sample import GROUPS, Sample
 from modecollapse.metrics.uncertainty import jackknife_error
 
@@ -181,6 +181,26 @@ def slow_vendi(similarity: Callable[[str, str], float], texts: Sequence[str]) ->
     return math.exp(-sum(value * math.log(value) for value in eigenvalues if value > 1e-15))
 
 
+def slow_order(similarity: Callable[[str, str], float], texts: Sequence[str], q: int) -> float:
+    """From the mean product of the similarities of each text to q − 1 others, as it is defined: over all tuples."""
+    if not texts:
+        return math.nan
+    kernel = {
+        (one, two): similarity(texts[one], texts[two]) for one, two in itertools.product(range(len(texts)), repeat=2)
+    }
+    products = [
+        math.prod(kernel[first, other] for other in others)
+        for first in range(len(texts))
+        for others in itertools.product(range(len(texts)), repeat=q - 1)
+    ]
+    mu = math.fsum(products) / len(products)
+    return mu ** (1 / (1 - q)) if mu > 0 else math.nan
+
+
+def identical_or_jaccard(one: str, two: str) -> float:
+    return 1.0 if one == two else slow_jaccard(one, two, 2, False)
+
+
 def slow_clusters(texts: Sequence[str], threshold: float) -> float:
     graph = np.array([[cosine(one, two) >= threshold for one in texts] for two in texts])
     return float(connected_components(graph, directed=False)[0]) if texts else math.nan
@@ -200,10 +220,10 @@ CORRECTED: dict[str, Reference] = {
     "compression_ratio_full": lambda texts: slow_ratios([text for text in texts if text], "full"),
     "compression_ratio_target": lambda texts: slow_ratios([text for text in texts if text], "target"),
     "cosine": partial(pairs_mean, cosine),
-    "vendi_jaccard": lambda texts: slow_vendi(
-        lambda one, two: 1.0 if one == two else slow_jaccard(one, two, 2, False), texts
-    ),
+    "vendi_jaccard": partial(slow_vendi, identical_or_jaccard),
     "vendi_cosine": partial(slow_vendi, cosine),
+    **{f"order_{q}_jaccard": partial(slow_order, identical_or_jaccard, q=q) for q in ORDERS},
+    **{f"order_{q}_cosine": partial(slow_order, cosine, q=q) for q in ORDERS},
     **{f"distinct_answers_{p}": partial(slow_clusters, threshold=p / 100) for p in (70, 80, 90)},
     "mean_length": lambda texts: mean([float(len(text.split())) for text in texts]),
     "empty_rate": share(lambda text: not text.split()),
@@ -215,6 +235,7 @@ REPLICA: dict[str, Reference] = {
     "compression_ratio_full": lambda texts: slow_ratios(texts, "full"),
     "compression_ratio_target": lambda texts: slow_ratios(texts, "target"),
     "vendi_jaccard": partial(slow_vendi, partial(slow_jaccard, n=2, replica=True)),
+    **{f"order_{q}_jaccard": partial(slow_order, partial(slow_jaccard, n=2, replica=True), q=q) for q in ORDERS},
 }
 
 PAIRS = [(name, definition) for name, entry in METRICS.items() for definition in entry.definitions]
@@ -246,6 +267,8 @@ def undefined(texts: Sequence[str], name: str, definition: str) -> bool:
         if definition == "replica":
             return len(cut) < 2 or (filled < len(cut) and (name.endswith("target") or len(cut) < 3 or not filled))
         return filled < 2
+    if name.startswith("order") and definition == "replica":
+        return all(len(words) < 2 for words in cut)
     if name.startswith(("distinct_1", "distinct_2", "distinct_3", "ead_")):
         return all(len(words) < int(name[-1]) for words in cut)
     return len(texts) < MINIMUM.get(name, 1)
@@ -270,7 +293,8 @@ def test_a_score_equals_the_slow_reference_and_lies_in_its_range(name: str, defi
     assert math.isnan(row["value"]) == undefined(texts, name, definition)
     if not math.isnan(row["value"]):
         assert METRICS[name].low - 1e-12 <= row["value"] <= METRICS[name].high + 1e-12
-        if METRICS[name].unit in ("effective texts", "clusters", "answers"):
+        unbounded = definition == "replica" and name.startswith("order")  # texts unlike themselves count for many
+        if METRICS[name].unit in ("effective texts", "clusters", "answers") and not unbounded:
             assert row["value"] <= row["n"] + 1e-9
 
 
