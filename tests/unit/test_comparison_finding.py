@@ -11,7 +11,8 @@ from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.cells import Model
 from modecollapse.comparison.effects import consequence_table
-from modecollapse.comparison.finding import Context, finding, render
+from modecollapse.comparison.finding import Context, finding
+from modecollapse.comparison.page import render
 from modecollapse.comparison.residuals import comparison_table, verdict
 from tests.unit.test_comparison_residuals import Values, copied, swapped, values
 
