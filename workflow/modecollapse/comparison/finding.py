@@ -49,10 +49,6 @@ def finding(tables: Mapping[str, pd.DataFrame], context: Context) -> list[Sectio
 def _assignment(size: str, comparison: pd.DataFrame, context: Context) -> Section:
     exact = comparison[comparison["kind"] == Kind.EXACT]
     heading = f"{size}: which prompts do the keys of the result files hold?"
-    if not len(exact):
-        return Section(
-            heading, ("The study measures no metric that could be compared exactly; nothing is established.",)
-        )
     metrics, models = list(dict.fromkeys(exact["metric"])), exact[["seed", "stage"]].drop_duplicates()
     worst = {name: exact[exact["assignment"] == name] for name in Assignment}
     rows = tuple(
@@ -135,9 +131,9 @@ def _change_sentence(path: str, name: str, labels: str, rows: pd.DataFrame, foun
     gap = f"The difference {difference_of(KEYS)} is {_signed(difference)}"
     if difference["low"] > 0 or difference["high"] < 0:
         larger = second if difference["value"] > 0 else first
-        gap += f": the change is larger for {larger} prompts."
+        gap += f": it rises more for {larger} prompts."
     else:
-        gap += ", an interval that includes 0: neither prompt type is shown to change more."
+        gap += ", an interval that includes 0: for neither prompt type is it shown to rise more."
     if labels == CORRECTED:
         said = "By the prompts that the keys were found to hold"
     else:

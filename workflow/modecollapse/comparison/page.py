@@ -9,7 +9,8 @@ _STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 1.8rem; }
 table { border-collapse: collapse; font-size: 0.87rem; }
-th, td { padding: 0.2rem 0.7rem; text-align: right; white-space: nowrap; }
+th, td { padding: 0.2rem 0.7rem; text-align: right; vertical-align: bottom; }
+td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { border-bottom: 1px solid #888; }
 </style>"""
 
