@@ -19,9 +19,9 @@ stages:
   tuned: {method: completions, from: base, layout: analyse-llms, files: {creative: tuned-c.npy, factual: tuned-f.npy}}
 prompts: {creative: creative.yaml, factual: factual.yaml}
 generation: {temperatures: [0.5, 1.0]}
-measures: {diversity: {metrics: [self_bleu, jaccard_2], words: [20]}}
+measures: {diversity: {metrics: [self_bleu, jaccard_2], words: [20, 5]}}
 analysis: {resamples: 200}
-reference: {layout: analyse-llms, files: {base: base.npy, tuned: "{size}-tuned.npy"}}
+reference: {layout: analyse-llms, words: 5, files: {base: base.npy, tuned: "{size}-tuned.npy"}}
 """
 TABLES = ("tables", "results/study/figures/published_panels_mine.svg")
 WORDS = ["sea", "sky", "rain", "stone", "bird", "house", "tree", "night"]
@@ -71,7 +71,9 @@ def test_a_changed_file_of_stored_results_schedules_the_comparison_and_its_figur
     comparison = read_sealed(tables / "comparison.parquet").to_pandas()
     assert set(comparison["stage"]) == {"base", "tuned"}
     assert set(comparison["metric"]) == {"self_bleu", "jaccard_2"}
-    assert "Neither assignment explains" in (tables / "finding.html").read_text()
+    page = (tables / "finding.html").read_text()
+    assert "on the first 5 words" in page
+    assert "Neither assignment explains" in page
     assert project.plan(*TABLES) == []
     os.utime(stored)
     assert project.plan(*TABLES) == [], "touched, but the same values"

@@ -11,7 +11,8 @@ from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.cells import Model
 from modecollapse.comparison.effects import consequence_table
-from modecollapse.comparison.finding import Context, finding, render
+from modecollapse.comparison.finding import Context, finding
+from modecollapse.comparison.page import render
 from modecollapse.comparison.residuals import comparison_table, verdict
 from tests.unit.test_comparison_residuals import Values, copied, swapped, values
 
@@ -53,9 +54,9 @@ def test_exchanged_keys_are_told_with_their_consequence() -> None:
     assert labelled is not None
     assert corrected is not None
     assert "+0.050 [" in labelled[0].split(" and ")[0]
-    assert labelled[0].endswith("the change is larger for creative prompts.")
+    assert labelled[0].endswith("it rises more for creative prompts.")
     assert "+0.200 [" in corrected[0].split(" and ")[0]
-    assert corrected[0].endswith("the change is larger for factual prompts.")
+    assert corrected[0].endswith("it rises more for factual prompts.")
 
 
 def test_all_measures_are_counted_by_the_prompts_that_lose_more_whichever_way_they_point() -> None:
@@ -79,14 +80,14 @@ def test_keys_that_hold_what_they_say_are_told_without_a_contradiction() -> None
     assert "The keys hold what they say." in text
     assert "exchanged:" not in text
     assert "contradicts" not in text
-    assert text.count("the change is larger for factual prompts") == 4, "two metrics, by key and by prompts"
+    assert text.count("it rises more for factual prompts") == 4, "two metrics, by key and by prompts"
 
 
 def test_a_difference_whose_interval_includes_0_is_not_called_larger() -> None:
     ours = measured(creative=0.1, factual=0.1)
     text = told(ours, {model: swapped(one) for model, one in ours.items()})
-    assert "an interval that includes 0: neither prompt type is shown to change more." in text
-    assert "is larger for" not in text
+    assert "an interval that includes 0: for neither prompt type is it shown to rise more." in text
+    assert "rises more for" not in text
 
 
 def test_where_neither_assignment_fits_nothing_is_corrected() -> None:

@@ -122,6 +122,7 @@ def test_cosines_of_another_embedder_have_no_tolerance_and_decide_nothing() -> N
     assert cosine["tolerance"].isna().all()
     assert cosine["within"].isna().all()
     assert set(cosine["kind"]) == {Kind.EMBEDDER.value}
+    assert verdict(cosine) is Verdict.NEITHER, "without an exact metric nothing is established"
 
 
 def test_metrics_that_are_not_measured_have_no_rows() -> None:

@@ -116,8 +116,11 @@ def test_the_order_of_temperatures_decides_what_a_file_of_the_authors_means(own:
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the authors' published completions are not at {PUBLISHED}")
-def test_the_published_completions_end_with_the_attribution_table(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "project", "published", (f"completions={PUBLISHED / 'completions'}",))
+def test_the_published_completions_end_with_attribution_and_a_comparison_that_finds_the_keys_exchanged(
+    tmp_path: Path,
+) -> None:
+    settings = (f"completions={PUBLISHED / 'completions'}", f"reference={PUBLISHED / 'results'}")
+    project = make_project(tmp_path / "project", "published", settings)
     project.edit_study(
         "generation:\n", "measures: {diversity: {metrics: [self_bleu, ncd], words: [20]}}\n\ngeneration:\n"
     )
@@ -130,3 +133,8 @@ def test_the_published_completions_end_with_the_attribution_table(tmp_path: Path
         assert np.isclose(delta["plm>sft"] + delta["sft>dpo"], delta["total"])
         assert of_set.set_index("step")["low"]["total"] > 0, "completions become more alike from PLM to DPO"
     assert project.result("figures/self_bleu_cosine_pythia-2.8b.svg").is_file()
+    comparison = read_sealed(project.result("tables/comparison.parquet")).to_pandas()
+    assert len(comparison) == 3 * 2 * 2, "models, metrics, assignments"
+    assert (comparison["within"] == (comparison["assignment"] == "swapped")).all()
+    assert "The keys are exchanged" in project.result("tables/finding.html").read_text()
+    assert project.result("figures/published_panels_pythia-2.8b.svg").is_file()

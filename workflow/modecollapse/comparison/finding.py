@@ -1,8 +1,7 @@
 """What the comparison found, in plain words: every sentence and number is made from the tables."""
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,22 +9,13 @@ import pandas as pd
 
 from modecollapse.comparison.effects import CORRECTED, difference_of
 from modecollapse.comparison.order_q import ALL
+from modecollapse.comparison.page import Section
 from modecollapse.comparison.residuals import TOLERANCE, Assignment, Verdict, verdict
 from modecollapse.comparison.stored_results import EMBEDDER, KEYS, Kind
 from modecollapse.metrics.registry import metric
 
 HEADLINES = ("self_bleu", "cosine")
 """The metrics whose consequence is told in sentences: those of the paper's figure 1."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading with paragraphs, and a table below them if there is one."""
-
-    heading: str
-    paragraphs: tuple[str, ...]
-    columns: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,7 @@ def finding(tables: Mapping[str, pd.DataFrame], context: Context) -> list[Sectio
     return [*sections, _limits(context)]
 
 
+<<<<<<< HEAD
 def render(sections: Sequence[Section], title: str) -> str:
     """The sections as one HTML page; all text is escaped."""
     parts = [
@@ -86,13 +77,11 @@ def _cells(tag: str, values: Sequence[str]) -> str:
     return "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values)
 
 
+=======
+>>>>>>> 854a790709da59a8893c22dbf4bda82366571f02
 def _assignment(size: str, comparison: pd.DataFrame, context: Context) -> Section:
     exact = comparison[comparison["kind"] == Kind.EXACT]
     heading = f"{size}: which prompts do the keys of the result files hold?"
-    if not len(exact):
-        return Section(
-            heading, ("The study measures no metric that could be compared exactly; nothing is established.",)
-        )
     metrics, models = list(dict.fromkeys(exact["metric"])), exact[["seed", "stage"]].drop_duplicates()
     worst = {name: exact[exact["assignment"] == name] for name in Assignment}
     rows = tuple(
@@ -175,9 +164,9 @@ def _change_sentence(path: str, name: str, labels: str, rows: pd.DataFrame, foun
     gap = f"The difference {difference_of(KEYS)} is {_signed(difference)}"
     if difference["low"] > 0 or difference["high"] < 0:
         larger = second if difference["value"] > 0 else first
-        gap += f": the change is larger for {larger} prompts."
+        gap += f": it rises more for {larger} prompts."
     else:
-        gap += ", an interval that includes 0: neither prompt type is shown to change more."
+        gap += ", an interval that includes 0: for neither prompt type is it shown to rise more."
     if labels == CORRECTED:
         said = "By the prompts that the keys were found to hold"
     else:

@@ -10,6 +10,7 @@ from modecollapse.analysis import table_files
 from modecollapse.analysis.bootstrap import Array, Bootstrap
 from modecollapse.cells import Model
 from modecollapse.comparison import effects, finding, order_q, residuals
+from modecollapse.comparison.page import render
 from modecollapse.comparison.stored_results import read_results
 from modecollapse.lineage import paths
 from modecollapse.metrics.lexical import first_words, jaccard_kernel
@@ -52,7 +53,7 @@ def compare(
     for name, frame in frames.items():
         table_files.write_table(name, frame, outputs[name], outputs[f"{name}_csv"])
     context = finding.Context(words=words, embedder=spec["embedder"], **spec["context"])
-    page = finding.render(finding.finding(frames, context), f"{context.title}: stored results and ours")
+    page = render(finding.finding(frames, context), f"{context.title}: stored results and ours")
     with publish_file(outputs["finding"]) as partial:
         partial.write_text(page, encoding="utf-8")
     write_digests(outputs["finding_sha256"], [outputs["finding"]])
