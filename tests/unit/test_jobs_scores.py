@@ -17,6 +17,8 @@ MODEL = Model("tiny", 0, "plm")
 SPEC: dict[str, Any] = {
     "metrics": ["distinct_1", "empty_rate"],
     "words": [2],
+    "controlled": None,
+    "markers": {"human": ["Human:"]},
     "prompts": {"creative": [["sea", None, None, []]]},
 }
 

@@ -280,7 +280,7 @@ def test_every_definition_of_every_metric_has_a_reference() -> None:
 
 
 @pytest.mark.parametrize(("name", "definition"), PAIRS)
-@search(max_examples=40)
+@search(max_examples=30)
 @given(texts=TEXTS)
 @example(texts=[])
 @example(texts=["\u00a0\x1c", "a b"])
@@ -299,7 +299,7 @@ def test_a_score_equals_the_slow_reference_and_lies_in_its_range(name: str, defi
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name not in ORDERED])
-@search(max_examples=25)
+@search(max_examples=20)
 @given(texts=TEXTS, seed=st.integers(0, 99))
 def test_a_score_does_not_depend_on_the_order_of_texts(name: str, texts: list[str], seed: int) -> None:
     shuffled = random.Random(seed).sample(texts, len(texts))
@@ -316,7 +316,7 @@ def test_the_exceptions_do_depend_on_the_order_of_texts(name: str) -> None:
     assert len(values) > 1
 
 
-@search(max_examples=60)
+@search(max_examples=40)
 @given(texts=TEXTS)
 def test_matrices_of_pairs_are_symmetric_with_one_on_the_diagonal_and_positive_semidefinite(texts: list[str]) -> None:
     sample = Sample(texts, WORDS, (), np.array([unit_vector(text) for text in texts]).reshape(len(texts), 4))
@@ -327,7 +327,7 @@ def test_matrices_of_pairs_are_symmetric_with_one_on_the_diagonal_and_positive_s
         assert (np.linalg.eigvalsh(kernel) > -1e-9).all()
 
 
-@search(max_examples=60)
+@search(max_examples=40)
 @given(texts=TEXTS)
 def test_the_matrix_of_compression_distances_holds_each_ordered_pair(texts: list[str]) -> None:
     matrix = Sample(texts).ncd_matrix
@@ -336,7 +336,7 @@ def test_the_matrix_of_compression_distances_holds_each_ordered_pair(texts: list
         assert matrix[i, j] == pytest.approx(slow_ncd(raw(texts[i]), raw(texts[j])), abs=1e-12)
 
 
-@search(max_examples=40)
+@search(max_examples=30)
 @given(texts=TEXTS, data=st.data())
 def test_a_part_of_a_sample_is_scored_as_a_sample_of_its_own(texts: list[str], data: st.DataObject) -> None:
     places = data.draw(st.lists(st.sampled_from(range(len(texts))), unique=True, max_size=5)) if texts else []

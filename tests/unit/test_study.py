@@ -1,6 +1,7 @@
 """A study file is checked as a whole before anything runs, and every error says what to do."""
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.jobs.summary import print_summary
+from modecollapse.specs import score_spec
 from modecollapse.study import Study, parse_study
 from modecollapse.study_files import claim_results, load_study
 from modecollapse.targets import Targets
@@ -61,6 +63,14 @@ BAD = {
     "an unknown metric": (
         put("measures", "diversity", {"metrics": ["selfbleu"]}),
         ["measures.diversity.metrics", "no such metric", "self_bleu"],
+    ),
+    "more controlled completions than there are": (
+        put("measures", "diversity", {"controlled_completions": 4}),
+        ["controlled_completions: 4 is more than the 3 completions", "generation.completions", "Allowed: 2 to 3, or 0"],
+    ),
+    "one controlled completion": (
+        put("measures", "diversity", {"controlled_completions": 1}),
+        ["measures.diversity.controlled_completions", "1", "2 or more, 0 or null"],
     ),
     "an unknown measure": (put("measures", "personas", {}), ["measures.personas", "no such key", "diversity, tokens"]),
     "a cycle": (
@@ -301,6 +311,50 @@ def test_a_study_compares_only_where_the_results_are_named(capsys: pytest.Captur
 def test_a_limit_of_the_store_that_is_no_number_above_0_is_refused(limit: Any) -> None:
     with pytest.raises(StudyError, match=rf"store_limit_gb={limit}: it is no number above 0"):
         load_study({"study": "nano", "store_limit_gb": limit}, CONFIG)
+
+
+@pytest.mark.parametrize("number", [0, None, 2, 3])
+def test_controlled_completions_are_at_most_all_or_left_out(number: int | None, content: dict[str, Any]) -> None:
+    content["measures"]["diversity"] = {"controlled_completions": number}
+    assert json.loads(score_spec(parse(content)))["controlled"] == (number or None)
+
+
+def test_the_default_of_controlled_completions_may_be_more_than_there_are(content: dict[str, Any]) -> None:
+    del content["measures"]["diversity"]
+    assert json.loads(score_spec(parse(content)))["controlled"] == 10
+
+
+def test_more_controlled_completions_than_a_file_has_are_refused(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": prompt.id, "sample": sample, "temperature": 1.0, "text": "a"}
+        for prompt in parse(read_yaml(SMOKE)).prompts["factual"].prompts
+        for sample in range(4)
+    ]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    stages = {"base": {"method": "completions", "layout": "table", "files": {"factual": "own.jsonl"}}}
+
+    def load(number: int) -> Study:
+        measures = {"diversity": {"controlled_completions": number, "metrics": ["self_bleu"]}}
+        prompts = {"factual": str(CONFIG / "prompts/nano-smoke-factual.yaml")}
+        file = own_study(tmp_path, stages=stages, measures=measures, prompts=prompts)
+        return load_study({"study": str(file), "completions": str(tmp_path)}, CONFIG)
+
+    with pytest.raises(StudyError, match=r"controlled_completions: 5 is more than the 4 completions .*own\.jsonl"):
+        load(5)
+    assert load(4).imported()
+
+
+def test_leaks_are_looked_for_in_the_words_of_each_format(content: dict[str, Any]) -> None:
+    content["generation"]["formats"] = ["human", "qa", "plain", "mine"]
+    content["formats"] = {"mine": "Q: {prompt}? {start}"}
+    markers = json.loads(score_spec(parse(content)))["markers"]
+    turns = ["Human:", "Assistant:"]
+    assert markers == {
+        "human": turns,
+        "qa": [*turns, "Question:", "Answer:"],
+        "plain": turns,
+        "mine": [*turns, "Q:"],
+    }
 
 
 def own_study(directory: Path, **changes: Any) -> Path:

@@ -53,7 +53,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _not_one(value: int | None) -> int | None:
     if value == 1:
-        raise ValueError("one completion has no diversity; allowed: 2 or more, 0 or null")
+        raise ValueError("1 completion has no diversity; allowed: 2 or more, 0 or null")
     return value
 
 

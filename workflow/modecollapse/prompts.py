@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import Formatter
+
+TURNS = ("Human:", "Assistant:")
+"""What begins a turn of a dialogue in the data that most models were tuned on."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,12 @@ class PromptFormat:
     def render(self, text: str, start: str = "") -> str:
         """The string given to the tokenizer: no trailing space, so that completions begin with one."""
         return self.template.format(prompt=text, start=start).rstrip()
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """What a completion contains if it runs into another turn: `TURNS`, and the template's words up to a colon."""
+        literals = [literal.strip() for literal, *_ in Formatter().parse(self.template)]
+        return tuple(dict.fromkeys([*TURNS, *(literal for literal in literals if literal.endswith(":"))]))
 
 
 @dataclass(frozen=True)

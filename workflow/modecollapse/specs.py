@@ -154,6 +154,9 @@ def score_spec(study: Study) -> str:
             "words": list(diversity.words),
             "metrics": list(diversity.metrics),
             "controlled": diversity.controlled_completions or None,
+            "markers": {
+                name: list(study.format(name).markers) for stage in study.config.stages for name in study.formats(stage)
+            },
             "embedding": json.loads(embedding_spec(study)) if study.embeds() else None,
             "world": _world(study),
             "prompts": {name: _prompts(prompts) for name, prompts in study.prompts.items()},

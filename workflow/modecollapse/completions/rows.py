@@ -63,12 +63,18 @@ def _jsonl_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line, parse_constant=_refuse_constant)
+            record = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             raise refuse(path, f"no JSON in line {number} ({error})", "one JSON object per line") from error
         if not isinstance(record, dict):
             raise refuse(path, f"a JSON {type(record).__name__} in line {number}", "one JSON object per line")
         yield number, record
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(record := dict(pairs)) < len(pairs):
+        raise ValueError(f"one of the keys {', '.join(name for name, _ in pairs)} is given twice")
+    return record
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -93,7 +93,8 @@ def score_model(
                 metrics=names,
                 vectors=vectors,
                 quality=_quality(spec.get("world"), prompts),
-                controlled=spec.get("controlled"),
+                controlled=spec["controlled"],
+                markers=spec["markers"][identity["format"]],
             )
             store.write_table("scores", key, scores)
         for column in ("temperature", "format", "prompts"):

@@ -12,6 +12,7 @@ from modecollapse.metrics.lexical import first_words
 from modecollapse.metrics.registry import METRICS, Selection, metric
 from modecollapse.metrics.sample import Sample
 from modecollapse.metrics.uncertainty import mean_error
+from modecollapse.prompts import TURNS
 
 WHOLE = 0
 """`words` of scores of whole texts."""
@@ -43,7 +44,7 @@ def score_cell(
     words: Sequence[int] = (20, 5),
     metrics: Sequence[str] = tuple(METRICS),
     vectors: Embeddings | None = None,
-    markers: Sequence[str] = ("Human:", "Assistant:"),
+    markers: Sequence[str] = TURNS,
     quality: Mapping[str, Quality] | None = None,
     controlled: int | None = None,
 ) -> pa.Table:

@@ -163,7 +163,8 @@ def embed(
     """Sentence vectors of `texts`: (texts, dimensions), float32, unit length.
 
     Texts longer than the embedder's limit (256 tokens for MiniLM) are cut there. Texts that have the same tokens, such
-    as those that differ in case only, are computed once. No network is used.
+    as those that differ in case only, are computed once. Halves of surrogate pairs are read as U+FFFD. No network is
+    used.
 
     Raises:
         StudyError: see `embedder_directory`; or the directory holds an architecture that is not supported.
@@ -227,7 +228,8 @@ class _Embedder:
         return int(self.model.config.hidden_size)
 
     def tokenize(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        return [tuple(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))]
+        encodable = [text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") for text in texts]
+        return [tuple(encoding.ids) for encoding in self.tokenizer.encode_batch(encodable)]
 
     def forward(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
         import torch

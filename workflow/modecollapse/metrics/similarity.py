@@ -37,7 +37,7 @@ def vendi(kernel: np.ndarray) -> float:
     & Dieng 2023). It is bounded by the number of texts and biased downwards, so compare only at equal numbers of them.
 
     No text, or a kernel with undefined entries: NaN. One text or identical texts: 1. n texts with nothing in common: n.
-    The replica's Jaccard kernel has zeros on its diagonal for texts without n-grams, and can then fall below 1.
+    The replica's Jaccard kernel has zeros on its diagonal for texts without n-grams: they count as nothing.
     """
     number = len(kernel)
     if number == 0 or not np.isfinite(kernel).all():
