@@ -27,6 +27,7 @@ from modecollapse.generation.progress import Progress, silent
 from modecollapse.schema import Strict
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from modecollapse.generation.models import CausalModel
@@ -56,13 +57,14 @@ VOCABULARY = pa.schema(
 )
 
 REPLICA_BLOCK = 500
-"""The authors keep mean probabilities whenever a document's place in the file, counted from 0, is a multiple of this."""
+"""The authors keep mean probabilities when a document's place in the file, counted from 0, is a multiple of this."""
 
 _QUANTITIES = ("nll", "entropy", "confidence", "kl")
 # Entries of the table positions × vocabulary that exist at a time: enough rows for a fast matrix product, or to fill a
 # device; and those that are summarised at a time: what fits a processor's cache.
 _CPU_ENTRIES, _CPU_PIECE = 2**23, 2**19
 _DEVICE_ENTRIES = _DEVICE_PIECE = 2**26
+_CPU_POSITIONS = 1024
 
 
 class TokenSettings(Strict):
@@ -75,7 +77,8 @@ class TokenSettings(Strict):
     groups: Annotated[int, Field(ge=2)] = 50
     """Blocks of documents, the units of the bootstrap of vocabulary shares."""
     batch: Annotated[int, Field(ge=1)] = 16_384
-    """Positions (padding included) that go through the model together; at least one window does."""
+    """Positions (padding included) that go through the model together on a device, at least one window; a processor,
+    whose caches hold less, takes 1,024 at most."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of weights and activations; statistics are computed in float32 and summed in float64."""
 
@@ -124,8 +127,8 @@ def token_statistics(
 
     Returns:
         documents: one row per text: document, n_tokens (scored), n_bytes (UTF-8), sums over its tokens of nll, entropy,
-            confidence (probability of the most probable token) and kl in nats; for the replica n_positions (of all its
-            windows, repeated context included) with the sums of entropy and confidence over them; and its block `group`.
+            confidence (probability of the most probable token) and kl in nats; for the replica n_positions (of all
+            its windows, repeated context included) and sums of entropy and confidence over them; its block `group`.
         vocabulary: sums of `n_distributions` predicted distributions. Definition "corrected": one row per block, the
             distributions of its tokens. Definition "replica": one row without a block, the mean distributions of the
             windows of every document up to the last one whose number is a multiple of `REPLICA_BLOCK` and that is not
@@ -171,7 +174,7 @@ def score_documents(
     sums = _Sums(model, reference, _blocks(len(texts), settings.groups), _kept(n_tokens))
     done = 0
     with torch.inference_mode():
-        for batch in _batches(pieces, settings.batch):
+        for batch in batches(pieces, settings, model.device):
             sums.add(batch)
             done += len(batch)
             progress(done, len(pieces))
@@ -206,7 +209,7 @@ class _Sums:
         """Score the windows of a batch."""
         import torch
 
-        device, vocabulary = self._model.device, self._model.vocabulary_size
+        device = self._model.device
         lengths = np.array([len(window.inputs) for window in batch])
         inputs = torch.zeros((len(batch), int(lengths.max())), dtype=torch.int64)
         for row, window in enumerate(batch):
@@ -214,26 +217,26 @@ class _Sums:
             inputs[row, : len(window.inputs)] = torch.tensor(window.inputs)
         inside = (torch.arange(inputs.shape[1]) < torch.from_numpy(lengths)[:, None]).to(device)
         inputs = inputs.to(device)
-        hidden = _hidden(self._model, inputs)[inside]
+        hidden = last_hidden(self._model, inputs)[inside]
         other = None
         if self._reference is not None and self._reference is not self._model:
-            other = _hidden(self._reference, inputs)[inside]
+            other = last_hidden(self._reference, inputs)[inside]
         targets = torch.tensor([token for window in batch for token in window.targets], device=device)
         owners = np.repeat([window.document for window in batch], lengths)
         scored = np.concatenate([np.arange(len(window.inputs)) >= window.first for window in batch])
         share = np.repeat(1 / lengths, lengths) * self._kept[owners]
-        large, small = (_CPU_ENTRIES, _CPU_PIECE) if device.type == "cpu" else (_DEVICE_ENTRIES, _DEVICE_PIECE)
-        rows, piece = max(1, large // vocabulary), max(1, small // vocabulary)
+        small = _CPU_PIECE if device.type == "cpu" else _DEVICE_PIECE
+        piece = max(1, small // self._model.vocabulary_size)
         values = []
-        for start in range(0, len(targets), rows):
-            block = slice(start, start + rows)
-            logits = _logits(self._model, hidden[block])
-            others = None if other is None else _logits(self._reference, other[block])
+        for rows in logit_rows(self._model, len(targets)):
+            logits = float_logits(self._model, hidden[rows])
+            others = None if other is None else float_logits(self._reference, other[rows])
             for first in range(0, len(logits), piece):
                 part = slice(first, first + piece)
-                whole = slice(start + first, min(start + first + piece, start + len(logits)))
+                whole = slice(rows.start + first, min(rows.start + first + piece, rows.stop))
                 numbers, weights = self._weights(owners[whole], scored[whole], share[whole])
-                found, sums = _summarise(logits[part], None if others is None else others[part], targets[whole], weights)
+                compared = None if others is None else others[part]
+                found, sums = _summarise(logits[part], compared, targets[whole], weights)
                 self._probabilities[numbers] += sums.double()
                 values.append(found)
         table = torch.cat(values, dim=1).double().cpu().numpy()
@@ -317,12 +320,22 @@ def _summarise(logits: Tensor, other: Tensor | None, targets: Tensor, weights: T
     return torch.stack([nll, entropy, 1 / s, kl]), (weights / s) @ p
 
 
-def _hidden(model: CausalModel, inputs: Tensor) -> Tensor:
+def last_hidden(model: CausalModel, inputs: Tensor) -> Tensor:
+    """[…, width] of every position of `inputs`: what the output embeddings are applied to."""
     return model.network.base_model(input_ids=inputs, use_cache=False).last_hidden_state
 
 
-def _logits(model: Any, hidden: Tensor) -> Tensor:
+def float_logits(model: Any, hidden: Tensor) -> Tensor:
+    """Logits [positions, vocabulary] from `last_hidden`, in float32."""
     return model.network.get_output_embeddings()(hidden).float()
+
+
+def logit_rows(model: CausalModel, positions: int) -> Iterator[slice]:
+    """Positions 0 to `positions` in slices whose logits may exist together."""
+    entries = _CPU_ENTRIES if model.device.type == "cpu" else _DEVICE_ENTRIES
+    step = max(1, entries // model.vocabulary_size)
+    for start in range(0, positions, step):
+        yield slice(start, min(start + step, positions))
 
 
 def _check(model: CausalModel, reference: CausalModel | None, settings: TokenSettings) -> None:
@@ -343,7 +356,7 @@ def _check(model: CausalModel, reference: CausalModel | None, settings: TokenSet
         ids = torch.full((1, 2), each.prefix_token, device=each.device)
         with torch.inference_mode():
             whole = each.network(input_ids=ids, use_cache=False).logits.float().log_softmax(-1)
-            parts = _logits(each, _hidden(each, ids)).log_softmax(-1)
+            parts = float_logits(each, last_hidden(each, ids)).log_softmax(-1)
         if not torch.allclose(whole, parts, atol=0.05 if settings.dtype == "bfloat16" else 1e-4, equal_nan=True):
             raise StudyError(
                 f"Models of type {each.network.config.model_type} are not supported here: their logits are more than "
@@ -363,8 +376,9 @@ def _kept(n_tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.asarray(places <= last)
 
 
-def _batches(pieces: Sequence[Window], positions: int) -> Iterator[list[Window]]:
+def batches(pieces: Sequence[Window], settings: TokenSettings, device: torch.device) -> Iterator[list[Window]]:
     """Windows of similar length together, the longest first: what does not fit in memory fails at once."""
+    positions = min(settings.batch, _CPU_POSITIONS) if device.type == "cpu" else settings.batch
     batch: list[Window] = []
     for window in sorted(pieces, key=lambda window: (-len(window.inputs), window.document, window.first)):
         if batch and len(batch[0].inputs) * (len(batch) + 1) > positions:
