@@ -172,6 +172,12 @@ def analysis_spec(study: Study) -> str:
     )
 
 
+def published_tokens_spec(study: Study) -> str:
+    """What decides the comparison with published token statistics beside our table and theirs."""
+    models = [[*ours, *theirs] for ours, theirs in study.published().items()]
+    return canonical({"revision": REVISIONS["analysis"], "models": models})
+
+
 def truth_spec(study: Study) -> str:
     """What decides the true values of the nano world."""
     return canonical(

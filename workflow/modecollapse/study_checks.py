@@ -46,10 +46,29 @@ def check_references(config: StudyConfig) -> None:
     if config.tokenizer:
         for name in config.tokenizer.data:
             _known_data(config, "tokenizer.data", name, ())
+    _check_published(config)
     if config.analysis.temperature not in config.generation.temperatures:
         raise StudyError(
             f"analysis.temperature: {config.analysis.temperature} is not sampled. "
             f"Allowed: {', '.join(config.generation.temperatures)}."
+        )
+
+
+def _check_published(config: StudyConfig) -> None:
+    """A published model is named by its size and its stage: one key without the other would compare nothing."""
+    sizes = [name for name, model in config.models.items() if model.published_as]
+    stages = [f"stages.{name}" for name, stage in config.stages.items() if stage.published_as]
+    for size, model in config.models.items():
+        stages += [f"models.{size}.stages.{name}" for name, keys in model.stages.items() if keys.get("published_as")]
+    if sizes and not stages:
+        raise StudyError(
+            f"models.{sizes[0]}.published_as: {config.models[sizes[0]].published_as} is compared stage by stage, but "
+            "no stage says which one it is. Add `published_as: plm`, `sft` or `dpo` to stages, or remove this key."
+        )
+    if stages and not sizes:
+        raise StudyError(
+            f"{stages[0]}.published_as: no size says which model it is. Add `published_as: pythia-…` to a size in "
+            "`models`, or remove this key."
         )
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.attribution import attribution_table
 from modecollapse.analysis.bootstrap import Bootstrap
+from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
 from modecollapse.analysis.token_replica import replica_statistics
 from modecollapse.analysis.tokens import token_statistics
 from modecollapse.cells import Cell, Model
@@ -107,6 +108,19 @@ def tabulate_tokens(
     _write("tokens_pooled", tables.tokens_pooled_table(statistics, bootstrap), outputs)
     vocabularies_of = {model: vocabulary for model, _, vocabulary in measured}
     _write("vocabulary_cdf", tables.vocabulary_cdf_table(vocabularies_of), outputs)
+
+
+def compare_published_tokens(
+    spec: Mapping[str, Any], tokens: Path, published: Path, outputs: Mapping[str, Path]
+) -> None:
+    """Write the table of our token statistics beside the published ones of the same models.
+
+    Raises:
+        CorruptFile: `tokens`, the table of pooled statistics, is not what was published.
+    """
+    models = [(size, stage, model, theirs) for size, stage, model, theirs in spec["models"]]
+    frame = published_tokens_table(read_sealed(tokens).to_pandas(), models, read_published_tokens(published))
+    _write("published_tokens", frame, outputs)
 
 
 def attribute(
