@@ -70,6 +70,18 @@ def test_the_fine_digits_are_those_of_the_authors_files(reference: pd.DataFrame)
     assert set(fine["value"]) <= numbers
 
 
+def test_the_entropy_of_the_perplexity_files_is_a_cross_entropy_and_not_that_of_table_1(
+    reference: pd.DataFrame,
+) -> None:
+    if not PUBLISHED.is_dir():
+        pytest.skip(f"the published results are not at {PUBLISHED}; set MODECOLLAPSE_PUBLISHED to their directory")
+    files = [json.loads(path.read_text()) for path in PUBLISHED.glob("perplexity/*.json")]
+    assert len(files) == 18
+    for file in files:
+        assert file["entropy"] == pytest.approx(np.log(file["perplexity"]), abs=1e-6)
+        assert file["entropy"] not in set(reference["value"])
+
+
 def test_where_printed_and_fine_digits_disagree_is_known(reference: pd.DataFrame) -> None:
     fine = reference[reference["decimals"].isna()].set_index(KEY)["value"]
     other, cut = [], []
