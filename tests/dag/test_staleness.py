@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from modecollapse.sealed import read_sealed
 from tests.conftest import Project
 
 FIGURES_OF_COMPLETIONS = [
@@ -261,3 +262,23 @@ def test_a_study_can_be_run_in_another_directory(fresh: Project, tmp_path: Path)
     fresh.run("--directory", str(tmp_path), corpus)
     assert (tmp_path / corpus).is_file()
     assert not (fresh.root / "results").exists()
+
+
+def test_calling_models_published_schedules_their_comparison_only(finished: Project) -> None:
+    finished.edit_study("tiny: {architecture", "tiny: {published_as: pythia-70m, architecture")
+    finished.edit_study("    method: pretrain", "    published_as: plm\n    method: pretrain")
+    check(finished, ["compare_published_tokens"])
+    finished.run("tables")
+    rows = read_sealed(finished.result("tables/published_tokens.parquet")).to_pylist()
+    ours = read_sealed(finished.result("tables/tokens_pooled.parquet")).to_pylist()
+    values = {(row["definition"], row["metric"]): row["value"] for row in ours if row["stage"] == "plm"}
+    assert {row["stage"] for row in rows} == {"plm"}
+    assert {row["definition"] for row in rows} == {"corrected", "replica"}
+    # Five metrics, each in a table and in a file, in two definitions.
+    assert len(rows) == 20
+    for row in rows:
+        assert row["value"] == values[row["definition"], row["metric"]]
+        assert row["difference"] == pytest.approx(row["value"] - row["published"])
+    check(finished)
+    finished.edit("workflow/modecollapse/analysis/published_tokens.csv", "18.33", "18.34")
+    check(finished, ["compare_published_tokens"])

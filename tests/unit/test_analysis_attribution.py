@@ -144,7 +144,14 @@ def tokens(nll: float, groups: int = 8) -> TokenStatistics:
             "group": range(groups),
         }
     )
-    vocabulary = pd.DataFrame({"group": range(groups), "n_tokens": 10, "probability_sum": [[1.0, 0.5]] * groups})
+    vocabulary = pd.DataFrame(
+        {
+            "definition": "corrected",
+            "group": range(groups),
+            "n_distributions": 10,
+            "probability_sum": [[1.0, 0.5]] * groups,
+        }
+    )
     return token_statistics(documents, vocabulary, BOOTSTRAP)
 
 

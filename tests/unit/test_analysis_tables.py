@@ -9,6 +9,7 @@ import pytest
 
 from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.bootstrap import Bootstrap
+from modecollapse.analysis.token_replica import replica_statistics
 from modecollapse.analysis.tokens import token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.errors import StudyError
@@ -96,7 +97,7 @@ def test_no_scores_make_an_empty_table_with_all_columns() -> None:
 
 
 @pytest.fixture
-def statistics() -> dict[Model, tables.TokenStatistics]:
+def statistics() -> list[tuple[Model, tables.TokenStatistics]]:
     documents = pd.DataFrame(
         {
             "document": range(4),
@@ -106,14 +107,44 @@ def statistics() -> dict[Model, tables.TokenStatistics]:
             "entropy": 1.0,
             "confidence": 1.0,
             "kl": 0.0,
+            "n_positions": 2,
+            "window_entropy": [3.0, 1.0, 1.0, 1.0],
+            "window_confidence": [0.5, 1.0, 1.0, 1.5],
             "group": range(4),
         }
     )
-    vocabulary = pd.DataFrame({"group": range(4), "n_tokens": 2, "probability_sum": [[1.0, 0.5]] * 4})
-    return {Model("S", seed, "plm"): token_statistics(documents, vocabulary, BOOTSTRAP) for seed in (0, 1)}
+    vocabulary = pd.DataFrame(
+        {
+            "definition": [*["corrected"] * 4, "replica"],
+            "group": [*range(4), None],
+            "n_distributions": [2, 2, 2, 2, 1],
+            "probability_sum": [[1.0, 0.5]] * 5,
+        }
+    )
+    return [
+        (Model("S", seed, "plm"), define(documents, vocabulary, BOOTSTRAP))
+        for seed in (0, 1)
+        for define in (token_statistics, replica_statistics)
+    ]
 
 
-def test_token_tables_have_a_row_per_model_and_per_stage(statistics: dict[Model, tables.TokenStatistics]) -> None:
+def test_token_tables_keep_the_definitions_apart(statistics: list[tuple[Model, tables.TokenStatistics]]) -> None:
+    for table in (tables.tokens_table(statistics, BOOTSTRAP), tables.tokens_pooled_table(statistics, BOOTSTRAP)):
+        entropy = table[table["metric"] == "entropy"].groupby("definition")["value"].first()
+        assert entropy.to_dict() == {"corrected": 0.5, "replica": 1.5}
+        replica = table[table["definition"] == "replica"].set_index("metric")
+        assert replica["low"].notna().groupby(level=0).all().to_dict() == {
+            "perplexity": True,
+            "entropy": False,
+            "confidence": True,
+            "vocabulary_share_70": False,
+            "vocabulary_share_90": False,
+        }
+
+
+def test_token_tables_have_a_row_per_model_and_per_stage(
+    statistics: list[tuple[Model, tables.TokenStatistics]],
+) -> None:
     single, pooled = (make(statistics, BOOTSTRAP) for make in (tables.tokens_table, tables.tokens_pooled_table))
     assert len(single) == 2 * len(pooled)
     assert set(pooled["n_seeds"]) == {2}

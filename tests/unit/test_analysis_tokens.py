@@ -28,7 +28,15 @@ def documents(nll: list[float], tokens: list[int], groups: list[int], kl: float 
 
 
 def vocabulary(*rows: list[float]) -> pd.DataFrame:
-    return pd.DataFrame({"group": range(len(rows)), "n_tokens": 1, "probability_sum": list(rows)})
+    """Blocks of corrected rows, and a replica row that no test of the corrected definition may notice."""
+    return pd.DataFrame(
+        {
+            "definition": [*["corrected"] * len(rows), "replica"],
+            "group": [*range(len(rows)), None],
+            "n_distributions": 1,
+            "probability_sum": [*rows, [1.0] + [0.0] * (len(rows[0]) - 1)],
+        }
+    )
 
 
 def test_every_token_counts_once_whatever_its_document() -> None:

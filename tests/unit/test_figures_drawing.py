@@ -220,6 +220,23 @@ def test_the_token_table_prints_each_value_with_its_interval(
     assert f"{row['low']:.2f} to {row['high']:.2f}" in shown
 
 
+@pytest.mark.parametrize("kind", ["token_table", "entropy_floor", "token_attribution"])
+def test_token_figures_draw_the_corrected_definition_only(
+    kind: str, tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    def drawn(tables: dict[str, pd.DataFrame]) -> list[Any]:
+        figure = Drawing(kind).draw(tables, context)
+        lines = [line.get_xydata().tolist() for axes in figure.axes for line in axes.lines]
+        return [texts(figure), lines, [bar.get_xy() for axes in figure.axes for bar in axes.patches]]
+
+    both = dict(tables)
+    for name in ("tokens_pooled", "attribution"):
+        number = "value" if name == "tokens_pooled" else "delta"
+        replica = tables[name].assign(definition="replica", **{number: 7.0, "low": 6.0, "high": 8.0})
+        both[name] = pd.concat([replica, tables[name]], ignore_index=True)
+    assert drawn(both) == drawn(tables)
+
+
 def test_samples_show_text_as_it_is_written_without_reading_mathematics_into_it(
     tables: dict[str, pd.DataFrame], context: FigureContext
 ) -> None:

@@ -73,6 +73,18 @@ BAD = {
         ["measures.diversity.controlled_completions", "1", "2 or more, 0 or null"],
     ),
     "an unknown measure": (put("measures", "personas", {}), ["measures.personas", "no such key", "diversity, tokens"]),
+    "a published size without published stages": (
+        put("models", "tiny", "published_as", "pythia-70m"),
+        ["models.tiny.published_as", "pythia-70m", "no stage says", "published_as: plm"],
+    ),
+    "a published stage without a published size": (
+        put("stages", "sft", "published_as", "sft"),
+        ["stages.sft.published_as", "no size says", "published_as: pythia-"],
+    ),
+    "a published model that does not exist": (
+        put("models", "tiny", "published_as", "pythia-71m"),
+        ["models.tiny.published_as", "'pythia-71m'", "'pythia-70m'"],
+    ),
     "a cycle": (
         lambda content: content["stages"].update(
             sft={**content["stages"]["sft"], "from": "dpo"}, dpo={**content["stages"]["dpo"], "from": "sft"}
@@ -432,3 +444,22 @@ def test_a_study_is_named_for_its_file(content: dict[str, Any]) -> None:
     study = parse(content)
     assert study.name == "smoke"
     assert study.paths.table("curves") == "results/smoke/tables/curves.parquet"
+
+
+def test_only_what_a_study_calls_published_is_compared(content: dict[str, Any]) -> None:
+    content["models"]["pythia-70m"] = content["models"]["tiny"]
+    assert parse(content).published() == {}
+    assert "published_tokens" not in Targets(parse(content)).table_names()
+    content["models"]["tiny"] = {
+        **content["models"]["tiny"],
+        "published_as": "pythia-1b",
+        "stages": {"dpo": {"published_as": None}},
+    }
+    content["stages"]["plm"]["published_as"] = "plm"
+    content["stages"]["sft"]["published_as"] = "dpo"
+    content["stages"]["dpo"]["published_as"] = "dpo"
+    study = parse(content)
+    assert study.published() == {("tiny", "plm"): ("pythia-1b", "plm"), ("tiny", "sft"): ("pythia-1b", "dpo")}
+    assert "published_tokens" in Targets(study).table_names()
+    content["measures"]["tokens"] = None
+    assert "published_tokens" not in Targets(parse(content)).table_names()

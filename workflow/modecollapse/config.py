@@ -27,6 +27,9 @@ FORMATS = {
 }
 """Prompt formats that every study can name; the first two are those of O'Mahony et al. (2024), section 2.3."""
 
+PublishedModel = Literal["pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"]
+PublishedStage = Literal["plm", "sft", "dpo"]
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is part of paths: letters, digits, '.', '_' and '-'."""
 
@@ -103,6 +106,9 @@ class ModelSize(Strict):
     """GPT-NeoX shape of a model that is pretrained here."""
     stages: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """What this size does differently: stage name → keys of that stage."""
+    published_as: PublishedModel | None = None
+    """The model of O'Mahony et al. (2024) that this is, whose published token statistics are then shown beside ours;
+    its stages have the key as well. A name alone is no claim: without the key nothing is compared."""
 
 
 class StageBase(Strict):
@@ -120,6 +126,8 @@ class StageBase(Strict):
     """Prompt formats it is measured under, if not those of `generation`."""
     label: str | None = None
     """Its name in figures; default: the stage's name in capitals."""
+    published_as: PublishedStage | None = None
+    """The stage of O'Mahony et al. (2024) that this is, in sizes that have the key as well."""
 
 
 class CompletionsStage(StageBase):

@@ -18,10 +18,10 @@ REVISIONS: Mapping[str, int] = {
     "tokenizer": 1,
     "generation": 1,
     "import": 1,
-    "tokens": 1,
+    "tokens": 2,
     "embedding": 1,
     "diversity": 2,
-    "analysis": 1,
+    "analysis": 2,
     "truth": 1,
     "comparison": 1,
 }

@@ -202,6 +202,12 @@ def comparison_spec(study: Study) -> str:
     )
 
 
+def published_tokens_spec(study: Study) -> str:
+    """What decides the comparison with published token statistics beside our table and theirs."""
+    models = [[*ours, *theirs] for ours, theirs in study.published().items()]
+    return canonical({"revision": REVISIONS["analysis"], "models": models})
+
+
 def truth_spec(study: Study) -> str:
     """What decides the true values of the nano world."""
     return canonical(

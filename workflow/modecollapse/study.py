@@ -132,6 +132,15 @@ class Study:
         path: str = self.stage(model).path  # type: ignore[attr-defined]
         return Path(path.replace("{size}", model.size).replace("{seed}", str(model.seed)))
 
+    def published(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(size, stage) of models with weights → (model, stage) under which their results were published."""
+        named: dict[tuple[str, str], tuple[str, str]] = {}
+        for model in self.trained():
+            size, stage = self.config.models[model.size].published_as, self.stage(model).published_as
+            if size and stage:
+                named[model.size, model.stage] = (size, stage)
+        return named
+
     def embeds(self) -> bool:
         """Whether a metric needs sentence vectors."""
         return any(METRICS[name].needs_embeddings for name in self.config.measures.diversity.metrics)

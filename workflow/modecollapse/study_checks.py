@@ -49,6 +49,7 @@ def check_references(config: StudyConfig) -> None:
             _known_data(config, "tokenizer.data", name, ())
     if any(not isinstance(stage, CompletionsStage) for stage in config.stages.values()):
         check_controlled(config, config.generation.completions, "generation.completions")
+    _check_published(config)
     if config.analysis.temperature not in config.generation.temperatures:
         raise StudyError(
             f"analysis.temperature: {config.analysis.temperature} is not sampled. "
@@ -67,6 +68,24 @@ def check_controlled(config: StudyConfig, completions: int, source: str) -> None
         raise StudyError(
             f"measures.diversity.controlled_completions: {number} is more than the {completions} completions per "
             f"prompt ({source}). Allowed: 2 to {completions}, or 0 to leave the definition out."
+        )
+
+
+def _check_published(config: StudyConfig) -> None:
+    """A published model is named by its size and its stage: one key without the other would compare nothing."""
+    sizes = [name for name, model in config.models.items() if model.published_as]
+    stages = [f"stages.{name}" for name, stage in config.stages.items() if stage.published_as]
+    for size, model in config.models.items():
+        stages += [f"models.{size}.stages.{name}" for name, keys in model.stages.items() if keys.get("published_as")]
+    if sizes and not stages:
+        raise StudyError(
+            f"models.{sizes[0]}.published_as: {config.models[sizes[0]].published_as} is compared stage by stage, but "
+            "no stage says which one it is. Add `published_as: plm`, `sft` or `dpo` to stages, or remove this key."
+        )
+    if stages and not sizes:
+        raise StudyError(
+            f"{stages[0]}.published_as: no size says which model it is. Add `published_as: pythia-…` to a size in "
+            "`models`, or remove this key."
         )
 
 

@@ -7,8 +7,14 @@ from modecollapse.cells import Cell, Model
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.study import Study
 
-FIGURE_MODULES = Path(modecollapse.__file__).parent / "figures"
-"""Where the modules that draw figures are: below the working directory in a checkout, elsewhere if installed."""
+PACKAGE = Path(modecollapse.__file__).parent
+"""Where the package is: below the working directory in a checkout, elsewhere if installed."""
+
+
+def _in_package(*names: str) -> str:
+    """A file of the package as the rules name it: relative to the working directory if it is below it."""
+    here, file = Path.cwd(), PACKAGE.joinpath(*names)
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
 class Targets:
@@ -131,6 +137,8 @@ class Targets:
         names = []
         if self.study.measures_tokens():
             names += ["tokens", "tokens_pooled", "vocabulary_cdf"]
+        if self.compares_tokens():
+            names += ["published_tokens"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
@@ -151,6 +159,14 @@ class Targets:
     def findings(self) -> list[str]:
         """The page that says what the comparison found, and its digest."""
         return [self.paths.finding("html"), self.paths.finding("sha256")] if self.study.compares() else []
+
+    def compares_tokens(self) -> bool:
+        """Whether token statistics are measured of models whose published values are known."""
+        return self.study.measures_tokens() and bool(self.study.published())
+
+    def published_token_values(self) -> str:
+        """The file of published token statistics."""
+        return _in_package("analysis", "published_tokens.csv")
 
     def table_outputs(self, *names: str) -> dict[str, str]:
         """The files of these tables as named outputs: `NAME` and `NAME_csv`."""
@@ -176,10 +192,8 @@ class Targets:
 
     def figure_code(self, drawing: Drawing) -> list[str]:
         """The modules that decide what a figure looks like."""
-        here = Path.cwd()
-        directory = FIGURE_MODULES.relative_to(here) if FIGURE_MODULES.is_relative_to(here) else FIGURE_MODULES
-        labels = directory.parent / "metrics" / "registry.py"
-        return [*(str(directory / f"{module}.py") for module in drawing.spec.modules), str(labels)]
+        modules = [_in_package("figures", f"{module}.py") for module in drawing.spec.modules]
+        return [*modules, _in_package("metrics", "registry.py")]
 
     def figure_labels(self, drawing: Drawing) -> dict[str, str]:
         """How a report tells figures of one section apart."""

@@ -49,6 +49,28 @@ if study.measures_tokens():
             "../../scripts/tabulate_tokens.py"
 
 
+if targets.compares_tokens():
+
+    rule compare_published_tokens:
+        input:
+            tokens=paths.table("tokens_pooled"),
+            published=targets.published_token_values(),
+        output:
+            **targets.table_outputs("published_tokens"),
+        log:
+            paths.log("compare_published_tokens", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            spec=specs.published_tokens_spec(study),
+        script:
+            "../../scripts/compare_published_tokens.py"
+
+
 rule attribute:
     input:
         scores=targets.all_scores(),

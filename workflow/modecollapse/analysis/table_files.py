@@ -34,6 +34,17 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "curves": pa.schema([*_POOLED, *_CELL, *_METRIC, *_INTERVAL, *_counts("n_seeds", "n_prompts", "n_completions")]),
     "tokens": pa.schema([*_MODEL, *_TOKENS, *_INTERVAL, *_counts("n_documents", "n_tokens")]),
     "tokens_pooled": pa.schema([*_POOLED, *_TOKENS, *_INTERVAL, *_counts("n_seeds", "n_documents", "n_tokens")]),
+    "published_tokens": pa.schema(
+        [
+            *_POOLED,
+            *_TOKENS,
+            *_INTERVAL,
+            *_counts("n_seeds", "n_documents"),
+            *((name, pa.string()) for name in ("published_model", "published_stage", "source")),
+            *(("published", pa.float64()), ("decimals", pa.int64())),
+            *((name, pa.float64()) for name in ("difference", "relative_difference")),
+        ]
+    ),
     "vocabulary_cdf": pa.schema([*_MODEL, ("rank_share", pa.float64()), ("mass", pa.float64())]),
     "attribution": pa.schema(
         [

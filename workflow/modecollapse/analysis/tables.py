@@ -41,37 +41,41 @@ def curves_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.Dat
     return _sorted("curves", parts)
 
 
-def tokens_table(statistics: Mapping[Model, TokenStatistics], bootstrap: Bootstrap) -> pd.DataFrame:
-    """One row per model and token-level metric: its value and its interval over blocks of documents."""
+Measured = Iterable[tuple[Model, TokenStatistics]]
+"""Models with their token statistics; a model may stand here once for each definition."""
+
+
+def tokens_table(statistics: Measured, bootstrap: Bootstrap) -> pd.DataFrame:
+    """One row per model, definition and token-level metric: its value and its interval over blocks of documents."""
     rows = []
-    for model, one in statistics.items():
-        for metric, unit in UNITS.items():
+    for model, one in statistics:
+        for metric, value in one.values.items():
             low, high = one.interval(metric, bootstrap)
             rows.append(
                 (
-                    *(model.size, model.seed, model.stage, metric, "corrected", unit),
-                    *(one.values[metric], low, high, one.n_documents, one.n_tokens),
+                    *(model.size, model.seed, model.stage, metric, one.definition, UNITS[metric]),
+                    *(value, low, high, one.n_documents, one.n_tokens),
                 )
             )
     return pd.DataFrame(rows, columns=SCHEMAS["tokens"].names)
 
 
-def tokens_pooled_table(statistics: Mapping[Model, TokenStatistics], bootstrap: Bootstrap) -> pd.DataFrame:
+def tokens_pooled_table(statistics: Measured, bootstrap: Bootstrap) -> pd.DataFrame:
     """As `tokens_table`, the mean over training seeds: intervals over seeds and blocks of documents."""
-    by_stage: dict[tuple[str, str], list[TokenStatistics]] = {}
-    for model in sorted(statistics, key=lambda model: model.seed):
-        by_stage.setdefault((model.size, model.stage), []).append(statistics[model])
+    pooled: dict[tuple[str, str, str], dict[int, TokenStatistics]] = {}
+    for model, one in statistics:
+        pooled.setdefault((model.size, model.stage, one.definition), {})[model.seed] = one
     rows = []
-    for size, stage in dict.fromkeys((model.size, model.stage) for model in statistics):
-        models = by_stage[size, stage]
-        for metric, unit in UNITS.items():
+    for (size, stage, definition), by_seed in pooled.items():
+        models = [by_seed[seed] for seed in sorted(by_seed)]
+        for metric in models[0].values:
             value, resampled = pool(models, metric, bootstrap)
             if len(models) < 2 and len(models[0].groups) < 2:
                 resampled = np.full_like(resampled, np.nan)
             low, high = bootstrap.interval(resampled)
             rows.append(
                 (
-                    *(size, stage, metric, "corrected", unit, value, float(low), float(high)),
+                    *(size, stage, metric, definition, UNITS[metric], value, float(low), float(high)),
                     *(len(models), models[0].n_documents, models[0].n_tokens),
                 )
             )

@@ -24,20 +24,22 @@ UNITS: Mapping[str, str] = {
 }
 """The token-level metrics, in the order of tables and figures, with their units."""
 
-_SHARES = {"vocabulary_share_70": 0.7, "vocabulary_share_90": 0.9}
+SHARES: Mapping[str, float] = {"vocabulary_share_70": 0.7, "vocabulary_share_90": 0.9}
+"""The metrics that are shares of the vocabulary, with the mass that they hold."""
 
 
 @dataclass(frozen=True)
 class TokenStatistics:
-    """One model on the held-out documents."""
+    """One model on the held-out documents, under one definition."""
 
     values: Mapping[str, float]
     resampled: Mapping[str, Array]
-    """[resamples] per metric ([`VOCABULARY_RESAMPLES`] at most for vocabulary shares)."""
+    """[resamples] per metric ([`VOCABULARY_RESAMPLES`] at most for vocabulary shares); NaN where none make sense."""
     groups: tuple[int, ...]
     """The blocks of documents that are resampled. Models with the same blocks are paired."""
     n_documents: int
     n_tokens: int
+    definition: str = "corrected"
 
     def interval(self, metric: str, bootstrap: Bootstrap) -> tuple[float, float]:
         """NaN where there is only one block of documents."""
@@ -63,11 +65,10 @@ def token_statistics(documents: pd.DataFrame, vocabulary: pd.DataFrame, bootstra
     counts = bootstrap.counts("documents", len(groups))
     values = _ratios(sums.sum(axis=0, keepdims=True))
     resampled = _ratios(counts @ sums)
-    by_rank = vocabulary.sort_values("group")
-    probabilities = np.stack([np.asarray(row, dtype=np.float64) for row in by_rank["probability_sum"]])
-    whole = vocabulary_shares(probabilities.sum(axis=0, keepdims=True), list(_SHARES.values()))
-    drawn = vocabulary_shares(counts[:VOCABULARY_RESAMPLES] @ probabilities, list(_SHARES.values()))
-    for column, name in enumerate(_SHARES):
+    probabilities = np.stack(_of_blocks(vocabulary))
+    whole = vocabulary_shares(probabilities.sum(axis=0, keepdims=True), list(SHARES.values()))
+    drawn = vocabulary_shares(counts[:VOCABULARY_RESAMPLES] @ probabilities, list(SHARES.values()))
+    for column, name in enumerate(SHARES):
         values[name] = whole[:, column]
         resampled[name] = drawn[:, column]
     return TokenStatistics(
@@ -89,20 +90,26 @@ def pool(statistics: Sequence[TokenStatistics], metric: str, bootstrap: Bootstra
 
 def vocabulary_shares(mass: Array, shares: Sequence[float]) -> Array:
     """For each row of `mass` [rows, V], the fraction of V needed for each share of its sum, [rows, shares]."""
-    cumulative = _cumulative(mass)
+    cumulative = by_falling_mass(mass)
     needed = [(cumulative < share).sum(axis=1) + 1 for share in shares]
     return np.minimum(np.stack(needed, axis=1) / mass.shape[1], 1.0)
 
 
 def vocabulary_cdf(vocabulary: pd.DataFrame, points: int) -> tuple[Array, Array]:
-    """(rank share, mass): the cumulative mean predicted probability by rank, at `points` ranks at most.
+    """(rank share, mass): the corrected cumulative mean predicted probability by rank, at `points` ranks at most.
 
     Ranks are spread evenly in their logarithm, first and last included, because most of the mass is in few tokens.
     """
-    total = np.sum([np.asarray(row, dtype=np.float64) for row in vocabulary["probability_sum"]], axis=0)
-    cumulative = _cumulative(total[None])[0]
+    total = np.sum(_of_blocks(vocabulary), axis=0)
+    cumulative = by_falling_mass(total[None])[0]
     ranks = _thinned(len(cumulative), points)
     return ranks / len(cumulative), cumulative[ranks - 1]
+
+
+def _of_blocks(vocabulary: pd.DataFrame) -> list[Array]:
+    """The sums of the predicted distributions of each block, [V] each, in the order of blocks."""
+    blocks = vocabulary[vocabulary["definition"] == "corrected"].sort_values("group")
+    return [np.asarray(row, dtype=np.float64) for row in blocks["probability_sum"]]
 
 
 def _thinned(size: int, points: int) -> NDArray[np.int64]:
@@ -111,7 +118,8 @@ def _thinned(size: int, points: int) -> NDArray[np.int64]:
     return np.unique(np.round(np.geomspace(1, size, points)).astype(np.int64))
 
 
-def _cumulative(mass: Array) -> Array:
+def by_falling_mass(mass: Array) -> Array:
+    """The cumulative shares of each row of `mass` [rows, V], its largest entries first."""
     ordered = -np.sort(-mass, axis=1)
     cumulative = np.cumsum(ordered, axis=1)
     return np.asarray(cumulative / cumulative[:, -1:])

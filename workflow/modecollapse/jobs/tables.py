@@ -12,7 +12,9 @@ import pyarrow as pa
 from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.attribution import attribution_table
 from modecollapse.analysis.bootstrap import Bootstrap
-from modecollapse.analysis.tokens import TokenStatistics, token_statistics
+from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
+from modecollapse.analysis.token_replica import replica_statistics
+from modecollapse.analysis.tokens import token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.lineage import paths
 from modecollapse.prompts import Prompt
@@ -48,16 +50,11 @@ def _cells(files: Iterable[Path]) -> Iterator[tuple[Cell, pa.Table]]:
 
 
 def _tokens(
-    documents: Sequence[Path], vocabularies: Sequence[Path], bootstrap: Bootstrap
-) -> Iterator[tuple[Model, TokenStatistics, pd.DataFrame]]:
+    documents: Sequence[Path], vocabularies: Sequence[Path]
+) -> Iterator[tuple[Model, pd.DataFrame, pd.DataFrame]]:
     for path, beside in zip(documents, vocabularies, strict=True):
         table = read_sealed(path)
-        vocabulary = read_sealed(beside).to_pandas()
-        yield (
-            Model(**_identity(table, b"model")),
-            token_statistics(table.to_pandas(), vocabulary, bootstrap),
-            vocabulary,
-        )
+        yield Model(**_identity(table, b"model")), table.to_pandas(), read_sealed(beside).to_pandas()
 
 
 def _write(name: str, frame: pd.DataFrame, outputs: Mapping[str, Path]) -> None:
@@ -95,18 +92,35 @@ def tabulate(
 def tabulate_tokens(
     spec: Mapping[str, Any], documents: Sequence[Path], vocabularies: Sequence[Path], outputs: Mapping[str, Path]
 ) -> None:
-    """Write the tables of token-level statistics, per model and pooled over seeds, and the vocabulary's CDF.
+    """Write the tables of token-level statistics in both definitions, per model and pooled over seeds, and the CDF.
 
     Raises:
         CorruptFile: a file is not what was published.
     """
     bootstrap = _bootstrap(spec)
-    measured = list(_tokens(documents, vocabularies, bootstrap))
-    statistics = {model: one for model, one, _ in measured}
+    measured = list(_tokens(documents, vocabularies))
+    statistics = [
+        (model, define(of_documents, vocabulary, bootstrap))
+        for model, of_documents, vocabulary in measured
+        for define in (token_statistics, replica_statistics)
+    ]
     _write("tokens", tables.tokens_table(statistics, bootstrap), outputs)
     _write("tokens_pooled", tables.tokens_pooled_table(statistics, bootstrap), outputs)
-    vocabulary = {model: frame for model, _, frame in measured}
-    _write("vocabulary_cdf", tables.vocabulary_cdf_table(vocabulary), outputs)
+    vocabularies_of = {model: vocabulary for model, _, vocabulary in measured}
+    _write("vocabulary_cdf", tables.vocabulary_cdf_table(vocabularies_of), outputs)
+
+
+def compare_published_tokens(
+    spec: Mapping[str, Any], tokens: Path, published: Path, outputs: Mapping[str, Path]
+) -> None:
+    """Write the table of our token statistics beside the published ones of the same models.
+
+    Raises:
+        CorruptFile: `tokens`, the table of pooled statistics, is not what was published.
+    """
+    models = [(size, stage, model, theirs) for size, stage, model, theirs in spec["models"]]
+    frame = published_tokens_table(read_sealed(tokens).to_pandas(), models, read_published_tokens(published))
+    _write("published_tokens", frame, outputs)
 
 
 def attribute(
@@ -123,7 +137,10 @@ def attribute(
         StudyError: stages that are to be compared were measured under different prompt formats only.
     """
     bootstrap = _bootstrap(spec)
-    statistics = {model: one for model, one, _ in _tokens(documents, vocabularies, bootstrap)}
+    statistics = {
+        model: token_statistics(of_documents, vocabulary, bootstrap)
+        for model, of_documents, vocabulary in _tokens(documents, vocabularies)
+    }
     frame = attribution_table(_scores(scores), statistics, paths(spec["lineage"]), bootstrap)
     _write("attribution", frame, outputs)
 

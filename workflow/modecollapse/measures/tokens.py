@@ -4,13 +4,16 @@ Every document is read in windows with the beginning-of-text token as prefix (th
 has no other); every token is scored exactly once. Windows are batched by length, so the last bits of a sum depend on
 the batch: sums over a document agree with a float64 computation, and with those of any other batch, to 1e-5 of their
 size for models in float32 (KL: to 1e-6 nats per token).
+
+The same pass adds up what the replica of O'Mahony et al. (2024) needs: their entropy, confidence and mean probabilities
+are over all positions of a window, the context that a drawn-back window repeats included, and their mean probabilities
+are means of windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,6 +27,7 @@ from modecollapse.generation.progress import Progress, silent
 from modecollapse.schema import Strict
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from modecollapse.generation.models import CausalModel
@@ -37,15 +41,30 @@ DOCUMENTS = pa.schema(
         ("entropy", pa.float64()),
         ("confidence", pa.float64()),
         ("kl", pa.float64()),
+        ("n_positions", pa.int32()),
+        ("window_entropy", pa.float64()),
+        ("window_confidence", pa.float64()),
         ("group", pa.int32()),
     ]
 )
-VOCABULARY = pa.schema([("group", pa.int32()), ("n_tokens", pa.int32()), ("probability_sum", pa.list_(pa.float64()))])
+VOCABULARY = pa.schema(
+    [
+        ("definition", pa.string()),
+        ("group", pa.int32()),
+        ("n_distributions", pa.int32()),
+        ("probability_sum", pa.list_(pa.float64())),
+    ]
+)
+
+REPLICA_BLOCK = 500
+"""The authors keep mean probabilities when a document's place in the file, counted from 0, is a multiple of this."""
 
 _QUANTITIES = ("nll", "entropy", "confidence", "kl")
-# Entries of the table positions × vocabulary that exist at a time: what fits a processor's cache, or fills a device.
-_CPU_ENTRIES = 2**19
-_DEVICE_ENTRIES = 2**26
+# Entries of the table positions × vocabulary that exist at a time: enough rows for a fast matrix product, or to fill a
+# device; and those that are summarised at a time: what fits a processor's cache.
+_CPU_ENTRIES, _CPU_PIECE = 2**23, 2**19
+_DEVICE_ENTRIES = _DEVICE_PIECE = 2**26
+_CPU_POSITIONS = 1024
 
 
 class TokenSettings(Strict):
@@ -58,7 +77,8 @@ class TokenSettings(Strict):
     groups: Annotated[int, Field(ge=2)] = 50
     """Blocks of documents, the units of the bootstrap of vocabulary shares."""
     batch: Annotated[int, Field(ge=1)] = 16_384
-    """Positions (padding included) that go through the model together; at least one window does."""
+    """Positions (padding included) that go through the model together on a device, at least one window; a processor,
+    whose caches hold less, takes 1,024 at most."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of weights and activations; statistics are computed in float32 and summed in float64."""
 
@@ -107,18 +127,19 @@ def token_statistics(
 
     Returns:
         documents: one row per text: document, n_tokens (scored), n_bytes (UTF-8), sums over its tokens of nll, entropy,
-            confidence (probability of the most probable token) and kl in nats, and its block `group`.
-        vocabulary: one row per block: group, n_tokens, probability_sum (the predicted distributions added up).
+            confidence (probability of the most probable token) and kl in nats; for the replica n_positions (of all
+            its windows, repeated context included) and sums of entropy and confidence over them; its block `group`.
+        vocabulary: sums of `n_distributions` predicted distributions. Definition "corrected": one row per block, the
+            distributions of its tokens. Definition "replica": one row without a block, the mean distributions of the
+            windows of every document up to the last one whose number is a multiple of `REPLICA_BLOCK` and that is not
+            empty: what comes after it, O'Mahony et al. computed but did not keep.
 
     Raises:
         StudyError: no text; a context longer than the model's; a reference with another vocabulary; a head that does
             more than a matrix product; predictions that are not numbers.
     """
-    import torch
-
     from modecollapse.generation.models import load_causal_model
 
-    texts = texts[: settings.documents]
     if not texts:
         raise StudyError("Token statistics need at least one held-out document.")
     model = load_causal_model(model_directory, settings.dtype, threads, device)
@@ -126,10 +147,23 @@ def token_statistics(
     if reference_directory is not None:
         same = reference_directory.resolve() == model_directory.resolve()
         reference = model if same else load_causal_model(reference_directory, settings.dtype, threads, device)
+    return score_documents(model, reference, texts, settings, progress)
+
+
+def score_documents(
+    model: CausalModel,
+    reference: CausalModel | None,
+    texts: Sequence[str],
+    settings: TokenSettings,
+    progress: Progress = silent,
+) -> tuple[pa.Table, pa.Table]:
+    """As `token_statistics`, with loaded models; `reference` may be `model` itself."""
+    import torch
+
+    texts = texts[: settings.documents]
     _check(model, reference, settings)
     encoded: list[list[int]] = model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    groups = _blocks(len(texts), settings.groups)
-    sums = _Sums(model, reference, groups, len(texts))
+    n_tokens = np.array([len(tokens) for tokens in encoded])
     pieces = [
         window
         for document, tokens in enumerate(encoded)
@@ -137,99 +171,171 @@ def token_statistics(
     ]
     if not pieces:
         raise StudyError("Token statistics need held-out text: every document is empty.")
+    sums = _Sums(model, reference, _blocks(len(texts), settings.groups), _kept(n_tokens))
     done = 0
     with torch.inference_mode():
-        for batch in _batches(pieces, settings.batch):
+        for batch in batches(pieces, settings, model.device):
             sums.add(batch)
             done += len(batch)
             progress(done, len(pieces))
-    return sums.tables(np.array([len(tokens) for tokens in encoded]), [len(text.encode()) for text in texts])
+    return sums.tables(n_tokens, [len(text.encode()) for text in texts])
 
 
 class _Sums:
     """What is added up over all positions."""
 
-    def __init__(self, model: CausalModel, reference: CausalModel | None, groups: NDArray[np.int64], n: int) -> None:
+    def __init__(
+        self,
+        model: CausalModel,
+        reference: CausalModel | None,
+        groups: NDArray[np.int64],
+        kept: NDArray[np.bool_],
+    ) -> None:
+        """`groups` and `kept` [documents]: each one's block, and whether the replica's mean probabilities hold it."""
         import torch
 
-        self._model, self._reference, self._groups = model, reference, groups
-        shape = (int(groups.max()) + 1, model.vocabulary_size)
+        self._model, self._reference, self._groups, self._kept = model, reference, groups, kept
+        # One row per block, and the replica's at the end.
+        shape = (int(groups.max()) + 2, model.vocabulary_size)
         self._probabilities = torch.zeros(shape, dtype=torch.float64, device=model.device)
-        self._documents = np.zeros((len(_QUANTITIES), n))
+        n = len(groups)
+        self._scored = np.zeros((len(_QUANTITIES), n))
         if reference is None:
-            self._documents[_QUANTITIES.index("kl")] = np.nan
+            self._scored[_QUANTITIES.index("kl")] = np.nan
+        self._windows = np.zeros((2, n))
+        self._positions, self._kept_windows = np.zeros(n, dtype=np.int64), 0
 
     def add(self, batch: Sequence[Window]) -> None:
         """Score the windows of a batch."""
         import torch
 
-        device, vocabulary = self._model.device, self._model.vocabulary_size
-        width = max(len(window.inputs) for window in batch)
-        inputs = torch.zeros((len(batch), width), dtype=torch.int64)
-        scored = torch.zeros((len(batch), width), dtype=torch.bool)
+        device = self._model.device
+        lengths = np.array([len(window.inputs) for window in batch])
+        inputs = torch.zeros((len(batch), int(lengths.max())), dtype=torch.int64)
         for row, window in enumerate(batch):
             # Padding stands on the right, where causal attention never looks: no mask is needed.
             inputs[row, : len(window.inputs)] = torch.tensor(window.inputs)
-            scored[row, window.first : len(window.inputs)] = True
-        inputs, scored = inputs.to(device), scored.to(device)
-        hidden = _hidden(self._model, inputs)[scored]
+        inside = (torch.arange(inputs.shape[1]) < torch.from_numpy(lengths)[:, None]).to(device)
+        inputs = inputs.to(device)
+        hidden = last_hidden(self._model, inputs)[inside]
         other = None
         if self._reference is not None and self._reference is not self._model:
-            other = _hidden(self._reference, inputs)[scored]
-        targets = torch.tensor([token for window in batch for token in window.targets[window.first :]], device=device)
-        lengths = [len(window.targets) - window.first for window in batch]
+            other = last_hidden(self._reference, inputs)[inside]
+        targets = torch.tensor([token for window in batch for token in window.targets], device=device)
         owners = np.repeat([window.document for window in batch], lengths)
-        size = max(1, (_CPU_ENTRIES if device.type == "cpu" else _DEVICE_ENTRIES) // vocabulary)
+        scored = np.concatenate([np.arange(len(window.inputs)) >= window.first for window in batch])
+        share = np.repeat(1 / lengths, lengths) * self._kept[owners]
+        small = _CPU_PIECE if device.type == "cpu" else _DEVICE_PIECE
+        piece = max(1, small // self._model.vocabulary_size)
         values = []
-        for start in range(0, len(targets), size):
-            chunk = slice(start, start + size)
-            log_p = _log_probabilities(self._model, hidden[chunk])
-            log_q = log_p if other is None else _log_probabilities(self._reference, other[chunk])
-            values.append(self._score(log_p, log_q, targets[chunk], owners[chunk]))
+        for rows in logit_rows(self._model, len(targets)):
+            logits = float_logits(self._model, hidden[rows])
+            others = None if other is None else float_logits(self._reference, other[rows])
+            for first in range(0, len(logits), piece):
+                part = slice(first, first + piece)
+                whole = slice(rows.start + first, min(rows.start + first + piece, rows.stop))
+                numbers, weights = self._weights(owners[whole], scored[whole], share[whole])
+                compared = None if others is None else others[part]
+                found, sums = _summarise(logits[part], compared, targets[whole], weights)
+                self._probabilities[numbers] += sums.double()
+                values.append(found)
         table = torch.cat(values, dim=1).double().cpu().numpy()
         if not np.isfinite(table).all():
             raise StudyError("The model predicts values that are not numbers: its weights are broken.")
+        n = len(self._groups)
         for quantity, row in enumerate(table):
-            np.add.at(self._documents[quantity], owners, row)
+            self._scored[quantity] += np.bincount(owners[scored], weights=row[scored], minlength=n)
+        for quantity, row in enumerate(table[1:3]):
+            self._windows[quantity] += np.bincount(owners, weights=row, minlength=n)
+        self._positions += np.bincount(owners, minlength=n)
+        self._kept_windows += int(self._kept[[window.document for window in batch]].sum())
 
-    def _score(self, log_p: Tensor, log_q: Tensor, targets: Tensor, owners: NDArray[np.int64]) -> Tensor:
-        """(quantities, positions) of a chunk; adds its probabilities to those of its blocks."""
+    def _weights(
+        self, owners: NDArray[np.int64], scored: NDArray[np.bool_], share: NDArray[np.float64]
+    ) -> tuple[Tensor, Tensor]:
+        """(numbers [k], weights [k, positions]): which rows of the probabilities get how much of each position."""
         import torch
 
-        p = log_p.exp()
-        # Positions of a document stand together, so each block's part is a slice: no scattered, unordered additions.
-        edges = np.flatnonzero(np.diff(self._groups[owners], prepend=-1, append=-1))
-        for start, end in pairwise(edges):
-            self._probabilities[int(self._groups[owners[start]])] += p[start:end].sum(0, dtype=torch.float64)
-        nll = -log_p.gather(-1, targets[:, None]).squeeze(-1)
-        entropy = -torch.linalg.vecdot(p, log_p)
-        kl = torch.zeros_like(nll) if log_q is log_p else torch.linalg.vecdot(p, log_p - log_q)
-        return torch.stack([nll, entropy, p.amax(-1), kl])
+        replica = len(self._probabilities) - 1
+        groups, place = np.unique(self._groups[owners], return_inverse=True)
+        weights = np.zeros((len(groups) + 1, len(owners)), dtype=np.float32)
+        weights[place, np.arange(len(owners))] = scored
+        weights[-1] = share
+        device = self._model.device
+        return torch.from_numpy(np.append(groups, replica)).to(device), torch.from_numpy(weights).to(device)
 
     def tables(self, n_tokens: NDArray[np.int64], n_bytes: Sequence[int]) -> tuple[pa.Table, pa.Table]:
         """The two results; see `token_statistics`."""
         n = len(n_tokens)
-        columns = [np.arange(n), n_tokens, np.array(n_bytes), *self._documents, self._groups]
-        documents = [pa.array(column).cast(field.type) for column, field in zip(columns, DOCUMENTS, strict=True)]
-        numbers = np.arange(len(self._probabilities))
-        totals = np.bincount(self._groups, weights=n_tokens).astype(np.int32)
-        vocabulary = [
-            pa.array(numbers).cast(pa.int32()),
-            pa.array(totals),
-            pa.array(list(self._probabilities.cpu().numpy()), VOCABULARY.field("probability_sum").type),
+        columns = [
+            *(np.arange(n), n_tokens, np.array(n_bytes), *self._scored, self._positions, *self._windows),
+            self._groups,
         ]
+        documents = [pa.array(column).cast(field.type) for column, field in zip(columns, DOCUMENTS, strict=True)]
+        blocks = len(self._probabilities) - 1
+        totals = np.bincount(self._groups, weights=n_tokens).astype(np.int64)
+        rows = [
+            ["corrected"] * blocks + ["replica"],
+            [*range(blocks), None],
+            [*totals.tolist(), self._kept_windows],
+            list(self._probabilities.cpu().numpy()),
+        ]
+        vocabulary = [pa.array(column, field.type) for column, field in zip(rows, VOCABULARY, strict=True)]
         return (
             pa.Table.from_arrays(documents, schema=DOCUMENTS),
             pa.Table.from_arrays(vocabulary, schema=VOCABULARY),
         )
 
 
-def _hidden(model: CausalModel, inputs: Tensor) -> Tensor:
+def _summarise(logits: Tensor, other: Tensor | None, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """What is kept of predicted distributions; overwrites `logits` and `other`.
+
+    With z = logits − max and s = Σ exp z: nll = ln s − z[target], entropy = ln s − Σ exp(z) z / s, confidence = 1 / s,
+    so the exponential is taken once per entry and no table of probabilities is divided.
+
+    Args:
+        logits: [positions, vocabulary], float32.
+        other: those of the reference; None if it is the model itself, or none.
+        targets: [positions].
+        weights: [k, positions].
+
+    Returns:
+        values: [quantities, positions].
+        sums: [k, vocabulary], the weighted sums of the distributions.
+    """
+    import torch
+
+    z = logits.sub_(logits.amax(-1, keepdim=True))
+    p = z.exp()
+    s = p.sum(-1)
+    log_s = s.log()
+    nll = log_s - z.gather(-1, targets[:, None]).squeeze(-1)
+    entropy = log_s - torch.linalg.vecdot(p, z) / s
+    if other is None:
+        kl = torch.zeros_like(nll)
+    else:
+        z_other = other.sub_(other.amax(-1, keepdim=True))
+        log_s_other = z_other.logsumexp(-1)
+        kl = torch.linalg.vecdot(p, z.sub_(z_other)) / s - log_s + log_s_other
+    return torch.stack([nll, entropy, 1 / s, kl]), (weights / s) @ p
+
+
+def last_hidden(model: CausalModel, inputs: Tensor) -> Tensor:
+    """[…, width] of every position of `inputs`: what the output embeddings are applied to."""
     return model.network.base_model(input_ids=inputs, use_cache=False).last_hidden_state
 
 
-def _log_probabilities(model: Any, hidden: Tensor) -> Tensor:
-    return model.network.get_output_embeddings()(hidden).float().log_softmax(-1)
+def float_logits(model: Any, hidden: Tensor) -> Tensor:
+    """Logits [positions, vocabulary] from `last_hidden`, in float32."""
+    return model.network.get_output_embeddings()(hidden).float()
+
+
+def logit_rows(model: CausalModel, positions: int) -> Iterator[slice]:
+    """Positions 0 to `positions` in slices whose logits may exist together."""
+    entries = _CPU_ENTRIES if model.device.type == "cpu" else _DEVICE_ENTRIES
+    step = max(1, entries // model.vocabulary_size)
+    for start in range(0, positions, step):
+        yield slice(start, min(start + step, positions))
 
 
 def _check(model: CausalModel, reference: CausalModel | None, settings: TokenSettings) -> None:
@@ -250,7 +356,7 @@ def _check(model: CausalModel, reference: CausalModel | None, settings: TokenSet
         ids = torch.full((1, 2), each.prefix_token, device=each.device)
         with torch.inference_mode():
             whole = each.network(input_ids=ids, use_cache=False).logits.float().log_softmax(-1)
-            parts = _log_probabilities(each, _hidden(each, ids))
+            parts = float_logits(each, last_hidden(each, ids)).log_softmax(-1)
         if not torch.allclose(whole, parts, atol=0.05 if settings.dtype == "bfloat16" else 1e-4, equal_nan=True):
             raise StudyError(
                 f"Models of type {each.network.config.model_type} are not supported here: their logits are more than "
@@ -263,8 +369,16 @@ def _blocks(n: int, groups: int) -> NDArray[np.int64]:
     return np.random.default_rng(n).permutation(n) % min(groups, n)
 
 
-def _batches(pieces: Sequence[Window], positions: int) -> Iterator[list[Window]]:
+def _kept(n_tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which documents the replica's mean probabilities hold; see `token_statistics`."""
+    places = np.arange(len(n_tokens))
+    last = max(places[(places % REPLICA_BLOCK == 0) & (n_tokens > 0)], default=-1)
+    return np.asarray(places <= last)
+
+
+def batches(pieces: Sequence[Window], settings: TokenSettings, device: torch.device) -> Iterator[list[Window]]:
     """Windows of similar length together, the longest first: what does not fit in memory fails at once."""
+    positions = min(settings.batch, _CPU_POSITIONS) if device.type == "cpu" else settings.batch
     batch: list[Window] = []
     for window in sorted(pieces, key=lambda window: (-len(window.inputs), window.document, window.first)):
         if batch and len(batch[0].inputs) * (len(batch) + 1) > positions:
