@@ -203,6 +203,7 @@ def _ead(n: int) -> Metric:
         lambda sample: lexical.expectation_adjusted(sample.ngrams(n), n),
         low=0,
         high=math.inf,
+        drawn=n == 1,
     )
 
 
@@ -218,6 +219,7 @@ def _distinct_answers(percent: int) -> Metric:
         grows=True,
         unit="clusters",
         needs_embeddings=True,
+        drawn=percent == 80,
     )
 
 
