@@ -1,12 +1,13 @@
 """Documents per second of the token statistics against computing them one window at a time, both in one process.
 
-    python -m tests.benchmarks.bench_tokens [--rounds 5]
+    python -m tests.benchmarks.bench_tokens [--rounds 3]
 
 Both sides score the same documents with the same random weights: at the shape of `nano-l`, and at that of Pythia-70M
-with its vocabulary of 50,304. The other way is that of O'Mahony et al. (2024): a model call per window, the softmax of
-all its positions copied to NumPy, entropy, confidence and mean probabilities taken there. A third side is the model
-alone, in our batches: logits of every position and nothing else, which no way of measuring can go below. Sides
-alternate; medians of the rounds. One thread and processor time on CPU; CUDA is measured where there is one.
+with its vocabulary of 50,304, there with short documents and with such as nearly fill a window. The other way is that
+of O'Mahony et al. (2024): a model call per window, the softmax of all its positions copied to NumPy, entropy,
+confidence and mean probabilities taken there. A third side is the model alone, in our batches: logits of every position
+and nothing else, which no way of measuring can go below. Sides alternate; medians of the rounds. One thread and
+processor time on CPU; CUDA is measured where there is one.
 """
 
 import argparse
@@ -33,11 +34,15 @@ from modecollapse.measures.tokens import (
 )
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
 
-SHAPES = {
-    "nano-l": (ArchitectureSettings(hidden_size=128, layers=4, heads=4, context=128), 1024, 300),
-    "pythia-70m": (ArchitectureSettings(hidden_size=512, layers=6, heads=8, context=1024), 50_304, 24),
-}
-"""Name → shape, vocabulary and number of documents."""
+NANO_L = ArchitectureSettings(hidden_size=128, layers=4, heads=4, context=128)
+PYTHIA_70M = ArchitectureSettings(hidden_size=512, layers=6, heads=8, context=1024)
+
+CASES = (
+    ("nano-l", NANO_L, 1024, 300, 1),
+    ("pythia-70m", PYTHIA_70M, 50_304, 24, 1),
+    ("pythia-70m", PYTHIA_70M, 50_304, 2, 20),
+)
+"""Shape by name, vocabulary, documents, and texts of the nano world that are joined to one document."""
 
 
 def window_at_a_time(model: CausalModel, texts: Sequence[str], context: int) -> tuple[float, float, float]:
@@ -91,13 +96,9 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return clock() - start
 
 
-def measure(name: str, texts: Sequence[str], directory: Path, device: str, rounds: int) -> None:
-    """Print the line of one shape on one device."""
-    shape, vocabulary, n = SHAPES[name]
-    new_model(neox_config(shape, vocabulary, 0, 0), 0).save_pretrained(directory)
-    model = load_causal_model(directory, "float32", 1, device)
-    settings = TokenSettings(context=shape.context)
-    texts = texts[:n]
+def measure(name: str, texts: Sequence[str], model: CausalModel, context: int, device: str, rounds: int) -> None:
+    """Print the line of one case on one device."""
+    settings, n = TokenSettings(context=context), len(texts)
     sides: dict[str, Callable[[], object]] = {
         "theirs": lambda: window_at_a_time(model, texts, settings.context),
         "ours": lambda: score_documents(model, None, texts, settings),
@@ -117,14 +118,14 @@ def measure(name: str, texts: Sequence[str], directory: Path, device: str, round
     theirs, mine, alone = (statistics.median(times[side]) for side in sides)
     length = int(np.mean(table["n_tokens"].to_numpy()))
     print(
-        f"{name:12}{device:6}{length:8}{n / theirs:10.1f}{n / mine:10.1f}{theirs / mine:8.2f}{n / alone:12.1f}"
+        f"{name:12}{device:6}{length:8}{n / theirs:10.2f}{n / mine:10.2f}{theirs / mine:8.2f}{n / alone:12.2f}"
         f"{mine / alone:12.2f}{difference:12.0e}"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     texts = World().pretraining(2_000, 1).column("text").to_pylist()
@@ -133,11 +134,14 @@ def main() -> None:
         f"{'shape':12}{'device':6}{'tokens':>8}{'theirs':>10}{'ours':>10}{'ratio':>8}{'model alone':>12}"
         f"{'ours/alone':>12}{'difference':>12}"
     )
-    for name in SHAPES:
+    for name, shape, vocabulary, n, joined in CASES:
+        documents = ["\n".join(texts[start : start + joined]) for start in range(0, n * joined, joined)]
         with tempfile.TemporaryDirectory() as directory:
             train_tokenizer(texts, 1024, Path(directory))
+            new_model(neox_config(shape, vocabulary, 0, 0), 0).save_pretrained(directory)
             for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-                measure(name, texts, Path(directory), device, rounds)
+                model = load_causal_model(Path(directory), "float32", 1, device)
+                measure(name, documents, model, shape.context, device, rounds)
 
 
 if __name__ == "__main__":
