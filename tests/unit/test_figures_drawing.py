@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,19 @@ def test_samples_show_text_as_it_is_written_without_reading_mathematics_into_it(
     assert any("It costs $5" in line for line in shown)
     assert "creative: Write a poem that costs $5." in shown
     assert any(line.endswith("…") for line in shown)
+
+
+def test_the_figure_of_samples_looks_at_the_beginning_of_a_long_completion_only(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    shown = []
+    for length in (10_000, 1_000_000):
+        tables["samples"]["text"] = " " * length + "x" * length
+        start = time.process_time()
+        shown.append(texts(Drawing("samples", "small").draw(tables, context)))
+        assert time.process_time() - start < 5, "a million characters laid out take that long each"
+    assert shown[0] == shown[1]
+    assert "(empty)" not in "".join(shown[0])
 
 
 def test_a_diagram_of_several_parents_routes_long_edges_past_the_boxes_between() -> None:

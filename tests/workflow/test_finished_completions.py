@@ -51,10 +51,12 @@ def test_a_study_of_own_completions_ends_with_tables_and_figures(own: Project) -
     own.run()
     results = own.root / "results" / "study"
     curves = read_sealed(results / "tables/curves.parquet").to_pandas()
+    curves = curves[curves["definition"] == "corrected"]
     self_bleu = curves[curves["metric"] == "self_bleu"].set_index(["stage", "temperature"])["value"]
     assert self_bleu["tuned", "1.0"] == 1.0
     assert self_bleu["base", "1.0"] < 0.3
     attribution = read_sealed(results / "tables/attribution.parquet").to_pandas()
+    attribution = attribution[attribution["definition"] == "corrected"]
     total = attribution[(attribution["metric"] == "self_bleu") & (attribution["step"] == "total")]
     assert (total["delta"] > 0.7).all()
     correct = curves[curves["metric"] == "correct"].set_index(["stage", "temperature"])["value"]
@@ -126,7 +128,9 @@ def test_the_published_completions_end_with_attribution_and_a_comparison_that_fi
     )
     project.run()
     attribution = read_sealed(project.result("tables/attribution.parquet")).to_pandas()
-    rows = attribution[(attribution["metric"] == "self_bleu") & (attribution["temperature"] == "mean")]
+    attribution = attribution[(attribution["metric"] == "self_bleu") & (attribution["temperature"] == "mean")]
+    assert set(attribution["definition"]) == {"corrected", "controlled"}
+    rows = attribution[attribution["definition"] == "corrected"]
     assert set(rows["step"]) == {"plm>sft", "sft>dpo", "total"}
     for _, of_set in rows.groupby("prompts"):
         delta = of_set.set_index("step")["delta"]

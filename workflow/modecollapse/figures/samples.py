@@ -6,11 +6,14 @@ from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables
+from modecollapse.metrics.lexical import first_words
 
 _PROMPTS_PER_SET = 2
 _SAMPLES = 2
 _LINES = 7
 """Lines of a completion shown at most."""
+_CHARACTERS = 4000
+"""Characters of a completion that are laid out; more than `_LINES` lines hold."""
 _TYPE = style.TINY
 _LINE = 0.115
 """Inches from one line of text to the next."""
@@ -72,7 +75,8 @@ def _columns(table: pd.DataFrame, stages: list[str], width: float) -> list[list[
     for stage in stages:
         lines: list[str] = []
         for text in table.loc[table["stage"] == stage].sort_values(["format", "sample"])["text"].head(_SAMPLES):
-            wrapped = style.wrapped(style.printable(" ".join(text.split())) or "(empty)", width - 0.1, _TYPE)
+            shown = first_words(text, _CHARACTERS)[:_CHARACTERS]  # to measure a million characters takes seconds
+            wrapped = style.wrapped(style.printable(shown) or "(empty)", width - 0.1, _TYPE)
             if len(wrapped) > _LINES:
                 wrapped = [*wrapped[: _LINES - 1], style.shortened(wrapped[_LINES - 1] + "…", width - 0.1, _TYPE)]
             lines += ["", *(("• " if not n else "   ") + line for n, line in enumerate(wrapped))][0 if lines else 1 :]

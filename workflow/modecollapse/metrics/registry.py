@@ -197,7 +197,7 @@ def _order_cosine(q: int) -> Metric:
 def _ead(n: int) -> Metric:
     return _metric(
         f"ead_{n}",
-        f"Expectation-adjusted distinct-{n}",
+        f"EAD-{n}",
         Direction.MORE,
         "lexical",
         lambda sample: lexical.expectation_adjusted(sample.ngrams(n), n),
@@ -210,7 +210,7 @@ def _ead(n: int) -> Metric:
 def _distinct_answers(percent: int) -> Metric:
     return _metric(
         f"distinct_answers_{percent}",
-        f"Distinct answers, cosine 0.{percent}",
+        f"Answers, cosine ≥ {percent / 100}",
         Direction.MORE,
         "similarity",
         lambda sample: clusters.answer_clusters(sample.cosine_kernel, percent / 100),
@@ -243,7 +243,7 @@ _ALL = (
     *(_ead(n) for n in (1, 2, 3)),
     _metric(
         "distinct_answers_exact",
-        "Distinct answers, word for word",
+        "Answers, word for word",
         Direction.MORE,
         "lexical",
         lambda sample: clusters.different_answers(sample.texts),
