@@ -120,11 +120,15 @@ class Targets:
 
     def table_names(self) -> list[str]:
         """The study's tables."""
-        return [*self.diversity_tables(), "attribution", *self.further_tables()]
+        return [*self.diversity_tables(), *self.attribution_tables(), *self.further_tables()]
 
     def diversity_tables(self) -> list[str]:
         """The tables of the rule `tabulate`."""
         return ["diversity", "curves", "samples", *(["training"] if self.study.trained() else [])]
+
+    def attribution_tables(self) -> list[str]:
+        """The tables of the rule `attribute`. Only of models that are sampled from here is the token entropy known."""
+        return ["attribution", "tests", *(["matched_attribution"] if self.study.trained() else [])]
 
     def further_tables(self) -> list[str]:
         """The tables that not every study has."""
