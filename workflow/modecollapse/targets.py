@@ -154,7 +154,7 @@ class Targets:
 
     def drawings(self) -> dict[str, Drawing]:
         """The study's figures by file name."""
-        return figures_of(self.table_names(), list(self.study.config.models))
+        return figures_of(self.table_names(), list(self.study.config.models), self.study.scores_quality())
 
     def figure_inputs(self, drawing: Drawing) -> dict[str, str]:
         """The tables that a figure is drawn from, by name."""

@@ -43,7 +43,7 @@ def attribution_table(
     Raises:
         StudyError: stages of a path were measured under different prompt formats only, or on different documents.
     """
-    parts = [_output_rows(changed, bootstrap) for block in blocks(scores) for changed in block_changes(block, paths)]
+    parts = [output_rows(changed, bootstrap) for block in blocks(scores) for changed in block_changes(block, paths)]
     for size in dict.fromkeys(model.size for model in tokens):
         stages = {model.stage for model in tokens if model.size == size}
         parts += [_token_rows(size, tokens, path, bootstrap) for path in measured_paths(paths, stages)]
@@ -168,7 +168,7 @@ def rows_of_path(block: Block, path: Sequence[str]) -> pd.DataFrame:
     return block.rows[block.rows["format"].isin(allowed) & (block.rows["stage"] == path[0])]
 
 
-def _output_rows(changed: PathChanges, bootstrap: Bootstrap) -> pd.DataFrame:
+def output_rows(changed: PathChanges, bootstrap: Bootstrap) -> pd.DataFrame:
     count, names, *units = changed.steps.shape
     flat = changed.steps.reshape(-1, *units)
     result = estimate(flat, changed.block.prompts, bootstrap, changed.errors.reshape(-1, *units))

@@ -39,6 +39,9 @@ UNSTABLE = "no interval: the stages have no range of entropy in common in {:.0%}
 _TOLERATED = 0.05
 """Share of resamples without a common range up to which there is an interval, over the others."""
 
+_ROUNDING = 1e-13
+"""Changes below this, relative to the metric's largest mean, are none."""
+
 _NUDGE = 1e-3
 """By how much the weight of one observation is changed to see its influence."""
 
@@ -181,10 +184,10 @@ class _Entropies:
 
     def _step(self, weights: Sequence[Array], means: Array) -> Array:
         """[steps + total, draws]"""
-        stages = [
-            (weight * mean).sum(axis=0) for weight, mean in zip(weights, self._by_stage(means), strict=True)
-        ]
-        return np.stack([*(after - before for before, after in pairwise(stages)), stages[-1] - stages[0]])
+        stages = [(weight * mean).sum(axis=0) for weight, mean in zip(weights, self._by_stage(means), strict=True)]
+        steps = np.stack([*(after - before for before, after in pairwise(stages)), stages[-1] - stages[0]])
+        # Weights sum to 1 up to rounding only, so a metric that is the same everywhere would seem to change.
+        return np.where(np.abs(steps) < _ROUNDING * np.abs(means).max(), 0.0, steps)
 
 
 def _temperatures(block: Block, stage: str, form: str) -> list[str]:
