@@ -149,7 +149,11 @@ def _path_changes(block: Block, path: Sequence[str]) -> PathChanges:
             errors.append(np.sqrt(np.where(np.isnan(change), 0.0, error**2).sum(axis=0)) / number)
     shape = (0, len(path), *block.values.shape[1:])
     return PathChanges(
-        block, path, keys, np.stack(steps) if steps else np.empty(shape), np.stack(errors) if errors else np.empty(shape)
+        block,
+        path,
+        keys,
+        np.stack(steps) if steps else np.empty(shape),
+        np.stack(errors) if errors else np.empty(shape),
     )
 
 

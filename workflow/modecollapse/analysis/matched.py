@@ -46,9 +46,7 @@ _NUDGE = 1e-3
 """By how much the weight of one observation is changed to see its influence."""
 
 
-def matched_table(
-    scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], bootstrap: Bootstrap
-) -> pd.DataFrame:
+def matched_table(scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], bootstrap: Bootstrap) -> pd.DataFrame:
     """Steps and totals of every path at matched entropy; no rows for paths with a stage whose entropy is not known.
 
     Raises:

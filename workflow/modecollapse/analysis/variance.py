@@ -70,7 +70,9 @@ def _satterthwaite(terms: Array, degrees: NDArray[np.number]) -> Spread:
     """Of a sum of independent terms [terms, …]; terms of 0 do not count."""
     variance = terms.sum(axis=0)
     uncertainty = _ratio(terms**2, np.where(terms != 0, degrees, 0)).sum(axis=0)
-    return Spread(variance, np.divide(variance**2, uncertainty, out=np.full_like(variance, np.nan), where=uncertainty > 0))
+    return Spread(
+        variance, np.divide(variance**2, uncertainty, out=np.full_like(variance, np.nan), where=uncertainty > 0)
+    )
 
 
 def _ratio(numerator: Array, denominator: NDArray[np.number]) -> Array:
