@@ -3,8 +3,8 @@
     python -m tests.benchmarks.bench_coverage [--replications 4000] [--resamples 2000]
 
 A value is mean + seed + prompt + seed-by-prompt + noise of its completions; the settings differ in the number of seeds,
-prompts and completions and in how large, and how skewed, these parts are. Prints per cent covered by the plain percentile interval
-and by the one in use, per cent of misses on either side, and the standard error of a coverage.
+prompts and completions and in how large, and how skewed, these parts are. Prints per cent covered by the plain
+percentile interval and by the one in use, per cent of misses on either side, and the standard error of a coverage.
 """
 
 import argparse

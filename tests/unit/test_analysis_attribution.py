@@ -102,7 +102,10 @@ def test_a_share_has_an_interval_that_is_narrower_where_steps_rise_and_fall_toge
 
 def test_the_share_of_a_falling_total_has_its_ends_in_order() -> None:
     generator = np.random.default_rng(3)
-    frames = [scores(stage, mean + 0.1 * generator.normal(size=(2, 20))) for stage, mean in zip(PATH, (0, -1, -3))]
+    frames = [
+        scores(stage, mean + 0.1 * generator.normal(size=(2, 20)))
+        for stage, mean in zip(PATH, (0, -1, -3), strict=True)
+    ]
     steps = rows(attribution_table(frames, {}, [PATH], BOOTSTRAP), "mean")
     assert (steps["share_low"][:2] < steps["share"][:2]).all()
     assert (steps["share"][:2] < steps["share_high"][:2]).all()

@@ -32,7 +32,7 @@ def frame(
 def model(
     stage: str, sharpness: float, narrowing: float = 0.0, seed: int = 0, prompts: int = 20, noise: float = 0.02
 ) -> pd.DataFrame:
-    """A stage whose entropy at T is the parent's at T / sharpness, and whose metric is its entropy's, less `narrowing`."""
+    """A stage whose entropy at T is the parent's at T / sharpness, and whose metric follows it, less `narrowing`."""
     generator = np.random.default_rng([seed, *stage.encode()])
     hard = np.random.default_rng(7).normal(0, 0.3, prompts)
     entropy = 3 * np.tanh(np.array([float(t) for t in TEMPERATURES]) / sharpness)[:, None] + hard

@@ -4,17 +4,18 @@ For a path such as plm → sft → dpo the change of a step is the difference of
 use the same observations (those defined at every stage) and the same resamples, so the steps sum to the total, in the
 estimate and in each resample.
 
-A share is a ratio of two means, known only where the total is known to differ from zero; elsewhere it is NaN. Its interval
-is that of the mean of (step - share * total), divided by the total.
+A share is a ratio of two means, known only where the total is known to differ from zero; elsewhere it is NaN. Its
+interval is that of the mean of (step - share * total), divided by the total.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from modecollapse.analysis.bootstrap import Array, Bootstrap, estimate
 from modecollapse.analysis.grid import Block, blocks
@@ -56,14 +57,14 @@ class PathChanges:
 
     block: Block
     path: Sequence[str]
-    keys: list[tuple[str, str, int, str, str]]
+    keys: list[tuple[Hashable, ...]]
     """(format, temperature, words, metric, definition) of each row; the temperature may be `MEAN_TEMPERATURE`."""
     steps: Array
     """[rows, steps + total, seeds, prompts]; NaN where a stage is undefined."""
     errors: Array
     """Their standard errors over completions, of the same shape; NaN where not known."""
 
-    def rows(self, **columns: Array) -> pd.DataFrame:
+    def rows(self, **columns: NDArray[Any]) -> pd.DataFrame:
         """A table with one row per key and step, and `columns` [rows, steps + total]."""
         names = step_names(self.path)
         keys = pd.DataFrame(self.keys, columns=["format", "temperature", "words", "metric", "definition"])
@@ -128,7 +129,7 @@ def changes(values: Array) -> Array:
 
 def _path_changes(block: Block, path: Sequence[str]) -> PathChanges:
     index = row_index(block)
-    keys: list[tuple[str, str, int, str, str]] = []
+    keys: list[tuple[Hashable, ...]] = []
     steps: list[Array] = []
     errors: list[Array] = []
     rows = rows_of_path(block, path)
@@ -224,7 +225,7 @@ def _token_rows(
             {"step": name, "metric": metric, **{column: array[0, i] for column, array in columns.items()}}
             for i, name in enumerate(step_names(path))
         ]
-    fixed = {"size": size, "level": "token", "prompts": "", "format": "", "temperature": "", "words": 0}
+    fixed: dict[str, Any] = {"size": size, "level": "token", "prompts": "", "format": "", "temperature": "", "words": 0}
     return pd.DataFrame(rows, columns=SCHEMAS["attribution"].names).assign(
         **fixed,
         definition="corrected",

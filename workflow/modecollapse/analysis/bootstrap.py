@@ -1,4 +1,4 @@
-"""Bootstrap over training seeds, prompts and completions: deterministic, paired, vectorised, and of the stated coverage.
+"""Bootstrap over training seeds, prompts and completions: deterministic, paired, vectorised, of the stated coverage.
 
 Prompts are crossed with seeds (every seed is asked the same prompts), so both levels are resampled independently and
 a resample's weight of (seed, prompt) is the product of the two counts (Owen 2007, "The pigeonhole bootstrap").
@@ -7,13 +7,13 @@ intervals that are too narrow. The weights depend only on the bootstrap's seed a
 so all metrics, stages and temperatures share them: differences between them are paired.
 
 Few units make percentile intervals too narrow: resamples of n units vary less than the units do, normal quantiles are
-short of Student's, and resamples of two or three seeds take few values. So the percentiles' deviations from the estimate
-are stretched until the interval is as wide as that of Student's t with the variance and degrees of freedom of
+short of Student's, and resamples of two or three seeds take few values. So the percentiles' deviations from the
+estimate are stretched until the interval is as wide as that of Student's t with the variance and degrees of freedom of
 `analysis.variance`. The shape (skewness) is the bootstrap's, the width that of the t interval.
 
-Completions are the third level. A prompt's value is computed from its completions and carries their noise, so resampling
-prompts counts it already; to draw completions as well would count it twice. Where there is one seed and one prompt,
-nothing else can be resampled, and the interval is over completions, by the standard error of the value.
+Completions are the third level. A prompt's value is computed from its completions and carries their noise, so
+resampling prompts counts it already; to draw completions as well would count it twice. Where there is one seed and one
+prompt, nothing else can be resampled, and the interval is over completions, by the standard error of the value.
 """
 
 import hashlib

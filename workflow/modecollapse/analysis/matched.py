@@ -1,12 +1,12 @@
 """Attribution at matched mean token entropy: what a step changes beside making the distribution sharper.
 
-Training often lowers the entropy of the sampling distribution, which a lower temperature would have done as well. So each
-stage's metric is taken as a function of its mean token entropy, by linear interpolation over temperature, and averaged
-over the range of entropies that all stages of the path reach. A stage that is its parent at a lower temperature changes
-nothing here; what remains is what no temperature could have done.
+Training often lowers the entropy of the sampling distribution, which a lower temperature would have done as well. So
+each stage's metric is taken as a function of its mean token entropy, by linear interpolation over temperature, and
+averaged over the range of entropies that all stages of the path reach. A stage that is its parent at a lower
+temperature changes nothing here; what remains is what no temperature could have done.
 
-The average of a piecewise linear function over a range is a weighted mean of its values at the temperatures, with weights
-that only the entropies decide. The weights, and the range, are computed anew in every resample.
+The average of a piecewise linear function over a range is a weighted mean of its values at the temperatures, with
+weights that only the entropies decide. The weights, and the range, are computed anew in every resample.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -119,7 +119,7 @@ class _Entropies:
     """The entropies of a path's stages, and metrics matched at them. Weights are shared by metrics with equal gaps."""
 
     def __init__(self, entropies: Array, counts: Sequence[int], prompts: str, bootstrap: Bootstrap) -> None:
-        """`entropies` is [temperatures of all stages in turn, seeds, prompts]; `counts` says how many each stage has."""
+        """`entropies` is [temperatures of all stages in turn, seeds, prompts]; `counts` says how many a stage has."""
         self.counts = counts
         self._entropies, self._prompts, self._bootstrap = entropies, prompts, bootstrap
         self._weights: dict[bytes, tuple[list[Array], Array, Array]] = {}
@@ -130,7 +130,7 @@ class _Entropies:
         Only observations that are defined at every stage and temperature count, so that all entropies are of the same
         prompts. `values` are laid out as the entropies are.
         """
-        used = ~np.isnan(values + self._entropies).any(axis=0)
+        used: NDArray[np.bool_] = np.asarray(~np.isnan(values + self._entropies).any(axis=0))
         steps = len(self.counts)
         columns: dict[str, object] = {
             **{name: np.full(steps, np.nan) for name in ("delta", "low", "high", "share", "share_low", "share_high")},

@@ -1,7 +1,7 @@
 """Paired tests between stages: is a metric's change the same chance either way for every prompt?
 
-The unit is the prompt: values are averaged over training seeds first. The tests speak of the trained models at hand, for
-prompts like these; they know nothing of how other training runs would have turned out. `attribution` does.
+The unit is the prompt: values are averaged over training seeds first. The tests speak of the trained models at hand,
+for prompts like these; they know nothing of how other training runs would have turned out. `attribution` does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -63,15 +63,15 @@ def _rows(changed: PathChanges) -> pd.DataFrame:
 def signed_rank(differences: Array) -> tuple[int, int, float, float, float, float, float]:
     """Wilcoxon's signed-rank test of paired differences, two-sided, with effect sizes.
 
-    Zeros are left out before ranking (Wilcoxon 1945) but counted; ties share their mean rank. With at most `EXACT_UNTIL`
-    other differences p is exact, also with ties: the share of all assignments of signs to these ranks whose rank sum is
-    at least as far from its mean.
+    Zeros are left out before ranking (Wilcoxon 1945) but counted; ties share their mean rank. With at most
+    `EXACT_UNTIL` other differences p is exact, also with ties: the share of all assignments of signs to these ranks
+    whose rank sum is at least as far from its mean.
 
     Returns:
         n; zeros; mean difference; W+ (the rank sum of the positive differences); p (1 if all are zero); the
-        matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-), from -1 to 1 (0 if all are zero); and the mean over
-        its standard deviation with Hedges' correction (d_z; NaN with fewer than three differences or without variation).
-        Without differences, everything but the counts is NaN.
+        matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-), from -1 to 1 (0 if all are zero); and the mean
+        over its standard deviation with Hedges' correction (d_z; NaN with fewer than three differences or without
+        variation). Without differences, everything but the counts is NaN.
     """
     n = len(differences)
     if n == 0:

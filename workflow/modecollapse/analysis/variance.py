@@ -1,10 +1,10 @@
 """How far a mean over training seeds and prompts may be from the truth: variance components and degrees of freedom.
 
-Every seed is asked the same prompts, so values follow a two-way layout: mean + seed + prompt + rest. With the mean squares
-A of seeds, B of prompts and E of the rest, the unbiased variance of the mean of N values is (A + B - E) / N; a mean square
-below that of the rest shows no component of its own and counts as none. Its degrees of freedom are Satterthwaite's (1946,
-"An approximate distribution of estimates of variance components"). The noise of the finite number of completions is part
-of the rest and needs no term.
+Every seed is asked the same prompts, so values follow a two-way layout: mean + seed + prompt + rest. With the mean
+squares A of seeds, B of prompts and E of the rest, the unbiased variance of the mean of N values is (A + B - E) / N; a
+mean square below that of the rest shows no component of its own and counts as none. Its degrees of freedom are
+Satterthwaite's (1946, "An approximate distribution of estimates of variance components"). The noise of the finite
+number of completions is part of the rest and needs no term.
 """
 
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ class Spread:
 def spread_of_mean(values: Array) -> Spread:
     """Spread of the mean of each row of `values` [rows, seeds, prompts], NaN where undefined.
 
-    Without gaps these are the mean squares of the two-way layout. With gaps they are the same sums over what is defined,
-    as in two-way clustered standard errors (Cameron, Gelbach and Miller 2011). One seed leaves the prompts' variance, one
-    prompt that of the seeds; a single value has none (variance 0, degrees NaN).
+    Without gaps these are the mean squares of the two-way layout. With gaps they are the same sums over what is
+    defined, as in two-way clustered standard errors (Cameron, Gelbach and Miller 2011). One seed leaves the prompts'
+    variance, one prompt that of the seeds; a single value has none (variance 0, degrees NaN).
     """
     defined = ~np.isnan(values)
     by_seed, by_prompt = defined.sum(axis=2), defined.sum(axis=1)

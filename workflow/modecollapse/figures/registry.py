@@ -94,7 +94,7 @@ FIGURES: Mapping[str, FigureSpec] = {
 
 
 def figures_of(tables: Sequence[str], sizes: Sequence[str], quality: bool = False) -> dict[str, Drawing]:
-    """The figures of a study that has these tables and sizes, and perhaps quality scores, by file name without suffix."""
+    """The figures of a study with these tables and sizes, perhaps with quality scores, by file name without suffix."""
     drawings = {}
     for kind, spec in FIGURES.items():
         if not set(spec.tables) <= set(tables) or (spec.needs_quality and not quality):

@@ -42,10 +42,10 @@ def entropy_scores(log_probs: Mapping[str, Sequence[Sequence[float] | None]]) ->
 def mean_entropy(log_probs: Sequence[np.ndarray]) -> tuple[float, float]:
     """Nats per token and its standard error, from each completion's log-probabilities.
 
-    The mean of -log p over all sampled tokens: given what came before, the expectation of -log p of a token drawn from p is
-    the entropy of p. The temperature and the cuts of top-k and top-p are part of p. Every token counts once, so long
-    completions weigh more. The standard error is the jackknife's over completions (of a ratio of sums); NaN with fewer than
-    two, or if one of them has all the tokens. Both are NaN if there is no token.
+    The mean of -log p over all sampled tokens: given what came before, the expectation of -log p of a token drawn from
+    p is the entropy of p. The temperature and the cuts of top-k and top-p are part of p. Every token counts once, so
+    long completions weigh more. The standard error is the jackknife's over completions (of a ratio of sums); NaN with
+    fewer than two, or if one of them has all the tokens. Both are NaN if there is no token.
     """
     sums = np.array([-each.sum() for each in log_probs])
     tokens = np.array([each.size for each in log_probs])
