@@ -8,6 +8,7 @@ for each row; they are run on a part of the rows and must give the same resample
 """
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Iterable
 
@@ -28,8 +29,9 @@ PROMPTS = 20
 def synthetic(metrics: int, seeds: int) -> list[pd.DataFrame]:
     """The scores of each model of one size."""
     generator = np.random.default_rng(0)
-    names = [(f"m{number}", words, of) for number in range(metrics) for words in (20, 5) for of in ("corrected",
-    "replica")] names.append((ENTROPY, 0, "corrected")) index = pd.MultiIndex.from_product(
+    metrics_named = (f"m{number}" for number in range(metrics))
+    names = [*itertools.product(metrics_named, (20, 5), ("corrected", "replica")), (ENTROPY, 0, "corrected")]
+    index = pd.MultiIndex.from_product(
         [("creative", "factual"), TEMPERATURES, [f"p{i}" for i in range(PROMPTS)], range(len(names))],
         names=["prompts", "temperature", "prompt", "name"],
     ).to_frame(index=False)
@@ -40,8 +42,11 @@ def synthetic(metrics: int, seeds: int) -> list[pd.DataFrame]:
     )
     return [
         rows.assign(
-            value=generator.normal(place, 1, len(rows)) + rows["temperature"].astype(float), se=0.1,
-            size="S", seed=seed, stage=stage,
+            value=generator.normal(place, 1, len(rows)) + rows["temperature"].astype(float),
+            se=0.1,
+            size="S",
+            seed=seed,
+            stage=stage,
         )  # fmt: skip
         for seed in range(seeds)
         for place, stage in enumerate(STAGES)

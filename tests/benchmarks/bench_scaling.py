@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.bench_scaling [--copies 1 4 16] [--every 5] [--completions DIR]
 
-The authors' completions of Pythia-2.8B stand for as many model sizes as asked for. Each number of sizes runs in a process of its own:
-import, scores with all metrics that need no embeddings, tables with 10,000 resamples. Only every so-many-th cell is scored.
-An exponent of 1 between the first and last row is linear growth; memory has a part that does not grow at all.
+The authors' completions of Pythia-2.8B stand for as many model sizes as asked for. Each number of sizes runs in a
+process of its own: import, scores with all metrics that need no embeddings, tables with 10,000 resamples. Only every
+so-many-th cell is scored. An exponent of 1 between the first and last row is linear growth; memory has a part that does
+not grow at all.
 """
 
 import argparse
