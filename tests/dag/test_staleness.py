@@ -13,7 +13,9 @@ from tests.conftest import Project
 FIGURES_OF_COMPLETIONS = [
     "plot_attribution",
     "plot_attribution_at_temperature",
+    "plot_matched_attribution",
     "plot_output_metrics_tiny",
+    "plot_quality_diversity_tiny",
     "plot_quality_tiny",
     "plot_samples_tiny",
     "plot_self_bleu_cosine_tiny",

@@ -86,6 +86,40 @@ def test_no_share_where_the_total_may_be_zero() -> None:
     assert steps["share"].isna().all()
 
 
+def test_a_share_has_an_interval_that_is_narrower_where_steps_rise_and_fall_together() -> None:
+    generator = np.random.default_rng(2)
+    strength = generator.normal(1, 0.3, 20)
+    frames = [scores(stage, np.tile(k * strength, (2, 1))) for stage, k in (("plm", 0.0), ("sft", 2.0), ("dpo", 3.0))]
+    steps = rows(attribution_table(frames, {}, [PATH], BOOTSTRAP), "mean")
+    # Every prompt has the same shares, so they are known although the changes are not.
+    assert steps.loc["plm>sft", ["share", "share_low", "share_high"]].tolist() == pytest.approx([2 / 3] * 3)
+    assert steps["high"]["plm>sft"] - steps["low"]["plm>sft"] > 0.1
+    frames[1]["value"] += 0.3 * generator.normal(size=40)
+    steps = rows(attribution_table(frames, {}, [PATH], BOOTSTRAP), "mean")
+    assert steps["share_low"]["plm>sft"] < steps["share"]["plm>sft"] < steps["share_high"]["plm>sft"]
+    assert steps.loc["total", ["share_low", "share_high"]].tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_the_share_of_a_falling_total_has_its_ends_in_order() -> None:
+    generator = np.random.default_rng(3)
+    frames = [
+        scores(stage, mean + 0.1 * generator.normal(size=(2, 20)))
+        for stage, mean in zip(PATH, (0, -1, -3), strict=True)
+    ]
+    steps = rows(attribution_table(frames, {}, [PATH], BOOTSTRAP), "mean")
+    assert (steps["share_low"][:2] < steps["share"][:2]).all()
+    assert (steps["share"][:2] < steps["share_high"][:2]).all()
+
+
+def test_the_error_of_a_change_from_completions_adds_both_stages_and_averages_over_temperatures() -> None:
+    frames = [frame.assign(se=error) for frame, error in zip(study(seeds=1), (0.3, 0.4, 0.0), strict=True)]
+    frame = attribution_table(frames, {}, [PATH], BOOTSTRAP)
+    at_one, mean = rows(frame, "0.5"), rows(frame, "mean")
+    assert at_one["completion_se"].tolist() == pytest.approx([0.5 / 20**0.5, 0.4 / 20**0.5, 0.3 / 20**0.5])
+    assert mean["completion_se"].tolist() == pytest.approx((at_one["completion_se"] / 2**0.5).tolist())
+    assert attribution_table(study(seeds=1), {}, [PATH], BOOTSTRAP)["completion_se"].isna().all()
+
+
 def test_the_mean_covers_the_temperatures_that_all_stages_have() -> None:
     frames = [
         scores("plm", np.full((2, 4), 1.0)),

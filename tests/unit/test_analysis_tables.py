@@ -60,6 +60,27 @@ def test_undefined_values_leave_their_completions_out_of_the_count() -> None:
     assert (row["n_prompts"], row["n_completions"]) == (2, 50)
 
 
+def test_the_completions_share_of_the_error_is_that_of_a_mean_of_independent_values() -> None:
+    frame = scores(Model("S", 0, "plm"), {"1.0": [0.1, np.nan, 0.3]}).assign(se=[0.3, 9.0, 0.4])
+    [row] = tables.curves_table([frame], BOOTSTRAP).to_dict("records")
+    assert row["completion_se"] == pytest.approx(0.5 / 2)
+    for unknown in (frame.assign(se=[0.3, 9.0, np.nan]), frame.drop(columns="se")):
+        assert tables.curves_table([unknown], BOOTSTRAP)["completion_se"].isna().all()
+
+
+def test_one_prompt_of_one_seed_has_an_interval_over_completions_if_their_error_is_known() -> None:
+    frame = scores(Model("S", 0, "plm"), {"1.0": [0.4]}).assign(se=0.1)
+    [row] = tables.curves_table([frame], Bootstrap()).to_dict("records")
+    assert (row["low"], row["high"]) == pytest.approx((0.4 - 0.196, 0.4 + 0.196), abs=0.01)
+    assert np.isnan(tables.curves_table([frame.drop(columns="se")], BOOTSTRAP)["low"][0])
+
+
+def test_models_of_a_size_that_do_not_stand_together_are_refused() -> None:
+    frames = [scores(Model(size, 0, stage), {"1.0": [0.1]}) for size, stage in (("S", "a"), ("M", "a"), ("S", "b"))]
+    with pytest.raises(ValueError, match="scores of S come in two places"):
+        tables.curves_table(frames, BOOTSTRAP)
+
+
 def test_a_value_that_is_undefined_everywhere_still_has_its_row() -> None:
     [row] = tables.diversity_table([scores(Model("S", 0, "plm"), {"1.0": [np.nan, np.nan]})], BOOTSTRAP).to_dict(
         "records"

@@ -86,7 +86,17 @@ def test_one_block_of_documents_has_no_interval() -> None:
 def test_pooling_averages_seeds_and_resamples_them() -> None:
     one = token_statistics(documents([2.0, 2.0], [2, 2], [0, 1]), vocabulary([1.0], [1.0]), BOOTSTRAP)
     two = token_statistics(documents([4.0, 4.0], [2, 2], [0, 1]), vocabulary([1.0], [1.0]), BOOTSTRAP)
-    value, resampled = pool([one, two], "perplexity", BOOTSTRAP)
-    assert value == pytest.approx((math.e + math.e**2) / 2)
-    assert resampled.min() == pytest.approx(math.e)
-    assert resampled.max() == pytest.approx(math.e**2)
+    pooled = pool([one, two], "perplexity")
+    assert pooled.value == pytest.approx((math.e + math.e**2) / 2)
+    # Documents agree, so seeds are all there is to vary: Student's t with one degree of freedom.
+    half = 12.706 * np.std([math.e, math.e**2], ddof=1) / math.sqrt(2)
+    assert pooled.interval(BOOTSTRAP) == pytest.approx((pooled.value - half, pooled.value + half), rel=1e-3)
+
+
+def test_the_interval_of_one_model_is_as_wide_as_that_of_students_t_over_blocks_of_documents() -> None:
+    nll = np.random.default_rng(0).uniform(1, 3, 12)
+    bootstrap = Bootstrap()
+    found = token_statistics(documents(list(nll), [1] * 12, list(range(12))), vocabulary(*([1.0],) * 12), bootstrap)
+    low, high = found.interval("bits_per_byte", bootstrap)
+    bits = nll / 4 / math.log(2)
+    assert high - low == pytest.approx(2 * 2.201 * bits.std(ddof=1) / math.sqrt(12), rel=0.03)

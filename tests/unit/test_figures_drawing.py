@@ -48,7 +48,7 @@ def measured(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Adds numbers that rise along the rows, with intervals of ± 0.05, and the columns still missing."""
     value = np.linspace(0.2, 0.8, len(frame))
     frame = frame.assign(definition="corrected", low=value - 0.05, high=value + 0.05)
-    frame = frame.assign(**{"delta" if name == "attribution" else "value": value})
+    frame = frame.assign(**{"delta" if "attribution" in name else "value": value})
     defaults = {"format": "human", "unit": "", "share": 0.5}
     missing = {column: defaults.get(column, 20) for column in SCHEMAS[name].names if column not in frame}
     return frame.assign(**missing)[SCHEMAS[name].names]
@@ -68,6 +68,7 @@ def tables() -> dict[str, pd.DataFrame]:
     output = grid(size=SIZES, level=("output",), prompts=prompts, temperature=("1.0", "mean"), metric=cut, **steps)
     token = grid(size=SIZES, level=("token",), prompts=("",), temperature=("",), metric=tuple(UNITS), **steps)
     attribution = pd.concat([output.assign(words=20), token.assign(words=0)])
+    matched = grid(size=SIZES, prompts=prompts, metric=cut, **steps).assign(words=20, note="")
     answers = grid(**models, prompts=prompts, prompt=("c0",), sample=(0, 1))
     logged = grid(**models, step=tuple(range(5)), quantity=("loss", "learning_rate"))
     strengths = grid(task=prompts, quantity=("self_bleu", "utility"), **{"lambda": (0.0, 0.5, 1.0)})
@@ -78,6 +79,7 @@ def tables() -> dict[str, pd.DataFrame]:
         "curves": measured("curves", curves),
         "attribution": measured("attribution", attribution),
         "published": measured("published", published),
+        "matched_attribution": measured("matched_attribution", matched),
         "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
         "vocabulary_cdf": grid(**models, rank_share=(0.001, 0.01, 0.1, 1.0)).assign(
             seed=0, mass=lambda frame: frame["rank_share"] ** 0.1
@@ -210,6 +212,37 @@ def test_attribution_bars_stack_steps_and_mark_the_total(context: FigureContext)
     assert np.array(bars) == pytest.approx(np.array([(0.0, 0.3), (0.0, -0.1)] * 2))
     totals = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "D"]
     assert totals == pytest.approx([0.2, 0.2])
+
+
+def test_bars_at_matched_entropy_stand_beside_those_over_temperatures_and_may_be_missing(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    matched = tables["matched_attribution"]
+    tables["matched_attribution"] = matched.assign(
+        **{name: matched[name].where(matched["prompts"] == "factual") for name in ("delta", "low", "high")}
+    )
+    figure = Drawing("matched_attribution").draw(tables, context)
+    assert {"mean over T", "matched entropy"} <= set(texts(figure))
+    counts = [sum(math.isfinite(bar.get_height()) for bar in axes.patches) for axes in figure.axes[:2]]
+    assert counts == [2 * 2 * 2, 2 * 2], "factual prompts have both kinds, creative ones only the first"
+
+
+def test_quality_is_drawn_against_diversity_with_more_diversity_upwards(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("quality_diversity", "small").draw(tables, context)
+    axes = figure.axes[0]
+    assert "1 − Self-BLEU\n↑ more diverse" in texts(figure)
+    curves = tables["curves"].query("size == 'small' and prompts == 'factual' and stage == 'sft'")
+    line = axes.lines[1]
+    assert list(line.get_xdata()) == list(curves.loc[curves["metric"] == "correct", "value"])
+    assert list(line.get_ydata()) == list(1 - curves.loc[curves["metric"] == "self_bleu", "value"])
+    assert {"T 0.5", "T 1.5"} <= set(texts(figure))
+
+
+def test_a_study_without_quality_scores_has_no_figure_of_them() -> None:
+    assert "quality_diversity_S" not in figures_of(["curves"], ["S"], quality=False)
+    assert "quality_diversity_S" in figures_of(["curves"], ["S"], quality=True)
 
 
 def test_the_token_table_prints_each_value_with_its_interval(

@@ -29,7 +29,8 @@ def cells(tmp_path: Path) -> list[Path]:
     for temperature in ("0.5", "1.0"):
         path = tmp_path / f"T{temperature}.parquet"
         identity = {"prompts": "creative", "format": "human", "temperature": temperature}
-        table = pa.table({"prompt": ["sea", "sea"], "text": [f"The sea at {temperature}", ""]})
+        columns = {"prompt": ["sea", "sea"], "text": [f"The sea at {temperature}", ""]}
+        table = pa.table({**columns, "log_probs": [[-1.0, -0.5], [-0.75]]})
         write_sealed(table, path, {"cell": canonical(identity)})
         paths.append(path)
     return paths
@@ -66,3 +67,14 @@ def test_no_other_file_is_written_or_removed_beside_the_output(cells: list[Path]
     score(cells, output, tmp_path / "store")
     assert others.read_text() == "of a job that runs at the same time"
     assert sorted(output.parent.iterdir()) == [others, output]
+
+
+def test_the_entropy_of_sampled_tokens_is_a_score_where_the_cells_know_it(cells: list[Path], tmp_path: Path) -> None:
+    score(cells, tmp_path / "scores.parquet", tmp_path / "store")
+    rows = read_sealed(tmp_path / "scores.parquet").to_pylist()
+    assert [row["value"] for row in rows if row["metric"] == "token_entropy"] == [0.75, 0.75]
+    unknown = read_sealed(cells[0]).drop_columns("log_probs").append_column("log_probs", pa.array([None, None]))
+    write_sealed(unknown, cells[0], {"cell": unknown.schema.metadata[b"cell"].decode()})
+    score(cells[:1], tmp_path / "finished.parquet", tmp_path / "store")
+    names = set(read_sealed(tmp_path / "finished.parquet").column("metric").to_pylist())
+    assert names == {"distinct_1", "empty_rate"}

@@ -34,7 +34,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "import": ("completions",),
     "tokens": ("measures.tokens", "generation.models"),
     "embedding": ("measures.embedding",),
-    "diversity": ("measures.diversity", "metrics", "jobs.scores"),
+    "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "jobs.scores"),
     "analysis": ("analysis", "lineage", "jobs.tables"),
     "truth": ("data.nano.truth",),
     "comparison": ("comparison", "jobs.comparison"),

@@ -145,6 +145,11 @@ class Study:
         """Whether a metric needs sentence vectors."""
         return any(METRICS[name].needs_embeddings for name in self.config.measures.diversity.metrics)
 
+    def scores_quality(self) -> bool:
+        """Whether completions have a quality score: some prompts have accepted answers, or the world its annotators."""
+        asked = (prompt for prompts in self.prompts.values() for prompt in prompts.prompts)
+        return self.config.world is not None or any(prompt.answers for prompt in asked)
+
     def measures_tokens(self) -> bool:
         return self.config.measures.tokens is not None and bool(self.trained())
 

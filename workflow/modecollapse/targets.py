@@ -126,11 +126,15 @@ class Targets:
 
     def table_names(self) -> list[str]:
         """The study's tables."""
-        return [*self.diversity_tables(), "attribution", *self.further_tables()]
+        return [*self.diversity_tables(), *self.attribution_tables(), *self.further_tables()]
 
     def diversity_tables(self) -> list[str]:
         """The tables of the rule `tabulate`."""
         return ["diversity", "curves", "samples", *(["training"] if self.study.trained() else [])]
+
+    def attribution_tables(self) -> list[str]:
+        """The tables of the rule `attribute`. Only of models that are sampled from here is the token entropy known."""
+        return ["attribution", "tests", *(["matched_attribution"] if self.study.trained() else [])]
 
     def further_tables(self) -> list[str]:
         """The tables that not every study has."""
@@ -184,7 +188,7 @@ class Targets:
 
     def drawings(self) -> dict[str, Drawing]:
         """The study's figures by file name."""
-        return figures_of(self.table_names(), list(self.study.config.models))
+        return figures_of(self.table_names(), list(self.study.config.models), self.study.scores_quality())
 
     def figure_inputs(self, drawing: Drawing) -> dict[str, str]:
         """The tables that a figure is drawn from, by name."""

@@ -77,7 +77,7 @@ rule attribute:
         documents=targets.all_token_documents(),
         vocabularies=targets.all_token_vocabularies(),
     output:
-        **targets.table_outputs("attribution"),
+        **targets.table_outputs(*targets.attribution_tables()),
     log:
         paths.log("attribute", "tables"),
     conda:

@@ -3,13 +3,19 @@
 For a path such as plm → sft → dpo the change of a step is the difference of its two stages' means. All steps of a path
 use the same observations (those defined at every stage) and the same resamples, so the steps sum to the total, in the
 estimate and in each resample.
+
+A share is a ratio of two means, known only where the total is known to differ from zero; elsewhere it is NaN. Its
+interval is that of the mean of (step - share * total), divided by the total.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from modecollapse.analysis.bootstrap import Array, Bootstrap, estimate
 from modecollapse.analysis.grid import Block, blocks
@@ -38,15 +44,57 @@ def attribution_table(
     Raises:
         StudyError: stages of a path were measured under different prompt formats only, or on different documents.
     """
-    rows: list[tuple[object, ...]] = []
-    for block in blocks(scores):
-        for path in _measured(paths, set(block.rows["stage"])):
-            rows += _block_rows(block, path, bootstrap)
+    parts = [output_rows(changed, bootstrap) for block in blocks(scores) for changed in block_changes(block, paths)]
     for size in dict.fromkeys(model.size for model in tokens):
         stages = {model.stage for model in tokens if model.size == size}
-        for path in _measured(paths, stages):
-            rows += _token_rows(size, tokens, path, bootstrap)
-    return pd.DataFrame(rows, columns=SCHEMAS["attribution"].names)
+        parts += [_token_rows(size, tokens, path, bootstrap) for path in measured_paths(paths, stages)]
+    return joined("attribution", parts)
+
+
+@dataclass(frozen=True)
+class PathChanges:
+    """What every step of one path changes, by seed and prompt."""
+
+    block: Block
+    path: Sequence[str]
+    keys: list[tuple[Hashable, ...]]
+    """(format, temperature, words, metric, definition) of each row; the temperature may be `MEAN_TEMPERATURE`."""
+    steps: Array
+    """[rows, steps + total, seeds, prompts]; NaN where a stage is undefined."""
+    errors: Array
+    """Their standard errors over completions, of the same shape; NaN where not known."""
+
+    def rows(self, **columns: NDArray[Any]) -> pd.DataFrame:
+        """A table with one row per key and step, and `columns` [rows, steps + total]."""
+        names = step_names(self.path)
+        keys = pd.DataFrame(self.keys, columns=["format", "temperature", "words", "metric", "definition"])
+        frame = keys.loc[keys.index.repeat(len(names))].reset_index(drop=True)
+        return frame.assign(
+            size=self.block.size,
+            prompts=self.block.prompts,
+            path=">".join(self.path),
+            step=names * len(self.keys),
+            **{name: column.ravel() for name, column in columns.items()},
+        )
+
+
+def block_changes(block: Block, paths: Sequence[Sequence[str]]) -> Iterator[PathChanges]:
+    """The changes of a block along every path that is measured in it.
+
+    Raises:
+        StudyError: stages of a path were measured under different prompt formats only.
+    """
+    for path in measured_paths(paths, set(block.rows["stage"])):
+        changed = _path_changes(block, path)
+        if changed.keys:
+            yield changed
+
+
+def joined(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The table called `name` from its parts."""
+    if not parts:
+        return SCHEMAS[name].empty_table().to_pandas()
+    return pd.concat(parts, ignore_index=True)[SCHEMAS[name].names]
 
 
 def common_formats(formats: Mapping[str, Iterable[str]], path: Sequence[str]) -> list[str]:
@@ -79,78 +127,119 @@ def changes(values: Array) -> Array:
     return np.concatenate([np.diff(values, axis=0), values[-1:] - values[:1]])
 
 
-def _block_rows(block: Block, path: Sequence[str], bootstrap: Bootstrap) -> list[tuple[object, ...]]:
-    formats = {stage: _formats(block, stage) for stage in path}
-    allowed = set(common_formats(formats, path))
-    index = {tuple(row): number for number, row in enumerate(block.rows.itertuples(index=False, name=None))}
-    keys: list[tuple[object, ...]] = []
+def _path_changes(block: Block, path: Sequence[str]) -> PathChanges:
+    index = row_index(block)
+    keys: list[tuple[Hashable, ...]] = []
     steps: list[Array] = []
-    rows = block.rows[block.rows["format"].isin(allowed) & (block.rows["stage"] == path[0])]
+    errors: list[Array] = []
+    rows = rows_of_path(block, path)
     for (form, words, metric, definition), group in rows.groupby(_KEYS, sort=False):
-        temperatures: list[str] = []
-        measured: list[Array] = []
+        first = len(steps)
         for temperature in sorted(group["temperature"], key=float):
             places = [index.get((stage, form, temperature, words, metric, definition)) for stage in path]
             if None not in places:
-                temperatures.append(temperature)
-                measured.append(changes(block.values[np.array(places, dtype=np.intp)]))
-        if not measured:
-            continue
-        for temperature, change in zip(temperatures, measured, strict=True):
-            keys.append((form, temperature, words, metric, definition))
-            steps.append(change)
-        keys.append((form, MEAN_TEMPERATURE, words, metric, definition))
-        steps.append(_mean_of_defined(np.stack(measured)))
-    if not steps:
-        return []
-    stacked = np.stack(steps)
-    names = step_names(path)
-    result = estimate(stacked.reshape(-1, *stacked.shape[2:]), block.prompts, bootstrap)
-    value, low, high = (array.reshape(-1, len(names)) for array in (result.value, result.low, result.high))
-    prompts, seeds = (array.reshape(-1, len(names)) for array in (result.n_prompts, result.n_seeds))
-    share = _shares(value, low, high)
-    return [
-        (
-            *(block.size, "output", block.prompts, *key, ">".join(path), name),
-            *(array[row, column].item() for array in (value, low, high, share, prompts, seeds)),
-        )
-        for row, key in enumerate(keys)
-        for column, name in enumerate(names)
-    ]
+                at = np.array(places, dtype=np.intp)
+                keys.append((form, temperature, words, metric, definition))
+                steps.append(changes(block.values[at]))
+                errors.append(_change_errors(block.errors[at]))
+        if len(steps) > first:
+            change, error = np.stack(steps[first:]), np.stack(errors[first:])
+            keys.append((form, MEAN_TEMPERATURE, words, metric, definition))
+            steps.append(_mean_of_defined(change))
+            number = np.maximum((~np.isnan(change)).sum(axis=0), 1)
+            errors.append(np.sqrt(np.where(np.isnan(change), 0.0, error**2).sum(axis=0)) / number)
+    shape = (0, len(path), *block.values.shape[1:])
+    return PathChanges(
+        block,
+        path,
+        keys,
+        np.stack(steps) if steps else np.empty(shape),
+        np.stack(errors) if errors else np.empty(shape),
+    )
+
+
+def row_index(block: Block) -> dict[tuple[object, ...], int]:
+    """(stage, format, temperature, words, metric, definition) → its row in the block."""
+    return {tuple(row): number for number, row in enumerate(block.rows.itertuples(index=False, name=None))}
+
+
+def rows_of_path(block: Block, path: Sequence[str]) -> pd.DataFrame:
+    """The block's rows of the first stage of `path`, under the prompt formats that all its stages have.
+
+    Raises:
+        StudyError: there is no such format.
+    """
+    allowed = common_formats({stage: _formats(block, stage) for stage in path}, path)
+    return block.rows[block.rows["format"].isin(allowed) & (block.rows["stage"] == path[0])]
+
+
+def output_rows(changed: PathChanges, bootstrap: Bootstrap) -> pd.DataFrame:
+    count, names, *units = changed.steps.shape
+    flat = changed.steps.reshape(-1, *units)
+    result = estimate(flat, changed.block.prompts, bootstrap, changed.errors.reshape(-1, *units))
+    delta, low, high = (array.reshape(count, names) for array in (result.value, result.low, result.high))
+    share = shares(delta, low, high)
+    known = np.flatnonzero(~np.isnan(share[:, -1]))
+    share_low, share_high = np.full_like(share, np.nan), np.full_like(share, np.nan)
+    # The mean of (step - share * total) is zero; how far it may be from zero is how far the share may be off.
+    rest = changed.steps[known] - share[known, :, None, None] * changed.steps[known, -1:]
+    off = estimate(rest.reshape(-1, *units), changed.block.prompts, bootstrap)
+    share_low[known], share_high[known] = share_interval(
+        share[known], delta[known, -1:], off.low.reshape(-1, names), off.high.reshape(-1, names)
+    )
+    return changed.rows(
+        delta=delta, low=low, high=high, share=share, share_low=share_low, share_high=share_high,
+        completion_se=result.completion_se, n_prompts=result.n_prompts, n_seeds=result.n_seeds,
+    ).assign(level="output")  # fmt: skip
 
 
 def _token_rows(
     size: str, tokens: Mapping[Model, TokenStatistics], path: Sequence[str], bootstrap: Bootstrap
-) -> list[tuple[object, ...]]:
+) -> pd.DataFrame:
     of_size = {model: one for model, one in tokens.items() if model.size == size and model.stage in path}
     by_stage = {stage: {m.seed: one for m, one in of_size.items() if m.stage == stage} for stage in path}
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in by_stage.values())))
-    if not seeds:
-        return []
     groups = {one.groups for one in of_size.values()}
     if len(groups) > 1:
         raise StudyError(
             f"attribution along {' > '.join(path)} for {size}: token statistics are of different documents. "
             "Delete the study's tokens directory and run again."
         )
-    names = step_names(path)
-    rows: list[tuple[object, ...]] = []
-    for metric in UNITS:
-        pooled = [pool([by_stage[stage][seed] for seed in seeds], metric, bootstrap) for stage in path]
-        value = changes(np.array([value for value, _ in pooled]))
-        low, high = bootstrap.interval(changes(np.stack([resampled for _, resampled in pooled])))
-        if len(seeds) < 2 and len(next(iter(groups))) < 2:
-            low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
-        share = _shares(value[None], low[None], high[None])[0]
-        documents = next(iter(of_size.values())).n_documents
+    rows: list[dict[str, Any]] = []
+    for metric in UNITS if seeds else ():
+        pooled = [pool([by_stage[stage][seed] for seed in seeds], metric) for stage in path]
+        steps = [after.combined([1, -1], before) for before, after in pairwise(pooled)]
+        steps.append(pooled[-1].combined([1, -1], pooled[0]))
+        delta = np.array([[step.value for step in steps]])
+        low, high = np.array([step.interval(bootstrap) for step in steps]).T[:, None]
+        share = shares(delta, low, high)
+        if np.isnan(share[0, -1]):
+            share_low = share_high = np.full_like(share, np.nan)
+        else:
+            off = [step.combined([1, -part], steps[-1]) for step, part in zip(steps, share[0], strict=True)]
+            below, above = np.array([one.interval(bootstrap) for one in off]).T[:, None]
+            share_low, share_high = share_interval(share, delta[:, -1:], below, above)
+        columns = {"delta": delta, "low": low, "high": high}
+        columns |= {"share": share, "share_low": share_low, "share_high": share_high}
         rows += [
-            (
-                *(size, "token", "", "", "", 0, metric, "corrected", ">".join(path), name),
-                *(value[i].item(), low[i].item(), high[i].item(), share[i].item(), documents, len(seeds)),
-            )
-            for i, name in enumerate(names)
+            {"step": name, "metric": metric, **{column: array[0, i] for column, array in columns.items()}}
+            for i, name in enumerate(step_names(path))
         ]
-    return rows
+    fixed: dict[str, Any] = {"size": size, "level": "token", "prompts": "", "format": "", "temperature": "", "words": 0}
+    return pd.DataFrame(rows, columns=SCHEMAS["attribution"].names).assign(
+        **fixed,
+        definition="corrected",
+        path=">".join(path),
+        completion_se=np.nan,
+        n_prompts=next(iter(of_size.values())).n_documents,
+        n_seeds=len(seeds),
+    )
+
+
+def _change_errors(errors: Array) -> Array:
+    """Standard errors of `changes`, from those of the stages [stages, …], whose completions are independent."""
+    squares = errors**2
+    return np.sqrt(np.concatenate([squares[1:] + squares[:-1], squares[-1:] + squares[:1]]))
 
 
 def _mean_of_defined(values: Array) -> Array:
@@ -160,17 +249,23 @@ def _mean_of_defined(values: Array) -> Array:
         return np.asarray(np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0))
 
 
-def _shares(value: Array, low: Array, high: Array) -> Array:
+def shares(value: Array, low: Array, high: Array) -> Array:
     """Each step's part of the total (last column), NaN unless the total's interval excludes 0."""
     total, excludes = value[:, -1:], (low[:, -1:] > 0) | (high[:, -1:] < 0)
     return np.divide(value, total, out=np.full_like(value, np.nan), where=excludes)
+
+
+def share_interval(share: Array, total: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Interval of each share from that of the mean of (step - share * total), `low` to `high`."""
+    ends = share + np.stack([low, high]) / total
+    return ends.min(axis=0), ends.max(axis=0)
 
 
 def _formats(block: Block, stage: str) -> list[str]:
     return list(dict.fromkeys(block.rows.loc[block.rows["stage"] == stage, "format"]))
 
 
-def _measured(paths: Sequence[Sequence[str]], stages: set[str]) -> list[list[str]]:
+def measured_paths(paths: Sequence[Sequence[str]], stages: set[str]) -> list[list[str]]:
     """The paths cut down to measured stages, without repeats and without those that have no step left."""
     lines = (tuple(stage for stage in path if stage in stages) for path in paths)
     return [list(line) for line in dict.fromkeys(lines) if len(line) > 1]

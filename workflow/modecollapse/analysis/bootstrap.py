@@ -1,4 +1,4 @@
-"""Percentile bootstrap over training seeds and prompts: deterministic, paired, and vectorised.
+"""Bootstrap over training seeds, prompts and completions: deterministic, paired, vectorised, of the stated coverage.
 
 Prompts are crossed with seeds (every seed is asked the same prompts), so both levels are resampled independently and
 a resample's weight of (seed, prompt) is the product of the two counts (Owen 2007, "The pigeonhole bootstrap").
@@ -6,8 +6,14 @@ Resampling prompts anew within each drawn seed would treat the prompts of differ
 intervals that are too narrow. The weights depend only on the bootstrap's seed and on the name and number of the units,
 so all metrics, stages and temperatures share them: differences between them are paired.
 
-With very few seeds no bootstrap knows how much seeds vary: three seeds understate their own variance by a third. Read
-such intervals as over prompts, with a hint of the seeds.
+Few units make percentile intervals too narrow: resamples of n units vary less than the units do, normal quantiles are
+short of Student's, and resamples of two or three seeds take few values. So the percentiles' deviations from the
+estimate are stretched until the interval is as wide as that of Student's t with the variance and degrees of freedom of
+`analysis.variance`. The shape (skewness) is the bootstrap's, the width that of the t interval.
+
+Completions are the third level. A prompt's value is computed from its completions and carries their noise, so
+resampling prompts counts it already; to draw completions as well would count it twice. Where there is one seed and one
+prompt, nothing else can be resampled, and the interval is over completions, by the standard error of the value.
 """
 
 import hashlib
@@ -17,10 +23,10 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
+from modecollapse.analysis.variance import Array, Spread, spread_of_mean
 from modecollapse.digests import canonical
-
-Array = NDArray[np.float64]
 
 _CHUNK_BYTES = 32 * 2**20
 """Resampled means are made and reduced in pieces of about this size, so memory does not grow with the study."""
@@ -41,6 +47,10 @@ class Bootstrap:
         """
         return _counts(self.seed, population, units, self.resamples)
 
+    def normals(self, population: str) -> Array:
+        """Standard normal draws, [resamples], from a stream of the population's own. The array is read-only."""
+        return _normals(self.seed, population, self.resamples)
+
     def interval(self, resampled: Array) -> tuple[Array, Array]:
         """Low and high percentile over the last axis; NaN entries are left out, all NaN gives NaN."""
         tail = (1 - self.level) / 2
@@ -53,42 +63,71 @@ class Bootstrap:
             low, high = np.quantile(resampled, probabilities, axis=-1)
         return low, high
 
+    def stretched(self, value: Array, resampled: Array, spread: Spread) -> tuple[Array, Array]:
+        """As `interval`, its deviations from `value` stretched to the width that follows from `spread`.
+
+        Args:
+            value: the estimates, [...].
+            resampled: the same in every resample, [..., resamples].
+            spread: their variance and degrees of freedom, [...].
+        """
+        low, high = self.interval(resampled)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            width = 2 * stdtrit(spread.degrees, (1 + self.level) / 2) * np.sqrt(spread.variance)
+            stretch = width / (high - low)
+        # What does not vary has nothing to stretch.
+        stretch = np.where(np.isfinite(stretch), stretch, 1.0)
+        return value + stretch * (low - value), value + stretch * (high - value)
+
 
 @dataclass(frozen=True)
 class Estimate:
     """Means with their intervals; every array is [rows].
 
-    A value that is undefined (NaN) is no observation: the mean is over what is defined, and NaN if nothing is. An
-    interval is NaN unless at least two seeds or two prompts have a defined value: one observation has no spread to
-    resample. With one seed the interval is over prompts only, and speaks of that one training run.
+    A value that is undefined (NaN) is no observation: the mean is over what is defined, and NaN if nothing is. With one
+    seed the interval is over prompts only, and speaks of that one training run. With one seed and one prompt it is over
+    completions, and NaN if the value's standard error is not known.
     """
 
     value: Array
     low: Array
     high: Array
+    completion_se: Array
+    """Standard error from the finite number of completions alone, seeds and prompts held fixed; NaN if not known."""
     n_seeds: NDArray[np.int64]
     n_prompts: NDArray[np.int64]
 
 
-def estimate(values: Array, prompts: str, bootstrap: Bootstrap) -> Estimate:
-    """Mean and interval of each row of `values` [rows, seeds, prompts]; `prompts` names the population of prompts."""
+def estimate(values: Array, prompts: str, bootstrap: Bootstrap, errors: Array | None = None) -> Estimate:
+    """Mean and interval of each row of `values`; `prompts` names the population of prompts.
+
+    Args:
+        values: [rows, seeds, prompts]; NaN where undefined.
+        errors: standard error of each value over its completions, of the same shape; NaN or None where not known.
+    """
     defined = ~np.isnan(values)
-    total = np.where(defined, values, 0.0).sum(axis=(1, 2))
     count = defined.sum(axis=(1, 2))
     n_seeds = defined.any(axis=2).sum(axis=1)
     n_prompts = defined.any(axis=1).sum(axis=1)
-    low = np.full(len(values), np.nan)
-    high = np.full(len(values), np.nan)
-    resampled_rows = np.flatnonzero((n_seeds > 1) | (n_prompts > 1))
+    with np.errstate(invalid="ignore"):
+        value = np.where(defined, values, 0.0).sum(axis=(1, 2)) / count
+        known = np.full_like(values, np.nan) if errors is None else errors
+        # Completions of different prompts, seeds and stages are drawn independently.
+        completion_se = np.sqrt(np.where(defined, known**2, 0.0).sum(axis=(1, 2))) / count
+    low, high = np.full(len(values), np.nan), np.full(len(values), np.nan)
+    single = count == 1
+    quantiles = bootstrap.interval(bootstrap.normals(f"completions/{prompts}"))
+    low[single], high[single] = (value[single] + quantile * completion_se[single] for quantile in quantiles)
+    resampled_rows = np.flatnonzero(count > 1)
     # Rows with gaps need a denominator of their own; keep them apart so that the others do not pay for it.
     gaps = ~defined[resampled_rows].all(axis=(1, 2))
     size = max(1, _CHUNK_BYTES // (8 * bootstrap.resamples * values.shape[1])) if values.size else 1
     for rows in (resampled_rows[~gaps], resampled_rows[gaps]):
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            low[part], high[part] = bootstrap.interval(resampled_means(values[part], prompts, bootstrap))
-    with np.errstate(invalid="ignore"):
-        return Estimate(total / count, low, high, n_seeds.astype(np.int64), n_prompts.astype(np.int64))
+            resampled = resampled_means(values[part], prompts, bootstrap)
+            low[part], high[part] = bootstrap.stretched(value[part], resampled, spread_of_mean(values[part]))
+    return Estimate(value, low, high, completion_se, n_seeds.astype(np.int64), n_prompts.astype(np.int64))
 
 
 def resampled_means(values: Array, prompts: str, bootstrap: Bootstrap) -> Array:
@@ -116,10 +155,20 @@ def _weighted_sums(values: Array, seeds: Array, units: Array) -> Array:
 
 @cache
 def _counts(seed: int, population: str, units: int, resamples: int) -> Array:
-    key = hashlib.sha256(canonical([seed, population, units]).encode()).digest()
-    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
-    drawn = generator.integers(units, size=(resamples, units))
+    drawn = _generator(seed, population, units).integers(units, size=(resamples, units))
     drawn += units * np.arange(resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
     counts.flags.writeable = False
     return counts
+
+
+@cache
+def _normals(seed: int, population: str, resamples: int) -> Array:
+    draws = _generator(seed, population).standard_normal(resamples)
+    draws.flags.writeable = False
+    return draws
+
+
+def _generator(*key: object) -> np.random.Generator:
+    digest = hashlib.sha256(canonical(list(key)).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))

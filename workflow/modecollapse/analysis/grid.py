@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ CELL_COLUMNS = ("stage", "format", "temperature", "words", "metric", "definition
 """What tells the rows of a block apart."""
 
 SCORE_COLUMNS = ("size", "seed", "stage", "prompts", "format", "temperature", "prompt", "words", "metric", "definition")
-"""What tells the rows of a scores table apart; `value` and `n` belong to it as well."""
+"""What tells the rows of a scores table apart; `value`, `n` and perhaps `se` belong to it as well."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Block:
     """Prompt ids, sorted, so that a resample does not depend on the order in the files."""
     values: NDArray[np.float64]
     """[rows, seeds, prompts]; NaN where undefined or not measured."""
+    errors: NDArray[np.float64]
+    """[rows, seeds, prompts]; standard error of each value over its completions; NaN where not known."""
     completions: NDArray[np.int64]
     """[rows, seeds, prompts]; completions behind each value; 0 where not measured."""
     measured: NDArray[np.bool_]
@@ -38,18 +41,27 @@ class Block:
 def blocks(scores: Iterable[pd.DataFrame]) -> Iterator[Block]:
     """The blocks of the scores of all models (one frame each, with size, seed and stage), in order of appearance.
 
+    Only one size is in memory at a time, so the models of a size must stand together.
+
     Raises:
         StudyError: the same value was measured twice.
+        ValueError: the models of a size do not stand together.
     """
-    frames = [frame for frame in scores if len(frame)]
-    if not frames:
-        return
+    seen = set()
+    for size, frames in groupby((frame for frame in scores if len(frame)), lambda frame: str(frame["size"].iloc[0])):
+        if size in seen:
+            raise ValueError(f"scores of {size} come in two places")
+        seen.add(size)
+        yield from _blocks_of_size(size, list(frames))
+
+
+def _blocks_of_size(size: str, frames: list[pd.DataFrame]) -> Iterator[Block]:
     # Categories make grouping a million rows by ten keys an affair of integers.
     every = pd.concat(frames, ignore_index=True)
-    for column in ("size", "prompts", "prompt", *CELL_COLUMNS):
+    for column in ("prompts", "prompt", *CELL_COLUMNS):
         every[column] = pd.Categorical(every[column], categories=list(pd.unique(every[column])))
-    for (size, prompts), part in every.groupby(["size", "prompts"], sort=False, observed=True):
-        yield _block(str(size), str(prompts), part)
+    for prompts, part in every.groupby("prompts", sort=False, observed=True):
+        yield _block(size, str(prompts), part)
 
 
 def _block(size: str, prompts: str, part: pd.DataFrame) -> Block:
@@ -71,6 +83,9 @@ def _block(size: str, prompts: str, part: pd.DataFrame) -> Block:
         )
     values = np.full(shape, np.nan)
     values.flat[place] = part["value"].to_numpy(dtype=np.float64)
+    errors = np.full(shape, np.nan)
+    if "se" in part:
+        errors.flat[place] = part["se"].to_numpy(dtype=np.float64)
     completions = np.zeros(shape, dtype=np.int64)
     completions.flat[place] = part["n"].to_numpy(dtype=np.int64)
     measured = np.zeros(shape, dtype=np.bool_)
@@ -82,6 +97,7 @@ def _block(size: str, prompts: str, part: pd.DataFrame) -> Block:
         seeds=tuple(int(value) for value in seeds),
         ids=tuple(str(value) for value in ids),
         values=values,
+        errors=errors,
         completions=completions,
         measured=measured,
     )

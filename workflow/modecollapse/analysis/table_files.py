@@ -27,11 +27,18 @@ _METRIC = [("words", pa.int32()), ("metric", pa.string()), ("definition", pa.str
 _MODEL = [("size", pa.string()), ("seed", pa.int64()), ("stage", pa.string())]
 _POOLED = [("size", pa.string()), ("stage", pa.string())]
 _INTERVAL = [("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64())]
+_COMPLETION_SE = [("completion_se", pa.float64())]
+_CHANGE = [("path", pa.string()), ("step", pa.string())]
+_DELTA = [(name, pa.float64()) for name in ("delta", "low", "high", "share", "share_low", "share_high")]
 _TOKENS = [("metric", pa.string()), ("definition", pa.string()), ("unit", pa.string())]
 
 SCHEMAS: Mapping[str, pa.Schema] = {
-    "diversity": pa.schema([*_MODEL, *_CELL, *_METRIC, *_INTERVAL, *_counts("n_prompts", "n_completions")]),
-    "curves": pa.schema([*_POOLED, *_CELL, *_METRIC, *_INTERVAL, *_counts("n_seeds", "n_prompts", "n_completions")]),
+    "diversity": pa.schema(
+        [*_MODEL, *_CELL, *_METRIC, *_INTERVAL, *_COMPLETION_SE, *_counts("n_prompts", "n_completions")]
+    ),
+    "curves": pa.schema(
+        [*_POOLED, *_CELL, *_METRIC, *_INTERVAL, *_COMPLETION_SE, *_counts("n_seeds", "n_prompts", "n_completions")]
+    ),
     "tokens": pa.schema([*_MODEL, *_TOKENS, *_INTERVAL, *_counts("n_documents", "n_tokens")]),
     "tokens_pooled": pa.schema([*_POOLED, *_TOKENS, *_INTERVAL, *_counts("n_seeds", "n_documents", "n_tokens")]),
     "published_tokens": pa.schema(
@@ -49,9 +56,22 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "attribution": pa.schema(
         [
             *(("size", pa.string()), ("level", pa.string()), *_CELL, *_METRIC),
-            *(("path", pa.string()), ("step", pa.string())),
-            *((name, pa.float64()) for name in ("delta", "low", "high", "share")),
-            *_counts("n_prompts", "n_seeds"),
+            *(*_CHANGE, *_DELTA, *_COMPLETION_SE, *_counts("n_prompts", "n_seeds")),
+        ]
+    ),
+    "matched_attribution": pa.schema(
+        [
+            *(("size", pa.string()), ("prompts", pa.string()), ("format", pa.string()), *_METRIC),
+            *(*_CHANGE, *_DELTA, ("entropy_low", pa.float64()), ("entropy_high", pa.float64())),
+            *(*_counts("n_temperatures", "n_prompts", "n_seeds"), ("note", pa.string())),
+        ]
+    ),
+    "tests": pa.schema(
+        [
+            *(("size", pa.string()), *_CELL, *_METRIC, *_CHANGE),
+            *(*_counts("n_prompts", "n_zero", "n_seeds"), ("difference", pa.float64()), ("w", pa.float64())),
+            *((name, pa.float64()) for name in ("p", "p_holm", "rank_biserial", "d_z")),
+            *(("family", pa.string()), *_counts("n_family")),
         ]
     ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),

@@ -26,7 +26,8 @@ def diversity_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.
         for column, seed in enumerate(block.seeds):
             part = slice(column, column + 1)
             values, completions = block.values[:, part], block.completions[:, part]
-            frame = _estimates(block, estimate(values, block.prompts, bootstrap), values, completions)
+            estimates = estimate(values, block.prompts, bootstrap, block.errors[:, part])
+            frame = _estimates(block, estimates, values, completions)
             measured = np.flatnonzero(block.measured[:, column].any(axis=1))
             parts.append(frame.assign(seed=seed).iloc[measured])
     return _sorted("diversity", parts)
@@ -36,7 +37,7 @@ def curves_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.Dat
     """As `diversity_table`, pooled over training seeds: intervals over seeds and prompts."""
     parts = []
     for block in blocks(scores):
-        pooled = estimate(block.values, block.prompts, bootstrap)
+        pooled = estimate(block.values, block.prompts, bootstrap, block.errors)
         parts.append(_estimates(block, pooled, block.values, block.completions))
     return _sorted("curves", parts)
 
@@ -69,13 +70,18 @@ def tokens_pooled_table(statistics: Measured, bootstrap: Bootstrap) -> pd.DataFr
     for (size, stage, definition), by_seed in pooled.items():
         models = [by_seed[seed] for seed in sorted(by_seed)]
         for metric in models[0].values:
-            value, resampled = pool(models, metric, bootstrap)
-            if len(models) < 2 and len(models[0].groups) < 2:
-                resampled = np.full_like(resampled, np.nan)
-            low, high = bootstrap.interval(resampled)
+            over_seeds = pool(models, metric)
             rows.append(
                 (
-                    *(size, stage, metric, definition, UNITS[metric], value, float(low), float(high)),
+                    *(
+                        size,
+                        stage,
+                        metric,
+                        definition,
+                        UNITS[metric],
+                        over_seeds.value,
+                        *over_seeds.interval(bootstrap),
+                    ),
                     *(len(models), models[0].n_documents, models[0].n_tokens),
                 )
             )
@@ -128,6 +134,7 @@ def _estimates(block: Block, estimates: Estimate, values: np.ndarray, completion
         value=estimates.value,
         low=estimates.low,
         high=estimates.high,
+        completion_se=estimates.completion_se,
         n_seeds=estimates.n_seeds,
         n_prompts=estimates.n_prompts,
         n_completions=used,

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from modecollapse.analysis.bootstrap import Array, Bootstrap
+from modecollapse.analysis.variance import combined
 
 VOCABULARY_RESAMPLES = 1_000
 """Shares of the vocabulary use the first so many resamples: each of them sorts a whole vocabulary."""
@@ -43,10 +44,55 @@ class TokenStatistics:
 
     def interval(self, metric: str, bootstrap: Bootstrap) -> tuple[float, float]:
         """NaN where there is only one block of documents."""
-        if len(self.groups) < 2:
+        return pool([self], metric).interval(bootstrap)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A token-level metric of the models of several seeds, or a change of it: its mean over seeds is the estimate."""
+
+    values: Array
+    """[seeds]"""
+    resampled: Array
+    """[seeds, resamples]: over the same blocks of documents for every seed."""
+    groups: int
+    """Blocks of documents."""
+
+    @property
+    def value(self) -> float:
+        return float(self.values.mean())
+
+    def combined(self, weights: Sequence[float], *others: "Pooled") -> "Pooled":
+        """The weighted sum of this and `others`, resample by resample."""
+        every = (self, *others)
+        return Pooled(
+            np.asarray(sum(weight * one.values for weight, one in zip(weights, every, strict=True))),
+            np.asarray(sum(weight * one.resampled for weight, one in zip(weights, every, strict=True))),
+            self.groups,
+        )
+
+    def interval(self, bootstrap: Bootstrap) -> tuple[float, float]:
+        """Over seeds and blocks of documents, as wide as Student's t interval; NaN where there is one of each.
+
+        NaN as well where a metric has no resamples.
+        """
+        seeds, resamples = self.resampled.shape
+        if (seeds < 2 and self.groups < 2) or np.isnan(self.resampled).all():
             return math.nan, math.nan
-        low, high = bootstrap.interval(self.resampled[metric])
-        return float(low), float(high)
+        counts = bootstrap.counts("seeds", seeds)[:resamples]
+        resampled = (self.resampled * counts.T).sum(axis=0) / seeds
+        # Resamples of n blocks vary less than the blocks do by (n - 1) / n.
+        unbiased = self.groups / (self.groups - 1) if self.groups > 1 else 0.0
+        documents = unbiased * np.nanvar(self.resampled.mean(axis=0))
+        rest = np.nanvar(self.resampled - self.resampled.mean(axis=0), axis=1).mean()
+        spread = combined(
+            np.array([self.values.var(ddof=1) / seeds if seeds > 1 else 0.0]),
+            np.array([documents]),
+            np.array([unbiased * rest / (seeds - 1) if seeds > 1 else 0.0]),
+            (np.array([seeds - 1]), np.array([self.groups - 1]), np.array([(seeds - 1) * (self.groups - 1)])),
+        )
+        low, high = bootstrap.stretched(np.array([self.value]), resampled[None], spread)
+        return float(low[0]), float(high[0])
 
 
 def token_statistics(documents: pd.DataFrame, vocabulary: pd.DataFrame, bootstrap: Bootstrap) -> TokenStatistics:
@@ -80,12 +126,13 @@ def token_statistics(documents: pd.DataFrame, vocabulary: pd.DataFrame, bootstra
     )
 
 
-def pool(statistics: Sequence[TokenStatistics], metric: str, bootstrap: Bootstrap) -> tuple[float, Array]:
-    """Mean of `metric` over the models of several seeds, and its resamples over seeds and documents, [resamples]."""
-    value = float(np.mean([one.values[metric] for one in statistics]))
-    resampled = np.stack([one.resampled[metric] for one in statistics], axis=1)
-    seeds = bootstrap.counts("seeds", len(statistics))[: len(resampled)]
-    return value, np.asarray((resampled * seeds).sum(axis=1) / len(statistics))
+def pool(statistics: Sequence[TokenStatistics], metric: str) -> Pooled:
+    """`metric` of the models of several seeds, measured on the same blocks of documents."""
+    return Pooled(
+        np.array([one.values[metric] for one in statistics]),
+        np.stack([one.resampled[metric] for one in statistics]),
+        len(statistics[0].groups),
+    )
 
 
 def vocabulary_shares(mass: Array, shares: Sequence[float]) -> Array:

@@ -21,6 +21,11 @@ _BAR = 0.8
 """Share of a size's room that its bars fill together."""
 
 
+_HATCHES = ("", "////", "....", "xxxx")
+
+_DRAWN = ["size", "prompts", "format", "metric", "path", "step", "delta", "low", "high", "n_prompts", "n_seeds"]
+"""What bars are drawn from."""
+
 _TOTAL: Mapping[str, Any] = {
     "marker": "D",
     "markersize": 2.4,
@@ -60,6 +65,32 @@ def attribution(tables: Tables, context: FigureContext, mean: bool = True) -> Fi
 
 
 @style.styled
+def matched_attribution(tables: Tables, context: FigureContext) -> Figure:
+    """Change of every output metric of cut completions: mean over temperatures beside matched token entropy.
+
+    Reads rows of level "output" of `attribution` averaged over temperatures, and `matched_attribution`.
+    """
+    matched, changes = tables["matched_attribution"], tables["attribution"]
+    changes = changes[(changes["level"] == "output") & (changes["temperature"] == MEAN_TEMPERATURE)]
+    words = longest_cut(matched)
+    parts = []
+    several = matched["format"].nunique() > 1
+    for name, frame in (("mean over T", changes), ("matched entropy", matched)):
+        frame = frame[(frame["words"] == words) & (frame["definition"] == context.definition)]
+        parts.append(frame.assign(format=frame["format"] + ", " + name if several else name))
+    every = pd.concat([part[_DRAWN] for part in parts])
+    panels = [
+        (output_label(metric), every[(every["metric"] == metric) & (every["prompts"] == name)])
+        for metric in dict.fromkeys(every["metric"])
+        for name in context.prompts
+    ]
+    sets = len(context.prompts)
+    per_row = max(1, 2 * _PAIRS_PER_ROW // sets)
+    titles = [f"{name.capitalize()} prompts" for name in context.prompts] * per_row
+    return _bars(panels, sets, per_row, titles, f"first {words} words", "prompt", context, "")
+
+
+@style.styled
 def token_attribution(tables: Tables, context: FigureContext) -> Figure:
     """Change of every token-level metric per step of each path. Reads rows of level "token" of `attribution`."""
     changes = tables["attribution"]
@@ -77,8 +108,12 @@ def _bars(
     scope: str,
     unit: str,
     context: FigureContext,
+    kind: str = "format: ",
 ) -> Figure:
-    """Panels in groups of `group` that share a vertical axis, `groups_per_row` groups in a row."""
+    """Panels in groups of `group` that share a vertical axis, `groups_per_row` groups in a row.
+
+    `kind` is what legends write before the names of hatched bars, which stand in the column `format`.
+    """
     per_row = group * groups_per_row
     rows = max(1, -(-len(panels) // per_row))
     gaps = (([0.12] * (group - 1) + [0.92]) * groups_per_row)[:-1]
@@ -116,13 +151,13 @@ def _bars(
     style.heading(sheet.figure, scope)
     n = (style.counted(every["n_prompts"], unit), style.counted(every["n_seeds"], "training seed"))
     style.footer(sheet.figure, f"Each bar: {', '.join(n)}. Lines: 95 % bootstrap intervals of each step and the total.")
-    style.top_legend(sheet.figure, _handles(bars, context))
+    style.top_legend(sheet.figure, _handles(bars, context, kind))
     return sheet.figure
 
 
 def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], context: FigureContext) -> None:
     """Per size one bar for each (path, format): steps stacked from zero by sign, the total as a diamond."""
-    marks, hatches = style.marks(list(context.stages)), dict(zip(_formats(bars), ("", "////", "...."), strict=False))
+    marks, hatches = style.marks(list(context.stages)), dict(zip(_formats(bars), _HATCHES, strict=False))
     room = _BAR / max(1, len(bars))
     rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in records(changes):
@@ -165,7 +200,7 @@ def _formats(bars: Sequence[tuple[str, str]]) -> list[str]:
     return list(dict.fromkeys(form for _, form in bars))
 
 
-def _handles(bars: Sequence[tuple[str, str]], context: FigureContext) -> list[Artist]:
+def _handles(bars: Sequence[tuple[str, str]], context: FigureContext, kind: str) -> list[Artist]:
     marks = style.marks(list(context.stages))
     steps = dict.fromkeys(step for path, _ in bars for step in itertools.pairwise(path.split(">")))
     handles: list[Artist] = [
@@ -179,6 +214,6 @@ def _handles(bars: Sequence[tuple[str, str]], context: FigureContext) -> list[Ar
     handles.append(Line2D([], [], label="total", **_TOTAL))
     formats = _formats(bars)
     if len(formats) > 1:
-        for name, hatch in zip(formats, ("", "////", "...."), strict=False):
-            handles.append(Patch(facecolor="white", edgecolor=style.GREY, hatch=hatch, label=f"format: {name}"))
+        for name, hatch in zip(formats, _HATCHES, strict=False):
+            handles.append(Patch(facecolor="white", edgecolor=style.GREY, hatch=hatch, label=f"{kind}{name}"))
     return handles

@@ -24,6 +24,8 @@ class FigureSpec:
     """Heading under which reports show it."""
     per_size: bool = False
     """One figure for each size of the study."""
+    needs_quality: bool = False
+    """Whether it shows quality scores, which not every study has."""
     options: Mapping[str, Any] = field(default_factory=dict)
     uses: tuple[str, ...] = ()
     """Further modules of this package that it draws with."""
@@ -74,12 +76,18 @@ FIGURES: Mapping[str, FigureSpec] = {
     "whole_completions": FigureSpec(
         "curves", "output_metrics", ("curves",), _OUTPUT, per_size=True, options={"words": 0}
     ),
+    "quality_diversity": FigureSpec(
+        "tradeoff", "quality_diversity", ("curves",), _OUTPUT, per_size=True, needs_quality=True
+    ),
     "samples": FigureSpec("samples", "samples", ("samples",), _OUTPUT, per_size=True),
     "vocabulary_cdf": FigureSpec("token_level", "vocabulary_cdf", ("vocabulary_cdf",), _TOKENS),
     "token_table": FigureSpec("token_level", "token_table", ("tokens_pooled",), _TOKENS),
     "attribution": FigureSpec("attribution", "attribution", ("attribution",), _ATTRIBUTION),
     "attribution_at_temperature": FigureSpec(
         "attribution", "attribution", ("attribution",), _ATTRIBUTION, options={"mean": False}
+    ),
+    "matched_attribution": FigureSpec(
+        "attribution", "matched_attribution", ("attribution", "matched_attribution"), _ATTRIBUTION
     ),
     "token_attribution": FigureSpec("attribution", "token_attribution", ("attribution", "tokens_pooled"), _ATTRIBUTION),
     "truth": FigureSpec("truth", "truth", ("truth", "curves"), _NANO),
@@ -91,11 +99,11 @@ FIGURES: Mapping[str, FigureSpec] = {
 }
 
 
-def figures_of(tables: Sequence[str], sizes: Sequence[str]) -> dict[str, Drawing]:
-    """The figures of a study that has these tables and sizes, by file name (without suffix)."""
+def figures_of(tables: Sequence[str], sizes: Sequence[str], quality: bool = False) -> dict[str, Drawing]:
+    """The figures of a study with these tables and sizes, perhaps with quality scores, by file name without suffix."""
     drawings = {}
     for kind, spec in FIGURES.items():
-        if not set(spec.tables) <= set(tables):
+        if not set(spec.tables) <= set(tables) or (spec.needs_quality and not quality):
             continue
         if spec.per_size:
             drawings.update({f"{kind}_{size}": Drawing(kind, size) for size in sizes})

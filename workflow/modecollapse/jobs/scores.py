@@ -23,6 +23,7 @@ from modecollapse.measures.embedding import (
     embedder_digest,
     vector_array,
 )
+from modecollapse.measures.token_entropy import entropy_scores
 from modecollapse.metrics.lexical import first_words
 from modecollapse.metrics.registry import METRICS
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
@@ -78,15 +79,18 @@ def score_model(
         seal = read_metadata(path)["modecollapse.sha256"]
         identity = json.loads(read_metadata(path)["cell"])
         prompts = {entry[0]: entry for entry in spec["prompts"][identity["prompts"]]}
-        table = read_sealed(path, ["prompt", "text"])
+        table = read_sealed(path, ["prompt", "text", "log_probs"])
         key = digest({"spec": {**spec, "prompts": prompts}, "cell": seal})
         scores = store.read_table("scores", key)
         if scores is None:
             if vectors is None and embeddings:
                 vectors = Embeddings.read(embeddings[0])
             texts: dict[str, list[str]] = {prompt: [] for prompt in prompts}
-            for prompt, text in zip(table.column("prompt").to_pylist(), table.column("text").to_pylist(), strict=True):
+            log_probs: dict[str, list[list[float] | None]] = {prompt: [] for prompt in prompts}
+            columns = (table.column(name).to_pylist() for name in ("prompt", "text", "log_probs"))
+            for prompt, text, of_tokens in zip(*columns, strict=True):
                 texts[prompt].append(text)
+                log_probs[prompt].append(of_tokens)
             scores = score_cell(
                 texts,
                 words=tuple(spec["words"]),
@@ -96,6 +100,8 @@ def score_model(
                 controlled=spec["controlled"],
                 markers=spec["markers"][identity["format"]],
             )
+            # Columns that one of the two does not have are null there.
+            scores = pa.concat_tables([scores, entropy_scores(log_probs)], promote_options="default")
             store.write_table("scores", key, scores)
         for column in ("temperature", "format", "prompts"):
             scores = scores.add_column(0, column, pa.array([identity[column]] * scores.num_rows, pa.string()))

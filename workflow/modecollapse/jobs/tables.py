@@ -12,7 +12,9 @@ import pyarrow as pa
 from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.attribution import attribution_table
 from modecollapse.analysis.bootstrap import Bootstrap
+from modecollapse.analysis.matched import matched_table
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
+from modecollapse.analysis.stage_tests import tests_table
 from modecollapse.analysis.token_replica import replica_statistics
 from modecollapse.analysis.tokens import token_statistics
 from modecollapse.cells import Cell, Model
@@ -74,9 +76,9 @@ def tabulate(
         CorruptFile: a file is not what was published.
     """
     bootstrap = _bootstrap(spec)
-    frames = list(_scores(scores))
-    _write("diversity", tables.diversity_table(frames, bootstrap), outputs)
-    _write("curves", tables.curves_table(frames, bootstrap), outputs)
+    # Read anew for each table: the scores of one size at a time are in memory.
+    _write("diversity", tables.diversity_table(_scores(scores), bootstrap), outputs)
+    _write("curves", tables.curves_table(_scores(scores), bootstrap), outputs)
     seed, temperature = spec["analysis"]["seed"], spec["analysis"]["temperature"]
     shown = ((cell, table) for cell, table in _cells(cells) if cell.temperature == temperature)
     _write("samples", tables.samples_table(shown, PROMPTS_PER_SET, SAMPLES_PER_PROMPT, seed), outputs)
@@ -130,7 +132,7 @@ def attribute(
     vocabularies: Sequence[Path],
     outputs: Mapping[str, Path],
 ) -> None:
-    """Write the attribution table: what each step of the lineage changes, and the total.
+    """Write what each step of the lineage changes, and the total: attribution, tests, and the same at matched entropy.
 
     Raises:
         CorruptFile: a file is not what was published.
@@ -141,8 +143,11 @@ def attribute(
         model: token_statistics(of_documents, vocabulary, bootstrap)
         for model, of_documents, vocabulary in _tokens(documents, vocabularies)
     }
-    frame = attribution_table(_scores(scores), statistics, paths(spec["lineage"]), bootstrap)
-    _write("attribution", frame, outputs)
+    lines = paths(spec["lineage"])
+    _write("attribution", attribution_table(_scores(scores), statistics, lines, bootstrap), outputs)
+    _write("tests", tests_table(_scores(scores), lines), outputs)
+    if "matched_attribution" in outputs:
+        _write("matched_attribution", matched_table(_scores(scores), lines, bootstrap), outputs)
 
 
 def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapping[str, Path]) -> None:

@@ -17,7 +17,7 @@ from modecollapse.metrics.sample import Sample
 from modecollapse.metrics.uncertainty import jackknife_error, mean_error
 
 DefinitionName = Literal["corrected", "replica", "controlled"]
-Family = Literal["lexical", "compression", "similarity", "lengths", "quality"]
+Family = Literal["lexical", "compression", "similarity", "lengths", "quality", "model"]
 Scope = Literal["cut", "whole", "both"]
 
 CONTROLLED_FAMILIES: tuple[Family, ...] = ("lexical", "compression", "similarity")
@@ -361,14 +361,31 @@ QUALITIES: Mapping[str, Metric] = MappingProxyType(
 )
 """Scores of whole texts that need to know the prompt; computed where a study can (see `measures.diversity`)."""
 
+MODEL_SCORES: Mapping[str, Metric] = MappingProxyType(
+    {
+        "token_entropy": Metric(
+            "token_entropy",
+            "Token entropy",
+            Direction.MORE,
+            "model",
+            0,
+            math.inf,
+            MappingProxyType({}),
+            "nats/token",
+            "whole",
+        )
+    }
+)
+"""Scores of what the model said of its own samples; computed where that is known (see `measures.token_entropy`)."""
+
 
 def metric(name: str) -> Metric:
-    """The metric or quality score called `name`.
+    """The metric or other score called `name`.
 
     Raises:
         StudyError: there is none; the message lists all.
     """
-    known = {**METRICS, **QUALITIES}
+    known = {**METRICS, **QUALITIES, **MODEL_SCORES}
     if name not in known:
         raise StudyError(f"no metric is called {name!r}. Allowed: {', '.join(known)}. Correct the name.")
     return known[name]
