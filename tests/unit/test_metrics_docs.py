@@ -9,11 +9,11 @@ import pytest
 
 from modecollapse.measures.diversity import WHOLE, score_cell
 from modecollapse.measures.embedding import Embeddings
-from modecollapse.metrics.registry import METRICS, QUALITIES, Metric
+from modecollapse.metrics.registry import METRICS, MODEL_SCORES, QUALITIES, Metric
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 FIELDS = ("formula", "source", "range", "direction", "unit", "definitions", "confounders")
-ENTRIES = {**METRICS, **QUALITIES}
+ENTRIES = {**METRICS, **QUALITIES, **MODEL_SCORES}
 
 EDGE_CASES = {
     "no text": [],

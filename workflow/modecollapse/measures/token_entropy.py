@@ -6,19 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-NAME = "token_entropy"
+from modecollapse.measures.diversity import SCHEMA
 
-_SCHEMA = pa.schema(
-    [
-        ("prompt", pa.string()),
-        ("words", pa.int32()),
-        ("metric", pa.string()),
-        ("definition", pa.string()),
-        ("value", pa.float64()),
-        ("se", pa.float64()),
-        ("n", pa.int32()),
-    ]
-)
+NAME = "token_entropy"
 
 
 def entropy_scores(log_probs: Mapping[str, Sequence[Sequence[float] | None]]) -> pa.Table:
@@ -36,7 +26,7 @@ def entropy_scores(log_probs: Mapping[str, Sequence[Sequence[float] | None]]) ->
         known = [np.asarray(each, dtype=np.float64) for each in completions if each is not None]
         if known:
             rows.append((prompt, 0, NAME, "corrected", *mean_entropy(known), len(known)))
-    return pa.Table.from_pylist([dict(zip(_SCHEMA.names, row, strict=True)) for row in rows], _SCHEMA)
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], SCHEMA)
 
 
 def mean_entropy(log_probs: Sequence[np.ndarray]) -> tuple[float, float]:
