@@ -126,7 +126,7 @@ def test_a_revision_of_a_method_schedules_its_stages_and_their_descendants(finis
 
 
 def test_a_revision_of_the_metrics_schedules_scores_and_what_depends_on_them(finished: Project) -> None:
-    finished.edit("workflow/modecollapse/revisions.py", '"diversity": 1', '"diversity": 2')
+    finished.edit("workflow/modecollapse/revisions.py", '"diversity": 2', '"diversity": 3')
     check(finished, [job for job in AFTER_COMPLETIONS if not job.startswith("embed")])
 
 
