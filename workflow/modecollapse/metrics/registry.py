@@ -174,6 +174,7 @@ def _order_jaccard(q: int) -> Metric:
         low=1,
         high=math.inf,
         replica=lambda sample: similarity.diversity_of_order(sample.overlap(2).kernel(replica=True), q),
+        grows=True,
         unit="effective texts",
         drawn=q == ORDERS[0],
     )
@@ -188,6 +189,7 @@ def _order_cosine(q: int) -> Metric:
         lambda sample: similarity.diversity_of_order(sample.cosine_kernel, q),
         low=1,
         high=math.inf,
+        grows=True,
         unit="effective texts",
         needs_embeddings=True,
         drawn=q == ORDERS[0],
