@@ -81,7 +81,7 @@ def matched_attribution(tables: Tables, context: FigureContext) -> Figure:
     every = pd.concat([part[_DRAWN] for part in parts])
     panels = [
         (output_label(metric), every[(every["metric"] == metric) & (every["prompts"] == name)])
-        for metric in dict.fromkeys(every["metric"])
+        for metric in drawn(every["metric"])
         for name in context.prompts
     ]
     sets = len(context.prompts)
@@ -146,6 +146,8 @@ def _bars(
             _panel(axes, frame, bars, context)
         if axes is leader:
             axes.set_ylabel(axis_lines(label, "Δ "), fontsize=style.TINY)
+        if (place + 1) % group == 0:
+            style.show_constant(sheet.panels[place // per_row][place % per_row + 1 - group : place % per_row + 1])
         if titles and place < per_row:
             axes.set_title(titles[place], pad=5)
     style.heading(sheet.figure, scope)

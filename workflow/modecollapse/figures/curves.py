@@ -139,6 +139,7 @@ def _metric_panels(
     if shown:
         shown[0].margins(y=0.08)
         shown[0].autoscale_view()
+        style.show_constant(shown)
         shown[0].set_ylabel(axis_lines(label), labelpad=3, fontsize=style.TINY)
 
 

@@ -194,6 +194,19 @@ def counted(values: Iterable[int], noun: str) -> str:
     return f"{number} {noun}" + ("" if found == [1] else "s")
 
 
+def show_constant(panels: Sequence[Axes]) -> None:
+    """Where nothing varies in panels with a common vertical axis: a range of 1 around the value, labelled once.
+
+    Left alone, the range would be a rounding error, or as wide as its tick labels are long.
+    """
+    ranges = [axes.dataLim.intervaly for axes in panels if axes.has_data()]
+    low, high = min((low for low, _ in ranges), default=0.0), max((high for _, high in ranges), default=1.0)
+    if high - low < 1e-9:
+        middle = round((low + high) / 2, 9)
+        panels[0].set_ylim(middle - 0.5, middle + 0.5)
+        panels[0].set_yticks([middle])
+
+
 def marker_size(points: int) -> float:
     """Markers of a line with many points are smaller, so that lines close together stay apart."""
     return 3.2 if points <= 8 else 2.2
