@@ -47,7 +47,7 @@ def synthetic(metrics: int, seeds: int) -> list[pd.DataFrame]:
             size="S",
             seed=seed,
             stage=stage,
-        )  # fmt: skip
+        )
         for seed in range(seeds)
         for place, stage in enumerate(STAGES)
     ]
