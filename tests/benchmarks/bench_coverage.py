@@ -196,7 +196,9 @@ def main() -> None:
     print(f"\n{'attribution':50}{'step':>12}{'total':>10}{'share':>8}")
     for seeds, prompts, seed_sd in ((1, 20, 0.0), (3, 20, 0.15), (5, 40, 0.15), (1, 20, 0.15)):
         step, total, share = attribution_coverage(n, seeds, prompts, seed_sd, resamples=arguments.resamples)
-        print(f"{f'{seeds} seeds that differ by {seed_sd}, {prompts} prompts':50}{step:12.1%}{total:10.1%}{share:8.1%}")
+        print(
+            f"{f'seeds: {seeds}, differing by {seed_sd}; prompts: {prompts}':50}{step:12.1%}{total:10.1%}{share:8.1%}"
+        )
     covered, width = counted_twice(n, arguments.resamples)
     print(f"\ncompletions drawn again below prompts: {covered:.1%} covered, {width:.2f} times as wide")
     print(f"one prompt, one seed, 25 completions: {completions_only(n):.1%}")

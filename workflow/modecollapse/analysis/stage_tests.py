@@ -33,17 +33,24 @@ def tests_table(scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]]) 
     Raises:
         StudyError: stages of a path were measured under different prompt formats only.
     """
-    parts = [_rows(changed) for block in blocks(scores) for changed in block_changes(block, paths)]
-    frame = joined("tests", [part.assign(p_holm=np.nan, family="", n_family=0) for part in parts])
-    for _, members in frame.groupby(FAMILY, sort=False):
-        names = members.iloc[0]
-        frame.loc[members.index, "p_holm"] = holm(members["p"].to_numpy())
-        frame.loc[members.index, "n_family"] = int(members["p"].notna().sum())
-        frame.loc[members.index, "family"] = (
-            f"{names['size']}/{names['prompts']}/{names['format']}/T {names['temperature']}/{names['words']} words/"
-            f"{names['definition']}/{names['path']}"
+    return joined(
+        "tests", [_adjusted(_rows(changed)) for block in blocks(scores) for changed in block_changes(block, paths)]
+    )
+
+
+def _adjusted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds each row's family, its size and the adjusted p; families lie within the rows of one block and path."""
+    p, adjusted = frame["p"].to_numpy(), np.full(len(frame), np.nan)
+    names, sizes = np.empty(len(frame), dtype=object), np.zeros(len(frame), dtype=np.int64)
+    for members in frame.groupby(FAMILY, sort=False).indices.values():
+        first = frame.iloc[members[0]]
+        adjusted[members] = holm(p[members])
+        sizes[members] = np.count_nonzero(~np.isnan(p[members]))
+        names[members] = (
+            f"{first['size']}/{first['prompts']}/{first['format']}/T {first['temperature']}/{first['words']} words/"
+            f"{first['definition']}/{first['path']}"
         )
-    return frame
+    return frame.assign(p_holm=adjusted, family=names, n_family=sizes)
 
 
 def _rows(changed: PathChanges) -> pd.DataFrame:

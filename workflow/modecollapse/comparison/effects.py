@@ -8,6 +8,7 @@ import pandas as pd
 from modecollapse.analysis.attribution import changes, step_names
 from modecollapse.analysis.bootstrap import Array, Bootstrap, estimate, resampled_means
 from modecollapse.analysis.table_files import SCHEMAS
+from modecollapse.analysis.variance import spread_of_mean
 from modecollapse.cells import Model
 from modecollapse.comparison.residuals import Assignment
 from modecollapse.comparison.stored_results import STORED, Values
@@ -78,12 +79,13 @@ def _path_rows(
     by_stage = _by_stage(stored)
     models = [by_stage[size, stage] for stage in path]
     keys = list(stored[models[0][0]])
-    steps, resampled = {}, {}
+    steps, resampled, spread = {}, {}, {}
     for key in keys:
         values = np.stack([[_mean_of_defined(stored[model][key][metric]) for model in of] for of in models])
         population = assignment.prompts(key, keys) if assignment else key
         steps[key] = estimate(changes(values), population, bootstrap)
         resampled[key] = resampled_means(changes(values), population, bootstrap)
+        spread[key] = spread_of_mean(changes(values))
     # By prompt set, the same numbers under either labelling.
     labellings = {Assignment.LABELLED.value: {key: key for key in keys}}
     if assignment:
@@ -92,7 +94,8 @@ def _path_rows(
     for labels, key_of in labellings.items():
         first, second = keys
         gap = steps[key_of[second]].value - steps[key_of[first]].value
-        low, high = bootstrap.interval(resampled[key_of[second]] - resampled[key_of[first]])
+        between = resampled[key_of[second]] - resampled[key_of[first]]
+        low, high = bootstrap.stretched(gap, between, spread[key_of[second]].plus(spread[key_of[first]]))
         for index, step in enumerate(step_names(path)):
             identity = (size, ">".join(path), step, metric, labels)
             for prompts in keys:

@@ -72,7 +72,7 @@ def matched_attribution(tables: Tables, context: FigureContext) -> Figure:
     """
     matched, changes = tables["matched_attribution"], tables["attribution"]
     changes = changes[(changes["level"] == "output") & (changes["temperature"] == MEAN_TEMPERATURE)]
-    words = longest_cut(matched)
+    words = longest_cut(changes)
     parts = []
     several = matched["format"].nunique() > 1
     for name, frame in (("mean over T", changes), ("matched entropy", matched)):

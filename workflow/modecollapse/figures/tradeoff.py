@@ -76,14 +76,15 @@ def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext) -> None:
             continue
         look = marks[stage]
         # Stages meet at the ends of their lines; the names of their temperatures lie on different sides of them.
-        below = list(context.stages).index(stage) % 2
+        odd = list(context.stages).index(stage) % 2
+        offset, side = ((-3, -8), "right") if odd else ((3, 3), "left")
         x, y = line["value"], line["value_diversity"]
         axes.hlines(y, line["low"], line["high"], color=look.colour, alpha=0.45, linewidth=0.7)
         axes.vlines(x, line["low_diversity"], line["high_diversity"], color=look.colour, alpha=0.45, linewidth=0.7)
         axes.plot(x, y, color=look.colour, marker=look.marker, linestyle=lines[form], markersize=3.2, zorder=3)
         for end in {0, len(line) - 1}:
             axes.annotate(
-                f"T {line['temperature'].iloc[end]}", (x.iloc[end], y.iloc[end]), xytext=(3, -8 if below else 3),
+                f"T {line['temperature'].iloc[end]}", (x.iloc[end], y.iloc[end]), xytext=offset, ha=side,
                 textcoords="offset points", fontsize=style.TINY, color=look.colour, zorder=4,
             )  # fmt: skip
     axes.margins(0.08)
