@@ -43,16 +43,18 @@ def ncd_matrix(texts: Sequence[str]) -> np.ndarray:
 
     The diagonal, a text's distance from itself, is 0 where no other text is identical to it: nothing needs it there.
     """
-    groups = Counter(encode(text) for text in texts)
-    sizes = {text: compressed_size(text) for text in groups}
-    matrix = np.zeros((len(groups), len(groups)))
-    for row, (first, copies) in enumerate(groups.items()):
-        for column, second in enumerate(groups):
-            if row != column or copies > 1:
-                smaller, larger = sorted((sizes[first], sizes[second]))
-                matrix[row, column] = (compressed_size(b"%b %b" % (first, second)) - smaller) / larger
-    number = {text: row for row, text in enumerate(groups)}
-    rows = np.array([number[encode(text)] for text in texts], dtype=np.intp)
+    encoded = [encode(text) for text in texts]
+    copies = Counter(encoded)
+    sizes = np.array([compressed_size(text) for text in copies], dtype=np.float64)
+    joint = np.zeros((len(copies), len(copies)))
+    for row, (first, number) in enumerate(copies.items()):
+        before = first + b" "
+        # Most of the time of all metrics of texts goes into this line, nearly all of it into zlib.
+        joint[row] = [compressed_size(before + second) if number > 1 or second != first else 0 for second in copies]
+    matrix = (joint - np.minimum.outer(sizes, sizes)) / np.maximum.outer(sizes, sizes)
+    matrix[joint == 0] = 0.0
+    places = {text: row for row, text in enumerate(copies)}
+    rows = np.array([places[text] for text in encoded], dtype=np.intp)
     return matrix[rows[:, None], rows]
 
 
