@@ -1,5 +1,6 @@
 """The store gives back what it was given, under the key it was given for, and forgets the least recently used first."""
 
+import json
 import logging
 import os
 import shutil
@@ -11,12 +12,18 @@ import pyarrow as pa
 import pytest
 
 from modecollapse import store as module
+from modecollapse.cells import Model
 from modecollapse.digests import sha256_directory
-from modecollapse.manifest import Manifest, Run, write_manifest, write_run
-from modecollapse.sealed import read_sealed, write_sealed
-from modecollapse.store import Store
+from modecollapse.errors import StudyError
+from modecollapse.jobs.models import Inputs, make_model
+from modecollapse.manifest import Manifest, Run, read_manifest, write_manifest, write_run
+from modecollapse.methods.checkpoint import CheckpointSettings
+from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.store import Store, model_key
 
 KEY, OTHER = "aa" + "0" * 62, "bb" + "0" * 62
+MODEL = model_key({}, {})
+"""The key of the model below."""
 
 
 @pytest.fixture
@@ -41,8 +48,7 @@ def model(tmp_path: Path) -> Path:
 
 def keep(store: Store, kind: str, key: str, path: Path, metadata: dict[str, str] | None = None, used: int = 0) -> Path:
     """Keep a table in the store; returns its place there, last used at `used`."""
-    write_sealed(pa.table({"text": [key]}), path, metadata)
-    store.keep_table(kind, key, path)
+    store.publish_table(kind, key, pa.table({"text": [key]}), path, metadata or {})
     place = store.root / kind / key[:2] / key
     os.utime(place, (used, used))
     return place
@@ -67,12 +73,6 @@ def test_a_table_comes_back_under_its_own_key_only(
     assert not wrong.exists()
     assert not (tmp_path / "other.parquet").exists()
     assert place.exists()
-
-
-def test_a_table_that_states_no_key_comes_back(store: Store, tmp_path: Path) -> None:
-    keep(store, "cells", KEY, tmp_path / "cell.parquet", {"key": KEY})
-    keep(store, "scores", KEY, tmp_path / "scores.parquet")
-    assert store.restore_table("scores", KEY, tmp_path / "again.parquet")
 
 
 def test_a_corrupt_table_is_thrown_away_with_a_warning(
@@ -101,29 +101,29 @@ def test_a_table_without_a_file_of_its_own_is_written_and_read(store: Store) -> 
 
 
 def test_a_model_comes_back_whole_with_the_record_of_its_run(store: Store, model: Path, tmp_path: Path) -> None:
-    store.keep_model(KEY, model)
+    store.keep_model(MODEL, model)
     before = sha256_directory(model)
     assert "run.json" in before
     shutil.rmtree(model)
-    assert store.restore_model(KEY, model)
+    assert store.restore_model(MODEL, model)
     assert sha256_directory(model) == before
 
 
 def test_a_model_without_the_record_of_its_run_comes_back_too(store: Store, model: Path) -> None:
     (model / "run.json").unlink()
-    store.keep_model(KEY, model)
+    store.keep_model(MODEL, model)
     write_run(Run(wall_seconds=9, device="another"), model / "run.json")
-    assert store.restore_model(KEY, model)
+    assert store.restore_model(MODEL, model)
     assert not (model / "run.json").exists(), "what stood there told of another run"
 
 
 def test_weights_that_the_store_shares_are_read_only_and_can_be_removed_and_replaced(store: Store, model: Path) -> None:
-    place = store.root / "models" / KEY[:2] / KEY
+    place = store.root / "models" / MODEL[:2] / MODEL
     weights = Path("weights") / "model.safetensors"
-    store.keep_model(KEY, model)
+    store.keep_model(MODEL, model)
     for restored in (False, True):
         if restored:
-            assert store.restore_model(KEY, model)
+            assert store.restore_model(MODEL, model)
         assert (model / weights).samefile(place / weights)
         assert not writable(model / weights)
         assert not writable(model / "weights" / "config.json")
@@ -134,19 +134,77 @@ def test_weights_that_the_store_shares_are_read_only_and_can_be_removed_and_repl
     replacement.replace(model / weights)
     assert (place / weights).read_bytes() == b"weights"
     shutil.rmtree(model)
-    assert store.restore_model(KEY, model)
+    assert store.restore_model(MODEL, model)
 
 
 def test_outputs_that_snakemake_must_find_writable_are_copies(store: Store, model: Path) -> None:
-    place = store.root / "models" / KEY[:2] / KEY
-    store.keep_model(KEY, model)
+    place = store.root / "models" / MODEL[:2] / MODEL
+    store.keep_model(MODEL, model)
     for name in ("manifest.json", "curves.parquet", "run.json"):
         assert writable(model / name)
         (model / name).write_bytes(b"edited in place")
-    assert store.restore_model(KEY, model)
+    assert store.restore_model(MODEL, model)
     for name in ("manifest.json", "curves.parquet", "run.json"):
         assert writable(model / name)
         assert not (model / name).samefile(place / name)
+
+
+def test_a_model_under_another_key_is_not_taken(store: Store, model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store.keep_model(MODEL, model)
+    wrong = store.root / "models" / OTHER[:2] / OTHER
+    shutil.copytree(store.root / "models" / MODEL[:2] / MODEL, wrong)
+    with caplog.at_level(logging.WARNING):
+        assert not store.restore_model(OTHER, model.parent / "other")
+    assert "another key" in caplog.text
+    assert not (model.parent / "other").exists()
+    assert not wrong.exists()
+
+
+def test_a_model_that_comes_back_under_another_name_says_so(store: Store, model: Path, tmp_path: Path) -> None:
+    store.keep_model(MODEL, model)
+    renamed = Model("m", 1, "b")
+    manifest = make_model(renamed, {}, CheckpointSettings(path="unused"), Inputs(), tmp_path / "renamed", store)
+    assert manifest.model == str(renamed)
+    stated = json.loads(read_metadata(tmp_path / "renamed" / "curves.parquet")["model"])
+    assert Model(**stated) == renamed
+    assert read_manifest(model / "manifest.json").model == "m/s0/a"
+
+
+def test_leftovers_of_a_killed_writer_are_not_kept(store: Store, model: Path) -> None:
+    (model / ".curves.parquet.1234.partial").write_bytes(b"half")
+    (model / ".weights.1234.old").mkdir()
+    (model / ".weights.1234.old" / "model.safetensors").write_bytes(b"old")
+    store.keep_model(MODEL, model)
+    kept = {path.name for path in (store.root / "models" / MODEL[:2] / MODEL).iterdir()}
+    assert kept == {"weights", "curves.parquet", "manifest.json", "run.json"}
+
+
+def test_weights_become_readable_for_those_who_may_read_their_directory(store: Store, model: Path) -> None:
+    (model / "weights" / "model.safetensors").chmod(0o600)
+    store.keep_model(MODEL, model)
+    kept = store.root / "models" / MODEL[:2] / MODEL / "weights"
+    assert stat.S_IMODE((kept / "model.safetensors").stat().st_mode) == stat.S_IMODE(kept.stat().st_mode) & 0o444
+
+
+def test_a_directory_in_the_place_of_a_table_is_discarded(store: Store, tmp_path: Path) -> None:
+    place = store.root / "cells" / KEY[:2] / KEY
+    place.mkdir(parents=True)
+    assert not store.restore_table("cells", KEY, tmp_path / "cell.parquet")
+    assert not place.exists()
+
+
+def test_work_goes_on_where_the_store_cannot_be_written(
+    store: Store, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.root.write_text("a file where the store's directory should be")
+    with caplog.at_level(logging.WARNING), store.locked(KEY):
+        store.publish_table("cells", KEY, pa.table({"text": ["a"]}), tmp_path / "cell.parquet", {})
+        store.keep_model(MODEL, model)
+    assert read_sealed(tmp_path / "cell.parquet").to_pylist() == [{"text": "a"}]
+    assert "the store cannot keep this (cells)" in caplog.text
+    assert "the store cannot keep this (models)" in caplog.text
+    with pytest.raises(StudyError, match="--config store=DIR"):
+        store.state(KEY)
 
 
 def test_weights_are_copied_where_they_cannot_be_linked(
@@ -157,9 +215,9 @@ def test_weights_are_copied_where_they_cannot_be_linked(
 
     monkeypatch.setattr(os, "link", refuse)
     before = sha256_directory(model)
-    store.keep_model(KEY, model)
+    store.keep_model(MODEL, model)
     shutil.rmtree(model)
-    assert store.restore_model(KEY, model)
+    assert store.restore_model(MODEL, model)
     assert sha256_directory(model) == before
 
 
@@ -183,6 +241,16 @@ def test_prune_leaves_alone_what_is_being_written_and_the_locks(store: Store, tm
     assert store.prune(0) == [(place, (tmp_path / "cell.parquet").stat().st_size)]
     assert partial.exists()
     assert nested.exists()
+
+
+def test_prune_removes_what_a_killed_job_was_writing_a_day_ago(store: Store) -> None:
+    directory = store.root / "models" / "aa" / f".{KEY}.1234.partial"
+    directory.mkdir(parents=True)
+    assert store.prune(10**9) == []
+    assert directory.exists()
+    os.utime(directory, (1, 1))
+    store.prune(10**9)
+    assert not directory.exists()
 
 
 def test_prune_keeps_the_trainer_state_of_a_running_job(store: Store) -> None:

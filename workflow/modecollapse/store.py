@@ -6,19 +6,22 @@ Entries are written beside their place and renamed, so jobs that write the same 
 """
 
 import logging
+import math
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from modecollapse.errors import CorruptFile
+from modecollapse.digests import digest
+from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.manifest import read_manifest
 from modecollapse.publishing import publish_directory, publish_file
 from modecollapse.sealed import read_sealed, write_sealed
@@ -31,6 +34,11 @@ _LOCKS = "locks"
 _OF_ONE_JOB = ("models", "state")
 """Kinds whose entries belong to the job that holds the lock with their key."""
 
+_ABANDONED_SECONDS = 24 * 3600
+"""After so long without a change nobody is writing a partial entry any more."""
+
+_BESIDE_WEIGHTS = ("curves.parquet", "manifest.json", "run.json")
+
 
 @dataclass(frozen=True)
 class Store:
@@ -41,12 +49,11 @@ class Store:
     def _place(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
 
-    def keep_table(self, kind: str, key: str, path: Path) -> None:
-        """Keep a copy of the sealed Parquet file at `path`."""
-        place = self._place(kind, key)
-        if not place.exists():
-            with publish_file(place) as partial:
-                shutil.copyfile(path, partial)
+    def publish_table(self, kind: str, key: str, table: pa.Table, path: Path, metadata: Mapping[str, str]) -> None:
+        """Keep `table` and put it at `path`, in this order: what is published is never lost with its outputs."""
+        self.write_table(kind, key, table, metadata)
+        if not self.restore_table(kind, key, path):
+            write_sealed(table, path, {**metadata, "key": key})
 
     def restore_table(self, kind: str, key: str, path: Path) -> bool:
         """Put the kept file at `path`, if there is an intact one that is not of another key.
@@ -63,9 +70,10 @@ class Store:
             return False
         return True
 
-    def write_table(self, kind: str, key: str, table: pa.Table) -> None:
-        """Keep `table`, which stands in no file of its own."""
-        write_sealed(table, self._place(kind, key), {"key": key})
+    def write_table(self, kind: str, key: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+        """Keep `table`."""
+        with self._keeping(kind):
+            write_sealed(table, self._place(kind, key), {**(metadata or {}), "key": key})
 
     def read_table(self, kind: str, key: str) -> pa.Table | None:
         """The kept table, under the same conditions as `restore_table`; None if there is none."""
@@ -78,29 +86,44 @@ class Store:
         """
         place = self._place("models", key)
         if not place.exists():
-            with publish_directory(place) as partial:
-                _copy_model(directory, partial)
+            with self._keeping("models"):
+                place_model(directory, place)
 
     def restore_model(self, key: str, directory: Path) -> bool:
-        """Put the kept model at `directory`, if there is an intact one."""
+        """Put the kept model at `directory`, if there is an intact one that is not of another key.
+
+        Its manifest and curves still name the model that it was made as.
+        """
 
         def check(place: Path) -> bool:
-            read_manifest(place / "manifest.json").verify(place / "weights")
+            manifest = read_manifest(place / "manifest.json")
+            if model_key(manifest.spec, manifest.inputs) != key:
+                raise CorruptFile(f"{place} is corrupt: its manifest is of another key.")
+            manifest.verify(place / "weights")
             read_sealed(place / "curves.parquet")
             return True
 
         place = self._place("models", key)
         if not self._read(place, check):
             return False
-        with publish_directory(directory) as partial:
-            _copy_model(place, partial)
+        place_model(place, directory)
         return True
 
     def state(self, key: str) -> Path:
-        """Where a training job with this key keeps what it needs to resume."""
+        """Where a training job with this key keeps what it needs to resume.
+
+        Raises:
+            StudyError: the store cannot be written.
+        """
         place = self._place("state", key)
-        place.mkdir(parents=True, exist_ok=True)
-        os.utime(place)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            os.utime(place)
+        except OSError as error:
+            raise StudyError(
+                f"{place} cannot be written: {error}. Training keeps there what it needs to resume. Make the store "
+                "writable, or name another with --config store=DIR."
+            ) from error
         return place
 
     def _lock(self, key: str) -> FileLock:
@@ -111,12 +134,16 @@ class Store:
     @contextmanager
     def locked(self, key: str) -> Iterator[None]:
         """Hold the only right to train what has this key; a second job that wants it waits for the first."""
-        lock = self._lock(key)
         try:
+            lock = self._lock(key)
             lock.acquire(blocking=False)
         except Timeout:
             logger.warning("another job is making the same model; waiting for it (%s)", lock.lock_file)
             lock.acquire()
+        except OSError as error:  # a store that may only be read has nothing that two jobs could both write
+            logger.warning("the store cannot be locked: %s", error)
+            yield
+            return
         try:
             yield
         finally:
@@ -138,24 +165,39 @@ class Store:
             return None
         try:
             value = read(place)
-            os.utime(place)
         except FileNotFoundError:  # pruned by another process in the meantime
             return None
-        except CorruptFile as error:
+        except PermissionError as error:
             logger.warning("the store's copy is not used: %s", error)
+            return None
+        except (CorruptFile, IsADirectoryError, NotADirectoryError) as error:
+            logger.warning("the store's copy is not used, and removed: %s", error)
             _remove(place)
             return None
+        with suppress(OSError):  # pruned since, or a store that others may only read
+            os.utime(place)
         return value
+
+    @contextmanager
+    def _keeping(self, kind: str) -> Iterator[None]:
+        """Where the store cannot be written, work goes on without it: it is computed again when it is needed again."""
+        try:
+            yield
+        except OSError as error:
+            logger.warning("the store cannot keep this (%s): %s", kind, error)
 
     def prune(self, limit_bytes: int) -> list[tuple[Path, int]]:
         """Remove the entries that were not used for longest until the store is at most `limit_bytes` large.
 
         Jobs may use the store meanwhile: what is being written, the locks, and the model and the trainer state of a
-        running job stay.
+        running job stay. What a killed job was writing is removed after a day.
 
         Returns the removed entries with their sizes in bytes. A hard-linked file counts although deleting it frees
         nothing while a result still uses it.
         """
+        for partial in self.root.glob("*/*/.*"):
+            if (_last_used(partial) or math.inf) < time.time() - _ABANDONED_SECONDS:
+                _remove(partial)
         found = [(used, entry, _size(entry)) for entry in self._entries() if (used := _last_used(entry)) is not None]
         total = sum(size for _, _, size in found)
         removed = []
@@ -190,30 +232,36 @@ class Store:
         return True
 
 
+def model_key(spec: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """The key of a model: what was asked, and the digests of what it is made from."""
+    return digest({"spec": spec, "inputs": inputs})
+
+
+def place_model(source: Path, directory: Path) -> None:
+    """Put the model directory `source` (weights, curves, manifest, perhaps the record of the run) at `directory`.
+
+    The weights are linked, as they are large, and read-only, as an edit would alter both. The other files are copied
+    and stay writable: Snakemake refuses to run a job again one of whose outputs is not. It asks that of the directory
+    of the weights alone, not of the files in it.
+    """
+    with publish_directory(directory) as partial:
+        for name in _BESIDE_WEIGHTS:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, partial / name)
+        for path in sorted((source / "weights").rglob("*")):
+            if path.is_file() and not path.name.startswith("."):  # Snakemake's timestamp
+                target = partial / path.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link_read_only(path, target)
+
+
 def _sealed_of(path: Path, key: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The sealed table at `path`, unless it states that it is of another key."""
     table = read_sealed(path, columns)
-    stated = (table.schema.metadata or {}).get(b"key", key.encode()).decode()
+    stated = (table.schema.metadata or {}).get(b"key", b"none").decode()
     if stated != key:
         raise CorruptFile(f"{path} is corrupt: it states the key {stated}, but stands under {key}.")
     return table
-
-
-def _copy_model(source: Path, destination: Path) -> None:
-    """Copy a model directory; its weights are linked, as they are large, and read-only, as an edit would alter both.
-
-    The other files are copied and stay writable: Snakemake refuses to run a job again one of whose outputs is not. It
-    asks that of the directory of the weights alone, not of the files in it.
-    """
-    for path in sorted(source.rglob("*")):
-        if not path.is_file() or path.name == ".snakemake_timestamp":
-            continue
-        target = destination / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.parent == destination:
-            shutil.copyfile(path, target)
-        else:
-            _link_read_only(path, target)
 
 
 def _link_read_only(source: Path, target: Path) -> None:
@@ -221,9 +269,11 @@ def _link_read_only(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, target)
-    mode = stat.S_IMODE(target.stat().st_mode)
-    if mode & 0o222:
-        target.chmod(mode & ~0o222)
+    # Readable by whom the directory is: some writers make files that only their owner may read.
+    mode = stat.S_IMODE(target.parent.stat().st_mode) & 0o444
+    if stat.S_IMODE(target.stat().st_mode) != mode:
+        with suppress(PermissionError):  # another user's file
+            target.chmod(mode)
 
 
 def _last_used(path: Path) -> float | None:

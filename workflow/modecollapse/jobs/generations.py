@@ -13,14 +13,14 @@ from modecollapse.generation.settings import SamplingSettings
 from modecollapse.jobs.running import device
 from modecollapse.manifest import read_manifest
 from modecollapse.prompts import PromptFormat, PromptSet
-from modecollapse.sealed import read_sealed, write_sealed
+from modecollapse.sealed import read_sealed
 from modecollapse.specs import cell_spec
 from modecollapse.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-def _metadata(cell: Cell, key: str, spec: str, extra: Mapping[str, str]) -> dict[str, str]:
+def _metadata(cell: Cell, spec: str, extra: Mapping[str, str]) -> dict[str, str]:
     identity = {
         "size": cell.model.size,
         "seed": cell.model.seed,
@@ -29,7 +29,7 @@ def _metadata(cell: Cell, key: str, spec: str, extra: Mapping[str, str]) -> dict
         "format": cell.format,
         "temperature": cell.temperature,
     }
-    return {"cell": canonical(identity), "key": key, "spec": spec, **extra}
+    return {"cell": canonical(identity), "spec": spec, **extra}
 
 
 def _stale(cells: Mapping[Cell, Path], keys: Mapping[Cell, str], store: Store) -> list[Cell]:
@@ -107,8 +107,8 @@ def generate(
         )
         for cell in members:
             table = engine.sample(prepared, float(cell.temperature), f"{spec['sampling']['seed']}/{cell}")
-            write_sealed(table, cells[cell], _metadata(cell, keys[cell], specs[cell], cell_record(table)))
-            store.keep_table("cells", keys[cell], cells[cell])
+            metadata = _metadata(cell, specs[cell], cell_record(table))
+            store.publish_table("cells", keys[cell], table, cells[cell], metadata)
             done += 1
             progress(done, len(stale))
             logger.info("made %s", cell)
@@ -138,5 +138,5 @@ def import_completions(
         )
         for cell in members:
             extra = {"engine": "finished completions", "source": files[name].name, "source_sha256": sources[name]}
-            write_sealed(tables[cell.temperature], cells[cell], _metadata(cell, keys[cell], specs[cell], extra))
-            store.keep_table("cells", keys[cell], cells[cell])
+            metadata = _metadata(cell, specs[cell], extra)
+            store.publish_table("cells", keys[cell], tables[cell.temperature], cells[cell], metadata)

@@ -4,24 +4,23 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from modecollapse.cells import Model
-from modecollapse.digests import canonical, digest, sha256_directory, sha256_file
+from modecollapse.digests import canonical, sha256_directory, sha256_file
 from modecollapse.jobs.data import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import TrainingJob
 from modecollapse.prompts import PromptFormat
-from modecollapse.publishing import replace_directory
 from modecollapse.schema import Strict
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
-from modecollapse.store import Store
+from modecollapse.store import Store, model_key, place_model
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +64,30 @@ def make_model(
     A model that was finished before comes back from the store; a training that was killed is resumed.
     """
     digests = inputs.verified_digests()
-    key = digest({"spec": spec, "inputs": digests})
+    key = model_key(spec, digests)
     with store.locked(key):
         if store.restore_model(key, directory):
+            _rename(model, directory)
             logger.info("%s came back from the store, nothing was computed", model)
         else:
-            manifest = _train(model, spec, settings, inputs, digests, store.state(key), directory)
-            write_manifest(manifest, directory / "manifest.json")
-            store.keep_model(key, directory)
-            store.drop_state(key)
+            finished = _train(model, spec, settings, inputs, digests, store.state(key))
+            # Kept before it is published: a kill in between must not cost a trained model.
+            store.keep_model(key, finished)
+            place_model(finished, directory)
+        store.drop_state(key)
     return read_manifest(directory / "manifest.json")
+
+
+def _rename(model: Model, directory: Path) -> None:
+    """Make a restored model say whose it is: an equal one may have been made under another name."""
+    manifest = read_manifest(directory / "manifest.json")
+    if manifest.model != str(model):
+        _write_curves(read_sealed(directory / "curves.parquet"), model, directory)
+        write_manifest(replace(manifest, model=str(model)), directory / "manifest.json")
+
+
+def _write_curves(curves: pa.Table, model: Model, directory: Path) -> None:
+    write_sealed(curves, directory / "curves.parquet", {"model": canonical(asdict(model))})
 
 
 def _train(
@@ -84,12 +97,14 @@ def _train(
     inputs: Inputs,
     digests: Mapping[str, str],
     state: Path,
-    directory: Path,
-) -> Manifest:
-    """Train, put weights, curves and the record of the run in their place; the manifest is still to be written."""
+) -> Path:
+    """Train; returns the directory with the finished model, below `state`."""
     method = METHODS[spec["method"]]
-    output = state / "output"
-    _empty(output)
+    finished = state / "finished"
+    output = finished / "weights"
+    shutil.rmtree(finished, ignore_errors=True)
+    output.mkdir(parents=True)
+    (state / "trainer").mkdir(exist_ok=True)
     begun = time.monotonic()
     record = method.run(
         TrainingJob(
@@ -116,17 +131,10 @@ def _train(
         tokens=record.tokens,
     )
     run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device())
-    directory.mkdir(parents=True, exist_ok=True)
-    replace_directory(output, directory / "weights")
-    write_sealed(pa.Table.from_pylist(record.curves), directory / "curves.parquet", {"model": canonical(asdict(model))})
-    write_run(run, directory / "run.json")
-    return manifest
-
-
-def _empty(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    (directory.parent / "trainer").mkdir(exist_ok=True)
+    _write_curves(pa.Table.from_pylist(record.curves), model, finished)
+    write_run(run, finished / "run.json")
+    write_manifest(manifest, finished / "manifest.json")
+    return finished
 
 
 def _device() -> str:

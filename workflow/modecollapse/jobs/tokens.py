@@ -12,7 +12,7 @@ from modecollapse.generation.progress import reporter
 from modecollapse.jobs.running import Job, device
 from modecollapse.manifest import read_manifest
 from modecollapse.measures.tokens import TokenSettings, token_statistics
-from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.sealed import read_metadata, read_sealed
 from modecollapse.store import Store
 
 logger = logging.getLogger(__name__)
@@ -60,5 +60,4 @@ def measure_tokens(
     progress = reporter(f"windows of {identity}")
     tables = token_statistics(model[1], reference[1], texts, settings, spec["threads"], device(), progress)
     for table, path, kind in zip(tables, outputs, kinds, strict=True):
-        write_sealed(table, path, {"key": key, "model": canonical(asdict(identity))})
-        store.keep_table(kind, key, path)
+        store.publish_table(kind, key, table, path, {"model": canonical(asdict(identity))})
