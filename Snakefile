@@ -9,7 +9,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: Path(workflow.basedir) / "config" / "config.yaml"
+configfile: str(Path(workflow.basedir) / "config" / "config.yaml")
 
 
 # The study is read and validated as a whole; an error here names the key and what to do next.

@@ -18,6 +18,7 @@ from modecollapse.measures.embedding import (
     embed,
     embedder_digest,
     embedder_directory,
+    find_embedder,
     vector_array,
 )
 from modecollapse.sealed import write_sealed
@@ -113,6 +114,29 @@ def test_an_embedder_of_an_unsupported_kind_is_refused(local: Path, pooling: dic
     (local / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     with pytest.raises(StudyError, match=r"Supported: Transformer, Pooling \(mean or cls\)"):
         embed(TEXTS, EmbedderSettings(model=str(local)))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", None),
+        ("tokenizer.json", None),
+        ("sentence_bert_config.json", None),
+        ("sentence_bert_config.json", "{}"),
+        ("modules.json", "5"),
+        ("modules.json", "[1]"),
+        ("modules.json", "[{}]"),
+        ("1_Pooling/config.json", "[]"),
+    ],
+)
+def test_an_incomplete_embedder_is_refused_before_anything_is_embedded(
+    local: Path, file: str, content: str | None
+) -> None:
+    (local / file).unlink()
+    if content is not None:
+        (local / file).write_text(content)
+    with pytest.raises(StudyError, match=r"sentence-transformers directory|Supported: Transformer"):
+        find_embedder(EmbedderSettings(model=str(local)))
 
 
 def test_an_unknown_embedder_is_refused_with_what_is_allowed() -> None:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
@@ -132,8 +134,21 @@ BAD = {
     ),
     "more new tokens than the context": (
         put("generation", "max_new_tokens", 500),
-        ["generation.max_new_tokens", "500", "tiny", "at most 128"],
+        ["generation.max_new_tokens", "500", "tiny", "at most 127"],
     ),
+    "new tokens that leave no room for a prompt": (
+        put("generation", "max_new_tokens", 128),
+        ["generation.max_new_tokens", "128", "tiny", "at most 127"],
+    ),
+    "a prompt format given twice": (
+        put("stages", "sft", "formats", ["human", "human"]),
+        ["stages.sft.formats", "given twice: human"],
+    ),
+    "a template that looks into a prompt": (
+        put("formats", {"own": "{prompt.a} {prompt}"}),
+        ["formats.own", "only {prompt} and {start}"],
+    ),
+    "a number that is infinite": (put("stages", "dpo", "beta", float("inf")), ["stages.dpo.beta", "finite"]),
     "examples longer than the context": (
         put("stages", "dpo", "max_length", 256),
         ["stages.dpo.max_length", "256", "tiny", "at most 128"],
@@ -217,6 +232,27 @@ def test_numbers_in_yaml_are_read_as_people_write_them(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("a: 1e-6\nb: 2024-01-01\nc: 1.0e5\nd: 12\ne: '0.7'\n")
     assert read_yaml(file) == {"a": 1e-6, "b": "2024-01-01", "c": 1e5, "d": 12, "e": "0.7"}
+
+
+def test_numbers_of_older_yaml_are_not_guessed_at(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("seeds: [1:30, 010]\nlearning_rate: 1e400\nhuge: " + "9" * 5000 + "\n")
+    assert read_yaml(file) == {"seeds": ["1:30", "010"], "learning_rate": float("inf"), "huge": "9" * 5000}
+
+
+@pytest.mark.parametrize("value", ["!!set {0}", "!!timestamp 2024-01-01", "!!binary aGVsbG8="])
+def test_kinds_of_yaml_that_no_study_uses_are_refused(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(f"seeds: {value}\n")
+    with pytest.raises(StudyError, match="is not used in study files"):
+        read_yaml(file)
+
+
+def test_a_number_and_its_string_are_one_key(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text('models: {1: {}, "1": {}}\n')
+    with pytest.raises(StudyError, match="'1' is given twice"):
+        read_yaml(file)
 
 
 def test_temperatures_have_one_spelling_in_paths(content: dict[str, Any]) -> None:
@@ -385,6 +421,14 @@ def own_study(directory: Path, **changes: Any) -> Path:
     return file
 
 
+def write_checkpoint(directory: Path, positions: int = 2048) -> None:
+    """What looks like a complete checkpoint until its weights are used."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps({"max_position_embeddings": positions}))
+    (directory / "tokenizer.json").write_text("{}")
+    save_file({"weight": np.zeros(3)}, directory / "model.safetensors")
+
+
 def test_a_checkpoint_that_is_not_there_or_not_complete_is_refused(tmp_path: Path) -> None:
     settings = {"study": str(own_study(tmp_path))}
     weights = tmp_path / "tiny"
@@ -394,42 +438,81 @@ def test_a_checkpoint_that_is_not_there_or_not_complete_is_refused(tmp_path: Pat
             load_study(settings, CONFIG)
 
     refused("there is no such directory")
-    weights.mkdir()
+    write_checkpoint(weights)
+    assert load_study(settings, CONFIG).checkpoint(Model("tiny", 0, "base")) == weights
     for file, why in [
         ("config.json", "no config"),
         ("tokenizer.json", "no tokenizer"),
         ("model.safetensors", "no mod"),
     ]:
+        content = (weights / file).read_bytes()
+        (weights / file).unlink()
         refused(why)
-        (weights / file).touch()
-    assert load_study(settings, CONFIG).checkpoint(Model("tiny", 0, "base")) == weights
+        if file != "tokenizer.json":
+            (weights / file).write_bytes(content[: len(content) // 2])
+            refused("cannot be read")
+        (weights / file).write_bytes(content)
+    (weights / "model.safetensors.index.json").write_text('{"weight_map": {"weight": "b.safetensors"}}')
+    refused("b.safetensors cannot be read")
+
+
+def test_lengths_have_to_fit_the_context_of_a_checkpoint(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "tiny", positions=8)
+    with pytest.raises(StudyError, match=r"max_new_tokens: \d+ tokens do not fit the context of tiny, 8.*at most 7"):
+        load_study({"study": str(own_study(tmp_path))}, CONFIG)
 
 
 def test_an_embedder_that_is_not_there_is_refused_if_a_metric_needs_it(tmp_path: Path) -> None:
     measures = {"diversity": {"embedder": {"model": "all-minilm"}}}
-    weights = tmp_path / "tiny"
-    weights.mkdir()
-    for file in ("config.json", "tokenizer.json", "model.safetensors"):
-        (weights / file).touch()
+    write_checkpoint(tmp_path / "tiny")
     with pytest.raises(StudyError, match=r"embedder\.model: 'all-minilm' is no known embedder"):
         load_study({"study": str(own_study(tmp_path, measures=measures))}, CONFIG)
     measures["diversity"]["metrics"] = ["self_bleu"]
     assert not load_study({"study": str(own_study(tmp_path, measures=measures))}, CONFIG).embeds()
 
 
-def test_two_studies_of_one_name_do_not_share_results(tmp_path: Path) -> None:
-    for directory in ("a", "b"):
-        file = own_study(tmp_path / directory)
-        for name in ("config.json", "tokenizer.json", "model.safetensors"):
-            (file.parent / "tiny").mkdir(exist_ok=True)
-            (file.parent / "tiny" / name).touch()
-    settings = [{"study": str(tmp_path / name / "own.yaml"), "results": str(tmp_path / "results")} for name in "ab"]
-    claim_results(load_study(settings[0], CONFIG))
-    assert load_study(settings[0], CONFIG).name == "own"
+@pytest.fixture
+def two_studies(tmp_path: Path) -> list[dict[str, str]]:
+    """The settings of two studies of one name with the same directory for results."""
+    for name in "ab":
+        own_study(tmp_path / name)
+        write_checkpoint(tmp_path / name / "tiny")
+    return [{"study": str(tmp_path / name / "own.yaml"), "results": str(tmp_path / "results")} for name in "ab"]
+
+
+def finish_something(study: Study) -> None:
+    """Claim the study's results, as the workflow does when it starts, and make one."""
+    claim_results(study)
+    Path(study.paths.table("curves")).parent.mkdir(parents=True)
+    Path(study.paths.table("curves")).touch()
+
+
+def test_two_studies_of_one_name_do_not_share_results(two_studies: list[dict[str, str]], tmp_path: Path) -> None:
+    finish_something(load_study(two_studies[0], CONFIG))
+    assert load_study(two_studies[0], CONFIG).name == "own"
     with pytest.raises(StudyError, match=r"b/own\.yaml.*another study of this name.*a/own\.yaml.*Rename"):
-        load_study(settings[1], CONFIG)
+        load_study(two_studies[1], CONFIG)
     (tmp_path / "a" / "own.yaml").unlink()
-    assert load_study(settings[1], CONFIG).name == "own", "a study that was moved keeps its results"
+    assert load_study(two_studies[1], CONFIG).name == "own", "a study that was moved keeps its results"
+
+
+def test_a_study_that_made_nothing_owns_nothing(two_studies: list[dict[str, str]]) -> None:
+    claim_results(load_study(two_studies[0], CONFIG))
+    assert load_study(two_studies[1], CONFIG).name == "own"
+
+
+def test_results_elsewhere_belong_to_a_study_wherever_it_is_called_from(
+    two_studies: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two_studies
+    monkeypatch.chdir(tmp_path / "a")
+    study = load_study({**first, "study": "own.yaml"}, CONFIG)
+    assert study.paths.logs() == f"{tmp_path}/results/own/logs"
+    finish_something(study)
+    monkeypatch.chdir(tmp_path / "b")
+    assert load_study(first, CONFIG).name == "own"
+    with pytest.raises(StudyError, match="another study of this name"):
+        load_study({**second, "study": "own.yaml"}, CONFIG)
 
 
 def test_rules_for_different_choices_of_formats_have_different_names(content: dict[str, Any]) -> None:

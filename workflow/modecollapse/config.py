@@ -4,6 +4,7 @@
 modecollapse.config_docs`; a test fails when they differ.
 """
 
+import string
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
@@ -65,10 +66,12 @@ Temperature = Annotated[str, BeforeValidator(_temperature, json_schema_input_typ
 
 def _template(value: str) -> str:
     try:
-        value.format(prompt="", start="")
-    except (KeyError, IndexError, ValueError):
-        raise ValueError("only {prompt} and {start} may stand in braces") from None
-    if value.count("{prompt}") != 1:
+        fields = [field for field in string.Formatter().parse(value) if field[1] is not None]
+    except ValueError:
+        fields = [("", "", "", None)]
+    if any(name not in ("prompt", "start") or form or conversion for _, name, form, conversion in fields):
+        raise ValueError("only {prompt} and {start} may stand in braces")
+    if [name for _, name, _, _ in fields].count("prompt") != 1:
         raise ValueError("{prompt} must occur once")
     return value
 
@@ -122,7 +125,7 @@ class StageBase(Strict):
     """The data set it is trained on."""
     train_format: Name = "human"
     """Prompt format of its training text."""
-    formats: tuple[Name, ...] | None = None
+    formats: Annotated[tuple[Name, ...], AfterValidator(_distinct)] | None = None
     """Prompt formats it is measured under, if not those of `generation`."""
     label: str | None = None
     """Its name in figures; default: the stage's name in capitals."""

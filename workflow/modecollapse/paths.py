@@ -61,4 +61,5 @@ class Paths:
         return f"{self.logs()}/{rule}/{name}.log"
 
     def logs(self) -> str:
-        return f"logs/{self.root.name}"
+        """Beside the results in the working directory, within them elsewhere: two studies of one name may log."""
+        return f"logs/{self.root.name}" if self.root.parent == Path("results") else f"{self.root}/logs"

@@ -128,21 +128,23 @@ def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> 
         raise StudyError(f"tokenizer: the stage {name} pretrains and needs one. Add `tokenizer: {{data: …}}`.")
     root = config.stages[lineage.first(config.parents(), name)]
     if root.method == "pretrain" and architecture is not None:
-        _check_lengths(config, size, name, stage, architecture.context)
+        check_lengths(config, size, name, stage, architecture.context)
 
 
-def _check_lengths(config: StudyConfig, size: str, name: str, stage: StageBase, context: int) -> None:
-    """Everything that is measured in tokens fits the context of a model that is pretrained here."""
-    lengths = {
-        f"stages.{name}.{key}": getattr(stage, key) for key in ("sequence_length", "max_length") if hasattr(stage, key)
+def check_lengths(config: StudyConfig, size: str, name: str, stage: StageBase, context: int) -> None:
+    """Everything that is measured in tokens fits the model's context; new tokens leave room for a prompt."""
+    limits = {
+        f"stages.{name}.{key}": (getattr(stage, key), context)
+        for key in ("sequence_length", "max_length")
+        if hasattr(stage, key)
     }
-    lengths["generation.max_new_tokens"] = config.generation.max_new_tokens
+    limits["generation.max_new_tokens"] = (config.generation.max_new_tokens, context - 1)
     if config.measures.tokens:
-        lengths["measures.tokens.context"] = config.measures.tokens.context
-    for setting, length in lengths.items():
-        if length > context:
+        limits["measures.tokens.context"] = (config.measures.tokens.context, context)
+    for setting, (length, limit) in limits.items():
+        if length > limit:
             raise StudyError(
-                f"{setting}: {length} tokens do not fit the context of {size}, {context}. Set it to at most {context}."
+                f"{setting}: {length} tokens do not fit the context of {size}, {context}. Set it to at most {limit}."
             )
 
 

@@ -14,10 +14,10 @@ from modecollapse.completions import check_completions
 from modecollapse.config import CompletionsStage
 from modecollapse.errors import StudyError
 from modecollapse.measures.embedding import find_embedder
-from modecollapse.methods.checkpoint import check_files
+from modecollapse.methods.checkpoint import check_files, context_of
 from modecollapse.publishing import publish_file
 from modecollapse.study import Study, parse_study
-from modecollapse.study_checks import check_controlled
+from modecollapse.study_checks import check_controlled, check_lengths
 from modecollapse.yaml_files import read_yaml
 
 
@@ -72,26 +72,29 @@ def load_study_or_exit(settings: Mapping[str, Any], config_directory: Path) -> S
 def claim_results(study: Study) -> None:
     """Record beside the study's results which file they belong to, so that no other study of its name takes them."""
     with publish_file(_owner(study)) as partial:
-        partial.write_text(json.dumps({"study": str(_identity(study.file))}) + "\n")
+        partial.write_text(json.dumps({"study": str(_identity(study))}) + "\n")
 
 
 def _owner(study: Study) -> Path:
     return Path(study.paths.root) / "study.json"
 
 
-def _identity(file: Path) -> Path:
-    """A study file's path: relative inside the working directory, so that a project can be moved as a whole."""
-    path, here = file.resolve(), Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+def _identity(study: Study) -> Path:
+    """The study file's path: relative where file and results lie in the working directory, which can be moved then."""
+    here, path = Path.cwd(), study.file.resolve()
+    inside = path.is_relative_to(here) and Path(study.paths.root).resolve().is_relative_to(here)
+    return path.relative_to(here) if inside else path
 
 
 def _check_owner(study: Study) -> None:
     """The results of this name were not made by another study file that still exists."""
+    record = _owner(study)
     try:
-        owner = Path(json.loads(_owner(study).read_text(encoding="utf-8"))["study"])
+        owner = Path(json.loads(record.read_text(encoding="utf-8"))["study"])
+        others = [path for path in record.parent.iterdir() if path != record]
     except (OSError, ValueError, KeyError, TypeError):
         return  # nobody's yet
-    if owner != _identity(study.file) and owner.is_file():
+    if others and owner != _identity(study) and owner.is_file():
         raise StudyError(
             f"{study.file}: {study.paths.root} holds the results of another study of this name, {owner}. "
             "Rename one of the two files, or keep the results apart with --config results=DIR."
@@ -108,12 +111,21 @@ def _check_limit(limit: object) -> None:
 
 
 def _check_checkpoints(study: Study) -> None:
+    """Checkpoints are complete, and what their stages are asked for fits their context."""
     for model in study.trained():
-        if study.stage(model).method == "checkpoint":
-            try:
-                check_files(study.checkpoint(model))
-            except StudyError as error:
-                raise StudyError(f"{study.file}: stages.{model.stage}.path ({model}): {error}") from error
+        root = study.first(model)
+        if study.stage(root).method != "checkpoint":
+            continue
+        source = study.checkpoint(root)
+        try:
+            if model == root:
+                check_files(source)
+            context = context_of(source)
+            if context is not None:
+                check_lengths(study.config, model.size, model.stage, study.stage(model), context)
+        except StudyError as error:
+            key = f": stages.{model.stage}.path ({model})" if model == root else ""
+            raise StudyError(f"{study.file}{key}: {error}") from error
 
 
 def _study_file(study: str, config_directory: Path) -> Path:

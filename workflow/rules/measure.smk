@@ -95,26 +95,28 @@ if study.measures_tokens():
             "../../scripts/measure_tokens.py"
 
 
-rule embed:
-    input:
-        cells=lambda wildcards: targets.cells_of_size(
-            wildcards.size, int(wildcards.seed)
-        ),
-    output:
-        paths.embeddings("{size}", "{seed}"),
-    log:
-        paths.log("embed", "{size}/s{seed}"),
-    priority: lambda wildcards: targets.rank(wildcards.size)
-    conda:
-        "../../envs/models.yaml"
-    threads: study.config.threads
-    resources:
-        mem_mb=4000,
-        runtime=120,
-    params:
-        spec=specs.embedding_spec(study),
-    script:
-        "../../scripts/embed.py"
+if study.embeds():
+
+    rule embed:
+        input:
+            cells=lambda wildcards: targets.cells_of_size(
+                wildcards.size, int(wildcards.seed)
+            ),
+        output:
+            paths.embeddings("{size}", "{seed}"),
+        log:
+            paths.log("embed", "{size}/s{seed}"),
+        priority: lambda wildcards: targets.rank(wildcards.size)
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            mem_mb=4000,
+            runtime=120,
+        params:
+            spec=specs.embedding_spec(study),
+        script:
+            "../../scripts/embed.py"
 
 
 rule score:

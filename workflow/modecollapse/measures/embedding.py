@@ -115,7 +115,7 @@ def find_embedder(settings: EmbedderSettings) -> Path:
                 f"measures.diversity.embedder.model: {settings.model!r} is no known embedder and no directory with a "
                 f"model.safetensors. Allowed: {', '.join(_PACKAGED)}, or the path of a sentence-transformers directory."
             )
-        _pooling(directory)
+        _check_files(directory)
         return directory
     specification = importlib.util.find_spec(packaged.package)
     if specification is None or not specification.submodule_search_locations:
@@ -216,7 +216,7 @@ class _Embedder:
         pooling = _pooling(directory)
         tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         tokenizer.no_padding()
-        tokenizer.enable_truncation(_json(directory / "sentence_bert_config.json")["max_seq_length"])
+        tokenizer.enable_truncation(_limit(directory))
         logging.disable_progress_bar()
         model = AutoModel.from_pretrained(
             directory, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
@@ -241,10 +241,30 @@ class _Embedder:
             return torch.nn.functional.normalize(pooled, dim=1).numpy()
 
 
+def _check_files(directory: Path) -> None:
+    """A local embedder has everything that is read when texts are embedded."""
+    _pooling(directory)
+    _json(directory / "config.json", dict)
+    _limit(directory)
+    if not (directory / "tokenizer.json").is_file():
+        raise StudyError(f"{directory} has no tokenizer.json. {_COMPLETE}")
+
+
+def _limit(directory: Path) -> int:
+    """Tokens at which longer texts are cut."""
+    path = directory / "sentence_bert_config.json"
+    limit = _json(path, dict).get("max_seq_length")
+    if not isinstance(limit, int) or limit < 1:
+        raise StudyError(f"{path}: max_seq_length is {limit!r}, not a number of tokens. {_COMPLETE}")
+    return limit
+
+
 def _pooling(directory: Path) -> str:
     """How the directory's token vectors become one: "mean" or "cls"."""
-    modules = [entry["type"].rpartition(".")[2] for entry in _json(directory / "modules.json")]
-    pooling = _json(directory / "1_Pooling" / "config.json") if len(modules) > 1 else {}
+    entries = _json(directory / "modules.json", list)
+    kinds = [entry.get("type") if isinstance(entry, dict) else None for entry in entries]
+    modules = [str(kind).rpartition(".")[2] for kind in kinds]
+    pooling = _json(directory / "1_Pooling" / "config.json", dict) if len(modules) > 1 else {}
     chosen = [name for key, name in _POOLINGS.items() if pooling.get(key)]
     modes = {key for key, value in pooling.items() if key.startswith("pooling_mode") and value}
     others = sorted(modes - _POOLINGS.keys())
@@ -257,13 +277,17 @@ def _pooling(directory: Path) -> str:
     return chosen[0]
 
 
-def _json(path: Path) -> Any:
+_COMPLETE = "An embedder is a complete sentence-transformers directory."
+
+
+def _json(path: Path, kind: type) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StudyError(
-            f"{path}: not readable ({error}). An embedder is a complete sentence-transformers directory."
-        ) from error
+        raise StudyError(f"{path}: not readable ({error}). {_COMPLETE}") from error
+    if not isinstance(value, kind):
+        raise StudyError(f"{path} holds {type(value).__name__}, not {kind.__name__}. {_COMPLETE}")
+    return value
 
 
 @dataclass(frozen=True)

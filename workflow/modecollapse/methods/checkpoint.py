@@ -34,8 +34,8 @@ def run(job: TrainingJob) -> TrainingRecord:
     assert job.parent is not None
     source = job.parent
     check_files(source)
-    _check_configuration(source)
-    for name in _checked_weights(source):
+    _check_architecture(source)
+    for name in _weight_files(source):
         shutil.copyfile(source / name, job.output / name)
     copy_files(source, job.output, ("config.json", "generation_config.json", INDEX))
     copy_tokenizer(source, job.output)
@@ -43,10 +43,11 @@ def run(job: TrainingJob) -> TrainingRecord:
 
 
 def check_files(source: Path) -> None:
-    """Check that a directory has what a checkpoint needs, without opening anything.
+    """Check that a directory has what a checkpoint needs; of the weights only the headers are read.
 
     Raises:
-        StudyError: no directory, or no configuration, tokenizer or safetensors weights in it.
+        StudyError: no directory; no configuration, tokenizer or safetensors weights in it; incomplete weights; or a
+            model that would need code from its repository.
     """
     if not source.is_dir():
         raise StudyError(f"{source}: there is no such directory. Name one with a complete Hugging Face model.")
@@ -59,6 +60,18 @@ def check_files(source: Path) -> None:
             f"{source} has no {WEIGHTS} (nor {INDEX}). Only safetensors weights are read, since pickled ones "
             "can run code; convert them with `model.save_pretrained(directory)` where you trust them."
         )
+    if "auto_map" in _read_json(source / "config.json"):
+        raise StudyError(
+            f"{source}/config.json asks for code of its own (auto_map), and no remote code is ever run. "
+            "Use a model type that transformers knows, and remove auto_map."
+        )
+    _weight_files(source)
+
+
+def context_of(source: Path) -> int | None:
+    """Positions that a checkpoint knows, as far as its configuration says so."""
+    positions = _read_json(source / "config.json").get("max_position_embeddings")
+    return positions if isinstance(positions, int) and not isinstance(positions, bool) else None
 
 
 def files_taken_over(source: Path) -> list[Path]:
@@ -67,22 +80,16 @@ def files_taken_over(source: Path) -> list[Path]:
     return sorted([*source.glob("*.safetensors"), *(source / name for name in names if (source / name).is_file())])
 
 
-def _check_configuration(source: Path) -> None:
+def _check_architecture(source: Path) -> None:
     from transformers import AutoConfig
 
-    config = _read_json(source / "config.json")
-    if "auto_map" in config:
-        raise StudyError(
-            f"{source}/config.json asks for code of its own (auto_map), and no remote code is ever run. "
-            "Use a model type that transformers knows, and remove auto_map."
-        )
     try:
         AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(f"{source}/config.json is not a configuration that transformers knows: {error}") from error
 
 
-def _checked_weights(source: Path) -> list[str]:
+def _weight_files(source: Path) -> list[str]:
     """Names of the weight files, after every tensor that is expected was found in them."""
     if (source / INDEX).is_file():
         weight_map = _read_json(source / INDEX).get("weight_map")
