@@ -72,7 +72,7 @@ class Store:
 
     def write_table(self, kind: str, key: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
         """Keep `table`."""
-        with self._keeping(kind):
+        with self.keeping(kind):
             write_sealed(table, self._place(kind, key), {**(metadata or {}), "key": key})
 
     def read_table(self, kind: str, key: str) -> pa.Table | None:
@@ -86,7 +86,7 @@ class Store:
         """
         place = self._place("models", key)
         if not place.exists():
-            with self._keeping("models"):
+            with self.keeping("models"):
                 place_model(directory, place)
 
     def restore_model(self, key: str, directory: Path) -> bool:
@@ -156,7 +156,8 @@ class Store:
     def cache(self, kind: str) -> Path:
         """A directory for content-addressed shards of this kind."""
         place = self.root / kind
-        place.mkdir(parents=True, exist_ok=True)
+        with self.keeping(kind):
+            place.mkdir(parents=True, exist_ok=True)
         return place
 
     def _read(self, place: Path, read: Callable[[Path], _T]) -> _T | None:
@@ -179,7 +180,7 @@ class Store:
         return value
 
     @contextmanager
-    def _keeping(self, kind: str) -> Iterator[None]:
+    def keeping(self, kind: str) -> Iterator[None]:
         """Where the store cannot be written, work goes on without it: it is computed again when it is needed again."""
         try:
             yield

@@ -53,7 +53,8 @@ def embed_cells(spec: Mapping[str, Any], cells: Sequence[Path], output: Path, st
     if missing:
         job.load("torch", "transformers:AutoModel")
         vectors = embed(missing, settings, spec["threads"], reporter("texts"))
-        cache.add(missing, vectors)
+        with store.keeping("embeddings"):
+            cache.add(missing, vectors)
         known.update(zip(missing, vectors, strict=True))
     table = pa.table(
         {

@@ -324,7 +324,7 @@ class EmbeddingCache:
                 if sha in wanted
             }
             if here:
-                with suppress(FileNotFoundError):  # pruned since it was read
+                with suppress(OSError):  # pruned since it was read, or a store that others may only read
                     os.utime(path)
             found.update(here)
         return {text: found[text] for text in texts if text in found}
