@@ -57,7 +57,9 @@ def read_sealed(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     data[start : start + 64] = _ZEROS
     if hashlib.sha256(data).hexdigest().encode() != seal:
         raise _corrupt(path, "its bytes do not match the SHA-256 it was published with")
-    return pq.read_table(pa.BufferReader(sealed), columns=list(columns) if columns is not None else None)
+    # One thread: a pool that is still starting when a short job ends can abort the process (seen with pyarrow).
+    file = pq.ParquetFile(pa.BufferReader(sealed), pre_buffer=False)
+    return file.read(columns=list(columns) if columns is not None else None, use_threads=False)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
