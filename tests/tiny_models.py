@@ -1,0 +1,75 @@
+"""Tiny GPT-NeoX and Llama models with random weights, saved as Hugging Face directories.
+
+The GPT-NeoX has no BOS of its own (end of text serves as everything, as in Pythia), no padding token and no chat
+template. The Llama adds a BOS to every text, has another EOS, no padding token, and a chat template that writes BOS.
+"""
+
+from pathlib import Path
+from typing import Any
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role == 'system' %}<<SYS>> {{ message.content }} <</SYS>> {% endif %}"
+    "{% if message.role == 'user' %}[INST] {{ message.content }} [/INST]{% endif %}"
+    "{% endfor %}"
+)
+"""In the manner of Llama-2-chat."""
+
+_SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+
+
+def _tokenizer(special: list[str]) -> Any:
+    """One token per character: every text survives, whatever a template puts into it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = [*map(chr, range(33, 127)), "Ġ", "Ċ"]
+    raw = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*special, *letters])}, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    return raw
+
+
+def save_neox(directory: Path, context: int = 256, seed: int = 0) -> Path:
+    """Write a GPT-NeoX of 2 layers and its tokenizer to `directory`."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+    raw = _tokenizer(["<|endoftext|>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+    config = GPTNeoXConfig(
+        **_SHAPE, vocab_size=104, max_position_embeddings=context, bos_token_id=0, eos_token_id=0,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    return _save(GPTNeoXForCausalLM, config, tokenizer, directory, seed)
+
+
+def save_llama(directory: Path, context: int = 256, seed: int = 0, chat_template: str | None = CHAT_TEMPLATE) -> Path:
+    """Write a Llama of 2 layers and its tokenizer to `directory`."""
+    from tokenizers import processors
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    raw = _tokenizer(["<unk>", "<s>", "</s>"])
+    raw.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>", chat_template=chat_template
+    )
+    config = LlamaConfig(
+        **_SHAPE, num_key_value_heads=2, vocab_size=104, max_position_embeddings=context, bos_token_id=1,
+        eos_token_id=2, tie_word_embeddings=False,
+    )  # fmt: skip
+    return _save(LlamaForCausalLM, config, tokenizer, directory, seed)
+
+
+def _save(family: Any, config: Any, tokenizer: Any, directory: Path, seed: int) -> Path:
+    import torch
+
+    torch.manual_seed(seed)
+    model = family(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.normal_(0, 0.25)  # large enough to have opinions
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
