@@ -18,6 +18,7 @@ from modecollapse.jobs.summary import print_summary
 from modecollapse.specs import score_spec
 from modecollapse.study import Study, parse_study
 from modecollapse.study_files import claim_results, load_study
+from modecollapse.study_inheritance import read_study, study_names
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 
@@ -34,10 +35,10 @@ def content() -> dict[str, Any]:
     return copy.deepcopy(read_yaml(SMOKE))
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIG / "studies").glob("*.yaml")))
+@pytest.mark.parametrize("name", study_names(CONFIG))
 def test_every_study_that_is_shipped_is_valid(name: str, tmp_path: Path) -> None:
-    content = read_yaml(CONFIG / "studies" / f"{name}.yaml")
-    study = parse_study(content, name, CONFIG / "studies" / f"{name}.yaml", CONFIG, tmp_path)
+    path = CONFIG / "studies" / f"{name}.yaml"
+    study = parse_study(read_study(path, CONFIG), name, path, CONFIG, tmp_path)
     assert study.models
 
 

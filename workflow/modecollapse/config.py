@@ -171,6 +171,8 @@ class Generation(SamplingSettings):
     """Prompt formats every stage is measured under unless it says otherwise."""
     seed: int = Field(0, ge=0)
     """Seed of the sampling streams."""
+    starts: bool = True
+    """Whether the starts of answers in prompt files are put into the model's mouth, where a format has {start}."""
 
 
 class TokenMeasure(TokenSettings):
@@ -233,6 +235,10 @@ class Reference(Strict):
 class StudyConfig(Strict):
     """One study: the science. Nothing here names a machine."""
 
+    extends: str | None = None
+    """Another study, whose file this one states the differences to: a name in `config/studies`, or a path relative to
+    this file. Mappings are merged key by key, everything else is replaced; a stage that names another `method` replaces
+    the whole stage, and null removes a key."""
     title: str
     """One line, shown in figures and reports."""
     description: str = ""

@@ -1,7 +1,7 @@
 """Prompt sets and prompt formats: what is asked, and the words around it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import Formatter
 
 TURNS = ("Human:", "Assistant:")
@@ -50,3 +50,7 @@ class PromptSet:
 
     def ids(self) -> Sequence[str]:
         return [prompt.id for prompt in self.prompts]
+
+    def without_starts(self) -> "PromptSet":
+        """The same prompts, with nothing put into the model's mouth."""
+        return replace(self, prompts=tuple(replace(prompt, start="") for prompt in self.prompts))

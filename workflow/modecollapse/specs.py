@@ -79,7 +79,7 @@ def generation_spec(study: Study, model: Model) -> str:
         {
             "revision": REVISIONS["generation"],
             "engine": "transformers",
-            "sampling": _plain(study.config.generation, "temperatures", "formats"),
+            "sampling": _plain(study.config.generation, "temperatures", "formats", "starts"),
             "threads": study.config.threads,
             "prompts": {
                 name: [[prompt.id, prompt.text, prompt.start] for prompt in prompts.prompts]

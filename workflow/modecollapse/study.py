@@ -182,6 +182,8 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         for stage in order
     }
     prompts = {key: read_prompts(_find(file, path, config_directory), key) for key, file in config.prompts.items()}
+    if not config.generation.starts:
+        prompts = {key: prompt_set.without_starts() for key, prompt_set in prompts.items()}
     try:
         for (size, key), stage in resolved.items():
             check_stage(config, size, key, stage)

@@ -18,7 +18,7 @@ from modecollapse.methods.checkpoint import check_files, context_of
 from modecollapse.publishing import publish_file
 from modecollapse.study import Study, parse_study
 from modecollapse.study_checks import check_controlled, check_lengths
-from modecollapse.yaml_files import read_yaml
+from modecollapse.study_inheritance import read_study, study_names
 
 
 def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
@@ -46,7 +46,7 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
         raise StudyError(f"{path}: its name is part of paths. Allowed: letters, digits, '.', '_' and '-'. Rename it.")
     _check_limit(settings.get("store_limit_gb", 1))
     results, directory = Path(str(settings.get("results", "results"))), settings.get("completions")
-    study = parse_study(read_yaml(path), path.stem, path, config_directory, results)
+    study = parse_study(read_study(path, config_directory), path.stem, path, config_directory, results)
     if directory is not None:
         study = replace(study, completions=Path(str(directory)))
     if settings.get("reference") is not None:
@@ -136,9 +136,8 @@ def _study_file(study: str, config_directory: Path) -> Path:
         raise StudyError(f"--config study={study}: there is no such file. Give the path of a study file.")
     path = config_directory / "studies" / f"{study}.yaml"
     if not path.is_file():
-        known = sorted(file.stem for file in (config_directory / "studies").glob("*.yaml"))
         raise StudyError(
-            f"--config study={study}: there is no such study. Allowed: {', '.join(known)}, "
+            f"--config study={study}: there is no such study. Allowed: {', '.join(study_names(config_directory))}, "
             "or the path of a file *.yaml."
         )
     return path
