@@ -25,9 +25,11 @@ def _run(method: str, job: TrainingJob) -> tuple[dict[str, str], TrainingRecord]
     return sha256_directory(job.output), record
 
 
-def _kill_in_child(method: str, job: TrainingJob, updates: int, directory: Path) -> None:
+def kill_in_child(method: str, job: TrainingJob, updates: int, directory: Path) -> None:
+    """Run `job` in a process of its own that is killed after so many updates."""
     description = {
         **{key: None if value is None else str(value) for key, value in vars(job).items() if key != "settings"},
+        "epoch_outputs": [str(output) for output in job.epoch_outputs],
         "method": method,
         "settings": json.loads(job.settings.model_dump_json()),
         "seed": job.seed,
@@ -71,7 +73,7 @@ def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_on
     killed_after = random.Random(f"resume {method}").randint(SAVE_EVERY + 1, STEPS - 2)
     print(f"{method}: killed after {killed_after} of {STEPS} updates")
     job = toy.job(method, tmp_path / "killed")
-    _kill_in_child(method, job, killed_after, tmp_path)
+    kill_in_child(method, job, killed_after, tmp_path)
     assert not any(job.output.iterdir())
     assert _checkpoints(job) == [(killed_after - 1) // SAVE_EVERY * SAVE_EVERY]
 

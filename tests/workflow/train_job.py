@@ -42,6 +42,7 @@ def main(description: dict[str, Any], updates: int) -> None:
             seed=description["seed"],
             threads=description["threads"],
             architecture=ArchitectureSettings(**description["architecture"]) if description["architecture"] else None,
+            epoch_outputs=tuple(map(Path, description["epoch_outputs"])),
             format=PromptFormat(**description["format"]) if description["format"] else None,
             **paths,
         )

@@ -35,7 +35,7 @@ class Manifest:
     seed: int
     steps: int
     tokens: int
-    """Tokens seen in training."""
+    """Tokens seen in training; as `steps`, from the beginning of the run, also where its earlier epochs are stages."""
 
     @property
     def weights(self) -> str:
@@ -64,7 +64,7 @@ class Run:
     """How a model came to be, as far as it does not belong to the result: for people to read; nothing depends on it."""
 
     wall_seconds: float
-    """Of the last run: what was done before a kill is not counted."""
+    """Of the last run of the job, all epochs that it made included: what was done before a kill is not counted."""
     device: str
 
 

@@ -20,8 +20,9 @@ from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
 from modecollapse.study import Study
 
-NOT_SCIENCE = ("save_every", "path")
-"""Settings that cannot change a weight: how often a run can be resumed from, and where a checkpoint lies."""
+NOT_SCIENCE = ("save_every", "path", "each_epoch")
+"""Settings that cannot change a weight: how often a run can be resumed from, where a checkpoint lies, and what is kept
+of a run (that no batch spans two epochs then, is said by `epoch`)."""
 
 
 def _plain(settings: Strict, *without: str) -> Any:
@@ -70,7 +71,21 @@ def model_spec(study: Study, model: Model) -> str:
         architecture = study.config.models[model.size].architecture
         assert architecture is not None
         spec["architecture"] = _plain(architecture)
+    epoch = study.epoch(model)
+    if epoch is not None:
+        if spec["settings"]["schedule"] == "constant":
+            # What the run does later is of no consequence to this model.
+            spec["settings"]["epochs"] = epoch
+        # A run of one epoch is an ordinary one: both find each other's model in the store.
+        if spec["settings"]["epochs"] > 1:
+            spec["epoch"] = epoch
     return canonical(spec)
+
+
+def run_spec(study: Study, model: Model) -> str:
+    """What decides the models of a whole training run, one of which is given: the spec of each, by epoch."""
+    specs = [json.loads(model_spec(study, each)) for each in study.run(model)]
+    return canonical({"method": study.stage(model).method, "epochs": specs})
 
 
 def generation_spec(study: Study, model: Model) -> str:

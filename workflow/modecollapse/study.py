@@ -13,6 +13,7 @@ from modecollapse import lineage
 from modecollapse.cells import Cell, Model
 from modecollapse.config import FORMATS, STAGE_MODELS, CompletionsStage, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
+from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
@@ -35,6 +36,8 @@ class Study:
     prompts: Mapping[str, PromptSet]
     resolved: Mapping[tuple[str, str], StageBase]
     """(size, stage) → the stage with that size's differences applied."""
+    runs: Runs = field(default_factory=Runs)
+    """The stages that are epochs of one training run."""
     completions: Path | None = field(default=None, compare=False)
     reference: Path | None = field(default=None, compare=False)
     """Directory of the results of others that are to be compared with ours; None leaves the comparison out."""
@@ -75,8 +78,23 @@ class Study:
         return [model for model in self.models if self.method(model) is None]
 
     def parent(self, model: Model) -> Model | None:
+        """The model that this one continues: for a later epoch of a run, the epoch before."""
         name = self.stage(model).parent
         return Model(model.size, model.seed, name) if name else None
+
+    def run(self, model: Model) -> list[Model]:
+        """The models that one training run makes, the given one among them, in the order of epochs."""
+        run = self.runs.run_of(model.stage)
+        stages = [model.stage] if run is None else self.runs.stages[run]
+        return [Model(model.size, model.seed, stage) for stage in stages]
+
+    def epoch(self, model: Model) -> int | None:
+        """After how many epochs of its run the model was kept; None if it is trained alone."""
+        return None if self.runs.run_of(model.stage) is None else self.run(model).index(model) + 1
+
+    def start(self, model: Model) -> Model | None:
+        """The model whose weights the training run begins with; None if it begins with nothing."""
+        return self.parent(self.run(model)[0])
 
     def first(self, model: Model) -> Model:
         """The model's root: the pretrained model it goes back to."""
@@ -171,15 +189,19 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         config = StudyConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise explain(error, path, StudyConfig) from error
+    runs = Runs()
     try:
-        order = lineage.ordered(config.parents())
+        runs = Runs.of(config)
+        written, config = config, runs.expanded(config)
+        lineage.ordered(config.parents())
         check_references(config)
     except StudyError as error:
-        raise StudyError(f"{path}: {error}") from error
+        raise StudyError(f"{path}: {runs.as_written(str(error))}") from error
     resolved = {
-        (size, stage): _override(config.stages[stage], model.stages.get(stage, {}), path, size, stage)
-        for size, model in config.models.items()
-        for stage in order
+        (size, key): each
+        for size, model in written.models.items()
+        for name, stage in written.stages.items()
+        for key, each in runs.epochs(name, _override(stage, model.stages.get(name, {}), path, size, name)).items()
     }
     prompts = {key: read_prompts(_find(file, path, config_directory), key) for key, file in config.prompts.items()}
     if not config.generation.starts:
@@ -190,8 +212,8 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         check_prompts(config, prompts)
         check_reference(config, prompts)
     except StudyError as error:
-        raise StudyError(f"{path}: {error}") from error
-    return Study(name, path, config, Paths(results / name), prompts, resolved)
+        raise StudyError(f"{path}: {runs.as_written(str(error))}") from error
+    return Study(name, path, config, Paths(results / name), prompts, resolved, runs)
 
 
 def _find(file: str, study: Path, config_directory: Path) -> Path:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import modecollapse
 from modecollapse.cells import Cell, Model
+from modecollapse.epochs import epoch_stage
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.study import Study
 
@@ -48,7 +49,7 @@ class Targets:
         method = self.study.method(model)
         assert method is not None
         inputs: dict[str, object] = {}
-        parent = self.study.parent(model)
+        parent = self.study.start(model)
         if parent is not None:
             inputs["parent_manifest"] = self.paths.manifest(parent)
             inputs["parent_weights"] = ancient(self.paths.weights(parent))
@@ -61,6 +62,32 @@ class Targets:
             inputs["tokenizer_manifest"] = self.paths.tokenizer_manifest()
             inputs["tokenizer"] = ancient(self.paths.tokenizer())
         return inputs
+
+    def training_stages(self) -> list[str]:
+        """The stages that are trained (or taken over) one by one."""
+        stages = {model.stage for model in self.study.trained() if self.study.epoch(model) is None}
+        return [stage for stage in self.study.stages if stage in stages]
+
+    def epoch_rules(self, pattern: Model) -> list[tuple[str, list[str], dict[str, list[str]]]]:
+        """(rule name, its runs, its outputs by name as patterns) for runs that keep the model of every epoch.
+
+        The stage of `pattern` is the wildcard for the run. A rule's outputs cannot depend on its wildcards otherwise,
+        so there is one rule for each number of epochs.
+        """
+        choices: dict[int, list[str]] = {}
+        for run, stages in self.study.runs.stages.items():
+            choices.setdefault(len(stages), []).append(run)
+        rules = []
+        for count, runs in choices.items():
+            epochs = range(1, count + 1)
+            models = [Model(pattern.size, pattern.seed, epoch_stage(pattern.stage, epoch)) for epoch in epochs]
+            outputs = {
+                "manifests": [self.paths.manifest(model) for model in models],
+                "curves": [self.paths.curves(model) for model in models],
+                "weights": [self.paths.weights(model) for model in models],
+            }
+            rules.append((f"train_{count}_epochs", runs, outputs))
+        return rules
 
     def rank(self, size: str) -> int:
         """Scheduling priority: later sizes of the study file, the larger ones, go first."""

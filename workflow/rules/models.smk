@@ -15,6 +15,8 @@ rule train:
         weights=directory(paths.weights(ANY)),
     log:
         paths.log("train", ANY),
+    wildcard_constraints:
+        stage="|".join(map(re.escape, targets.training_stages())) or "none",
     # The largest model is the longest chain of jobs: it starts first.
     priority: lambda wildcards: targets.rank(wildcards.size)
     conda:
@@ -27,3 +29,32 @@ rule train:
         spec=lambda wildcards: specs.model_spec(study, model_of(wildcards)),
     script:
         "../../scripts/train.py"
+
+
+# The epochs of a run are stages, and one job makes them all. There is one rule for each number of epochs.
+for name, runs, models in targets.epoch_rules(ANY_RUN):
+
+    rule:
+        name:
+            name
+        input:
+            unpack(lambda wildcards: targets.training_inputs(first_epoch(wildcards))),
+        output:
+            manifests=models["manifests"],
+            curves=models["curves"],
+            weights=directory(models["weights"]),
+        log:
+            paths.log("train", ANY_RUN),
+        wildcard_constraints:
+            run="|".join(map(re.escape, runs)),
+        priority: lambda wildcards: targets.rank(wildcards.size)
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            mem_mb=4000,
+            runtime=240,
+        params:
+            spec=lambda wildcards: specs.run_spec(study, first_epoch(wildcards)),
+        script:
+            "../../scripts/train_epochs.py"

@@ -2,6 +2,7 @@
 
 from modecollapse import specs
 from modecollapse.cells import Model
+from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.summary import print_summary
 from modecollapse.study_files import claim_results, load_study_or_exit
 from modecollapse.targets import Targets
@@ -12,11 +13,17 @@ paths = study.paths
 targets = Targets(study)
 
 ANY = Model("{size}", "{seed}", "{stage}")
+ANY_RUN = Model("{size}", "{seed}", "{run}")
 
 
 def model_of(wildcards):
     """The model that a job is about."""
     return Model(wildcards.size, int(wildcards.seed), wildcards.stage)
+
+
+def first_epoch(wildcards):
+    """The first model that a job makes whose run keeps the model of every epoch."""
+    return Model(wildcards.size, int(wildcards.seed), epoch_stage(wildcards.run, 1))
 
 
 wildcard_constraints:

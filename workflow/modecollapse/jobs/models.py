@@ -1,9 +1,11 @@
 """Making a model: restored from the store, or trained by its method, resumed where a killed job left off."""
 
+import itertools
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,17 @@ class Inputs:
         return digests
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A model that a job has to make."""
+
+    model: Model
+    spec: Mapping[str, Any]
+    """Everything that decides its weights beside the inputs."""
+    directory: Path
+    """Where it is published: `weights/`, `curves.parquet`, `manifest.json`, `run.json`."""
+
+
 def make_model(
     model: Model, spec: Mapping[str, Any], settings: Strict, inputs: Inputs, directory: Path, store: Store
 ) -> Manifest:
@@ -63,19 +76,48 @@ def make_model(
     Equal weights made in the same environment have the same manifest; `run.json` beside it tells of the run itself.
     A model that was finished before comes back from the store; a training that was killed is resumed.
     """
+    return make_models([Asked(model, spec, directory)], settings, inputs, store)[0]
+
+
+def make_models(asked: Sequence[Asked], settings: Strict, inputs: Inputs, store: Store) -> list[Manifest]:
+    """Publish the models of one training run: one, or those after each of its epochs, in their order.
+
+    As `make_model`. If the store lacks one of several, the whole run is made again, and those that it has stay as they
+    are: what descends from them does not change.
+    """
     digests = inputs.verified_digests()
-    key = model_key(spec, digests)
-    with store.locked(key):
-        if store.restore_model(key, directory):
-            _rename(model, directory)
-            logger.info("%s came back from the store, nothing was computed", model)
-        else:
-            finished = _train(model, spec, settings, inputs, digests, store.state(key))
+    keys = [model_key(each.spec, digests) for each in asked]
+    with ExitStack() as locks:
+        for key in sorted(keys):  # in one order for all jobs, so that no two wait for each other
+            locks.enter_context(store.locked(key))
+        restored = [store.restore_model(key, each.directory) for key, each in zip(keys, asked, strict=True)]
+        for each in itertools.compress(asked, restored):
+            _rename(each.model, each.directory)
+            logger.info("%s came back from the store, nothing was computed", each.model)
+        if not all(restored):
+            finished = _train(asked, settings, inputs, digests, store.state(keys[-1]))
+            for each, directory in itertools.compress(zip(asked, finished, strict=True), restored):
+                _compare(each, directory)
+            new = [not old for old in restored]
+            made = list(itertools.compress(zip(keys, asked, finished, strict=True), new))
             # Kept before it is published: a kill in between must not cost a trained model.
-            store.keep_model(key, finished)
-            place_model(finished, directory)
-        store.drop_state(key)
-    return read_manifest(directory / "manifest.json")
+            for key, _, directory in made:
+                store.keep_model(key, directory)
+            for _, each, directory in made:
+                place_model(directory, each.directory)
+        store.drop_state(keys[-1])
+    return [read_manifest(each.directory / "manifest.json") for each in asked]
+
+
+def _compare(asked: Asked, finished: Path) -> None:
+    """Say so where a restored model, which stays, is not bit by bit the one that its run has now come through."""
+    before, again = (read_manifest(directory / "manifest.json") for directory in (asked.directory, finished))
+    if before.weights != again.weights:
+        logger.warning(
+            "%s came back from the store, but its run, made again for other epochs, has other weights there: it was "
+            "computed in other circumstances. It stays as it was; the epochs that were missing are of the new run.",
+            asked.model,
+        )
 
 
 def _rename(model: Model, directory: Path) -> None:
@@ -91,49 +133,48 @@ def _write_curves(curves: pa.Table, model: Model, directory: Path) -> None:
 
 
 def _train(
-    model: Model,
-    spec: Mapping[str, Any],
-    settings: Strict,
-    inputs: Inputs,
-    digests: Mapping[str, str],
-    state: Path,
-) -> Path:
-    """Train; returns the directory with the finished model, below `state`."""
-    method = METHODS[spec["method"]]
-    finished = state / "finished"
-    output = finished / "weights"
-    shutil.rmtree(finished, ignore_errors=True)
-    output.mkdir(parents=True)
+    asked: Sequence[Asked], settings: Strict, inputs: Inputs, digests: Mapping[str, str], state: Path
+) -> list[Path]:
+    """Train; returns the directories with the finished models, below `state`."""
+    last = asked[-1].spec
+    method = METHODS[last["method"]]
+    shutil.rmtree(state / "finished", ignore_errors=True)
+    finished = [state / "finished" / each.model.stage for each in asked]
+    outputs = [directory / "weights" for directory in finished]
+    for output in outputs:
+        output.mkdir(parents=True)
     (state / "trainer").mkdir(exist_ok=True)
     begun = time.monotonic()
     record = method.run(
         TrainingJob(
             settings=settings,
-            seed=spec.get("seed", 0),
-            threads=spec["threads"],
-            output=output,
+            seed=last.get("seed", 0),
+            threads=last["threads"],
+            output=outputs[-1],
+            epoch_outputs=tuple(outputs),
             state=state / "trainer",
             parent=inputs.parent_weights,
-            architecture=ArchitectureSettings.model_validate(spec["architecture"]) if "architecture" in spec else None,
+            architecture=ArchitectureSettings.model_validate(last["architecture"]) if "architecture" in last else None,
             tokenizer=inputs.tokenizer,
             data=inputs.data,
-            format=PromptFormat("train", spec["format"]) if "format" in spec else None,
+            format=PromptFormat("train", last["format"]) if "format" in last else None,
         )
     )
-    manifest = Manifest(
-        model=str(model),
-        spec=dict(spec),
-        inputs=dict(digests),
-        files=sha256_directory(output),
-        versions=library_versions(),
-        seed=spec.get("seed", 0),
-        steps=record.steps,
-        tokens=record.tokens,
-    )
     run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device())
-    _write_curves(pa.Table.from_pylist(record.curves), model, finished)
-    write_run(run, finished / "run.json")
-    write_manifest(manifest, finished / "manifest.json")
+    for each, directory, part in zip(asked, finished, record.epochs or [record], strict=True):
+        manifest = Manifest(
+            model=str(each.model),
+            spec=dict(each.spec),
+            inputs=dict(digests),
+            files=sha256_directory(directory / "weights"),
+            versions=library_versions(),
+            seed=each.spec.get("seed", 0),
+            steps=part.steps,
+            tokens=part.tokens,
+        )
+        _write_curves(pa.Table.from_pylist(part.curves), each.model, directory)
+        write_run(run, directory / "run.json")
+        write_manifest(manifest, directory / "manifest.json")
     return finished
 
 

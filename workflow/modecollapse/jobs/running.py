@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modecollapse.cells import Model
+from modecollapse.epochs import epoch_stage
 from modecollapse.errors import StudyError
 from modecollapse.publishing import publish_file
 from modecollapse.store import Store
@@ -63,9 +64,10 @@ class Job:
         return {name: Path(path) for name, path in self.snakemake.output.items()}
 
     def model(self) -> Model:
-        """The model that this job is about."""
+        """The model that this job is about; of a run that keeps the model of every epoch, the first one."""
         wildcards = self.snakemake.wildcards
-        return Model(wildcards.size, int(wildcards.seed), wildcards.stage)
+        run = wildcards.get("run")
+        return Model(wildcards.size, int(wildcards.seed), epoch_stage(run, 1) if run else wildcards.stage)
 
     def study(self) -> "Study":
         """The study that this job belongs to."""

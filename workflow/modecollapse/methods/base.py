@@ -21,6 +21,9 @@ class TrainingJob:
     """An empty directory to fill with a Hugging Face model directory (safetensors) and its tokenizer."""
     state: Path
     """A directory that outlives a killed job, for whatever is needed to resume; empty the first time."""
+    epoch_outputs: tuple[Path, ...] = ()
+    """Directories like `output` for the models after each epoch of a run that keeps them all; the last one is `output`,
+    which is the only one of other runs."""
     parent: Path | None = None
     """Model directory of the parent stage (weights and tokenizer); for `checkpoint`, the directory to take over."""
     architecture: ArchitectureSettings | None = None
@@ -42,6 +45,9 @@ class TrainingRecord:
     """Tokens seen (padding not counted) over the whole run, whatever the number of resumes."""
     curves: list[dict[str, float]] = field(default_factory=list)
     """One entry per logged step: `step` and the method's own quantities (`loss`, `learning_rate`, …)."""
+    epochs: "list[TrainingRecord]" = field(default_factory=list)
+    """Of a run that keeps the model of every epoch, one record each: steps and tokens from the run's beginning to the
+    epoch's end, and the epoch's own part of the curves."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from modecollapse.errors import StudyError
@@ -10,7 +11,7 @@ from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.order import training_order
-from modecollapse.methods.resume import newest_complete
+from modecollapse.methods.resume import is_complete, newest_complete, remove_half_written, take_snapshot
 from modecollapse.methods.settings import FineTuningSettings
 
 logger = logging.getLogger(__name__)
@@ -52,14 +53,17 @@ def train(
 
     `lengths` are what examples may be grouped by, `tokens` how many tokens each shows the model; `options` are further
     arguments of the trainer's configuration and `models` further models of the trainer. A run that was killed goes on
-    from its newest complete checkpoint.
+    from its newest complete checkpoint. With `each_epoch` the models go to `job.epoch_outputs`.
     """
     from datasets import Dataset
 
-    from modecollapse.methods.trainers import ProgressCallback
+    from modecollapse.methods.trainers import EpochCallback, ProgressCallback
 
     order = training_order(lengths, settings.epochs, settings.batch_size, job.seed, settings.group_by_length)
-    steps = math.ceil(len(order) / settings.batch_size)
+    updates = math.ceil(len(lengths) / settings.batch_size)
+    ends = [updates * epoch for epoch in range(1, settings.epochs + 1)] if settings.each_epoch else []
+    steps = ends[-1] if ends else math.ceil(len(order) / settings.batch_size)
+    snapshots = {end: job.state / f"epoch-{epoch}" for epoch, end in enumerate(ends, start=1)}
     model.network.requires_grad_(True)
     trainer = trainer_class(
         recipe=settings,
@@ -67,22 +71,37 @@ def train(
         args=trainer_class.configuration(**_arguments(job, settings), **(options or {})),
         train_dataset=Dataset.from_dict(dict(examples)).select(order),
         processing_class=model.tokenizer,
-        callbacks=[ProgressCallback()],
+        callbacks=[ProgressCallback(), EpochCallback(snapshots, lambda network, to: _write(network, job, to))],
         **models,
     )
     _print_nothing(trainer)
     logger.info("%d examples, %d epochs, %d steps", len(lengths), settings.epochs, steps)
-    checkpoint = newest_complete(job.state)
+    remove_half_written(job.state)
+    # Without the snapshot of an epoch, a checkpoint from after it is of no use.
+    lost = next((end for end, snapshot in snapshots.items() if not is_complete(snapshot)), math.inf)
+    checkpoint = newest_complete(job.state, before=lost)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.state.global_step != steps:
         raise RuntimeError(f"{trainer.state.global_step} steps were made, {steps} were planned")
-    trainer.model.config.use_cache = True  # the Trainer turns it off, and generation would inherit that
-    trainer.model.save_pretrained(job.output)
+    curves, shown = _curves(trainer.state.log_history), sum(tokens)
+    if not ends:
+        _write(trainer.model, job, job.output)
+        return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves)
+    epochs = []
+    for epoch, (end, output) in enumerate(zip(ends, job.epoch_outputs, strict=True), start=1):
+        take_snapshot(snapshots[end], output)
+        own = [point for point in curves if end - updates < point["step"] <= end]
+        epochs.append(TrainingRecord(steps=end, tokens=shown * epoch, curves=own))
+    return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves, epochs=epochs)
+
+
+def _write(network: Any, job: TrainingJob, directory: Path) -> None:
+    """Write the model as it is now and the parent's tokenizer to `directory`."""
     assert job.parent is not None
-    copy_tokenizer(job.parent, job.output)
-    return TrainingRecord(
-        steps=steps, tokens=sum(tokens[index] for index in order), curves=_curves(trainer.state.log_history)
-    )
+    training, network.config.use_cache = network.config.use_cache, True
+    network.save_pretrained(directory)  # the Trainer turns the cache off, and generation would inherit that
+    network.config.use_cache = training
+    copy_tokenizer(job.parent, directory)
 
 
 def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]:

@@ -23,6 +23,18 @@ def training_order(lengths: Sequence[int], epochs: int, batch_size: int, seed: i
     return indices
 
 
+def epoch_batches(examples: int, epochs: int, batch_size: int) -> list[range]:
+    """Places in the order of training, update by update, where no update spans two epochs.
+
+    The last update of an epoch holds what is left of it, so that the model after k epochs is that of a run of k epochs.
+    """
+    return [
+        range(start, min(start + batch_size, (epoch + 1) * examples))
+        for epoch in range(epochs)
+        for start in range(epoch * examples, (epoch + 1) * examples, batch_size)
+    ]
+
+
 def _grouped(order: np.ndarray, lengths: np.ndarray, batch_size: int, generator: np.random.Generator) -> np.ndarray:
     whole = len(order) // batch_size * batch_size
     parts = []

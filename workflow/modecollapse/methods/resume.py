@@ -2,12 +2,15 @@
 
 import json
 import logging
+import math
+import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from modecollapse.digests import sha256_directory
-from modecollapse.publishing import publish_file
+from modecollapse.publishing import publish_directory, publish_file
 
 logger = logging.getLogger(__name__)
 
@@ -38,16 +41,39 @@ def is_complete(checkpoint: Path) -> bool:
     return files == sealed
 
 
-def newest_complete(state: Path) -> Path | None:
-    """The complete checkpoint with the most updates in `state`, or None; incomplete and older ones are removed."""
+def newest_complete(state: Path, before: float = math.inf) -> Path | None:
+    """The complete checkpoint in `state` with the most updates, below `before`, or None; all others are removed."""
     newest = None
     for checkpoint in _checkpoints(state):
-        if newest is None and is_complete(checkpoint):
+        if newest is None and checkpoint_step(checkpoint) < before and is_complete(checkpoint):
             newest = checkpoint
             logger.info("resuming after %d steps", checkpoint_step(checkpoint))
         else:
             shutil.rmtree(checkpoint)
     return newest
+
+
+def keep_snapshot(snapshot: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill a directory and put it at `snapshot`, sealed, in one step; what stood there is replaced."""
+    with publish_directory(snapshot) as partial:
+        write(partial)
+        seal(partial)
+
+
+def remove_half_written(state: Path) -> None:
+    """Remove what a kill in the middle of a snapshot left, which may be as large as a model."""
+    for path in state.glob(".*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def take_snapshot(snapshot: Path, output: Path) -> None:
+    """Put the files of a sealed snapshot into `output`; they are linked where possible, as weights are large."""
+    for path in snapshot.iterdir():
+        if path.name != _SEAL:
+            try:
+                os.link(path, output / path.name)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(path, output / path.name)
 
 
 def remove_older(checkpoint: Path) -> None:

@@ -44,6 +44,10 @@ class FineTuningSettings(Strict):
     """Updates of linear warm-up."""
     epochs: int = Field(1, ge=1)
     """Passes over the data (paper: 1)."""
+    each_epoch: bool = False
+    """Keep the model after every epoch: the stage NAME then stands for the stages NAME-1, NAME-2, … of one training
+    run, each continuing the one before. Others name one of these in `from`. No batch spans two epochs: the last one
+    of an epoch is smaller where `batch_size` does not divide the data. A cosine schedule spans the whole run."""
     batch_size: int = Field(64, ge=1)
     """Examples (or pairs) per update, over all devices and accumulation steps (authors' code: 64)."""
     max_length: int = Field(1024, ge=2)

@@ -4,19 +4,21 @@ Slow to import (TRL): only `run` functions import this module.
 """
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 from transformers import Trainer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.answer_head import add_answer_head
+from modecollapse.methods.order import epoch_batches
 from modecollapse.methods.progress import report
-from modecollapse.methods.resume import checkpoint_path, remove_older, seal
+from modecollapse.methods.resume import checkpoint_path, keep_snapshot, remove_older, seal
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.methods.settings import FineTuningSettings
 
@@ -36,6 +38,37 @@ class ProgressCallback(TrainerCallback):
             report(state.global_step, state.max_steps, args.logging_steps, logs["loss"])
 
 
+class EpochCallback(TrainerCallback):
+    """Snapshots of the model where epochs end, each written before the Trainer saves its own state of that step.
+
+    A checkpoint that is resumed from has thus all snapshots up to its step.
+    """
+
+    def __init__(self, snapshots: Mapping[int, Path], write: Callable[[Any, Path], None]) -> None:
+        """`snapshots`: update after which an epoch ends → where its model goes; `write(model, directory)` puts it."""
+        self.snapshots, self.write = snapshots, write
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> Any:
+        if state.global_step in self.snapshots:
+            keep_snapshot(self.snapshots[state.global_step], lambda directory: self.write(model, directory))
+            control.should_log = True  # the epoch's part of the curves ends here
+        return control
+
+
+class _EpochBatches(BatchSampler):
+    """Batches in the order of the data set, none of which spans two epochs."""
+
+    def __init__(self, examples: int, epochs: int, batch_size: int) -> None:
+        super().__init__(SequentialSampler(range(examples * epochs)), batch_size, drop_last=False)
+        self.batches = epoch_batches(examples, epochs, batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(batch) for batch in self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
 class _Exact(Trainer):
     """What all fine-tuning trainers change in the library's; to be inherited before a TRL trainer."""
 
@@ -50,6 +83,21 @@ class _Exact(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The data set already stands in the order of training (methods.order).
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+
+    def get_train_dataloader(self) -> DataLoader:
+        if not self.recipe.each_epoch:
+            return super().get_train_dataloader()
+        data: Any = self._remove_unused_columns(self.train_dataset, description="Training")
+        epochs = self.recipe.epochs
+        batches = _EpochBatches(len(data) // epochs, epochs, self.recipe.batch_size)
+        return self.accelerator.prepare(
+            DataLoader(
+                data,
+                batch_sampler=batches,
+                collate_fn=self.data_collator,
+                pin_memory=self.args.dataloader_pin_memory,
+            )
+        )
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         if self.lr_scheduler is None:

@@ -1,0 +1,23 @@
+"""Make the models after each epoch of one run."""
+
+from pathlib import Path
+
+from modecollapse.jobs.models import Asked, Inputs, make_models
+from modecollapse.jobs.running import running
+from modecollapse.methods import METHODS
+from modecollapse.specs import run_spec
+
+if __name__ == "__main__":
+    with running() as job:
+        job.load(*METHODS[job.spec["method"]].libraries)
+        study, first = job.planned(run_spec)
+        manifests = map(Path, job.snakemake.output.manifests)
+        make_models(
+            [
+                Asked(model, spec, manifest.parent)
+                for model, spec, manifest in zip(study.run(first), job.spec["epochs"], manifests, strict=True)
+            ],
+            study.settings(first),
+            Inputs(**{name: Path(path) for name, path in job.snakemake.input.items()}),
+            job.store,
+        )
