@@ -117,7 +117,7 @@ def _train(
             architecture=ArchitectureSettings.model_validate(spec["architecture"]) if "architecture" in spec else None,
             tokenizer=inputs.tokenizer,
             data=inputs.data,
-            format=PromptFormat("train", spec["format"]) if "format" in spec else None,
+            format=PromptFormat.from_spec("train_format", spec["format"]) if "format" in spec else None,
         )
     )
     manifest = Manifest(
