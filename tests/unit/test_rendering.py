@@ -124,9 +124,7 @@ def test_an_end_of_text_token_that_the_tokenizer_appends_is_taken_off_but_not_on
         ("{% for m in messages %}### {{ m.role }}:\n{{ m.content }}\n{% endfor %}", ("### user:",)),
     ],
 )
-def test_what_a_template_puts_between_turns_shows_that_a_completion_runs_into_another(
-    llama, template, expected
-) -> None:
+def test_what_a_template_puts_between_turns_marks_them_in_completions(llama, template, expected) -> None:
     assert chat_markers(chat(template), llama) == expected
     assert chat_markers(chat(template, "Be brief."), llama) == expected
 

@@ -5,14 +5,21 @@ A tokenizer object is all that is needed, so that what is wrong with a chat temp
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
+from unittest.mock import patch
 
 from modecollapse.errors import StudyError
 from modecollapse.prompts import Chat, PromptFormat, turn_marks
 
-TODAY = datetime(2024, 7, 26)
-"""The day on which chat templates are rendered that ask which day it is: results must not depend on the calendar."""
+
+class _Day(datetime):
+    """The day on which chat templates are rendered that ask which day it is: results must not follow the calendar."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "_Day":
+        return cls(2024, 7, 26, tzinfo=tz)
+
 
 _USER, _ANSWER, _AGAIN = "Qvtoz first.", "Qvtoz second.", "Qvtoz third."
 """Messages that stand for others where only what the template puts around them is wanted."""
@@ -110,14 +117,14 @@ def _chat(form: PromptFormat, tokenizer: Any, messages: list[dict[str, str]]) ->
     assert isinstance(form.template, Chat)
     if form.template.template is None and not tokenizer.chat_template:
         raise no_template(_name(tokenizer), form.name)
+    from transformers.utils import chat_template_utils
+
     try:
-        rendered: str = tokenizer.apply_chat_template(
-            messages,
-            chat_template=form.template.template,
-            add_generation_prompt=True,
-            tokenize=False,
-            strftime_now=TODAY.strftime,
-        )
+        # The library offers templates the clock, and no way to set it.
+        with patch.object(chat_template_utils, "datetime", _Day):
+            rendered: str = tokenizer.apply_chat_template(
+                messages, chat_template=form.template.template, add_generation_prompt=True, tokenize=False
+            )
     except Exception as error:  # a template is a program of others, and may raise whatever it likes
         whose = "of the study" if form.template.template else f"of {_name(tokenizer)}"
         raise StudyError(
