@@ -41,11 +41,11 @@ def test_a_tokenizer_that_merges_prompt_and_answer_is_refused():
         encode(whole, HUMAN, ["why ?"], [["so"]])
 
 
-def test_a_tokenizer_that_ends_prompts_with_end_of_text_is_refused(tokenizer):
+def test_an_end_of_text_token_that_the_tokenizer_appends_never_stands_between_prompt_and_answer(tokenizer):
     ending = _tokenizer(pre_tokenizers.Whitespace())
     ending.backend_tokenizer.post_processor = processors.TemplateProcessing("$A <eos>", special_tokens=[("<eos>", 0)])
-    with pytest.raises(StudyError, match="appends its end-of-text"):
-        encode(ending, HUMAN, ["why ?"], [["so"]])
+    assert ending("why ?")["input_ids"][-1] == 0
+    assert encode(ending, HUMAN, ["why ?"], [["so"]]) == encode(tokenizer, HUMAN, ["why ?"], [["so"]])
 
 
 def test_labels_cover_the_answer_and_nothing_of_the_prompt():

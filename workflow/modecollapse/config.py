@@ -5,6 +5,7 @@ modecollapse.config_docs`; a test fails when they differ.
 """
 
 import string
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
@@ -19,14 +20,6 @@ from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
 from modecollapse.schema import Strict
-
-FORMATS = {
-    "human": "Human: {prompt} Assistant: {start}",
-    "okay": "{prompt} Okay, here goes: {start}",
-    "qa": "Question: {prompt} Answer: {start}",
-    "plain": "{prompt} {start}",
-}
-"""Prompt formats that every study can name; the first two are those of O'Mahony et al. (2024), section 2.3."""
 
 PublishedModel = Literal["pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"]
 PublishedStage = Literal["plm", "sft", "dpo"]
@@ -74,6 +67,43 @@ def _template(value: str) -> str:
     if [name for _, name, _, _ in fields].count("prompt") != 1:
         raise ValueError("{prompt} must occur once")
     return value
+
+
+def _jinja(value: str) -> str:
+    from jinja2 import Environment, TemplateError  # few studies need it
+
+    try:
+        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(value)
+    except TemplateError as error:
+        raise ValueError(f"the chat template is no Jinja template: {error}") from None
+    if "messages" not in value:
+        raise ValueError("the chat template never reads `messages`, so it cannot contain the prompt")
+    return value
+
+
+class ChatFormat(Strict):
+    """A prompt format that is a chat: the prompt is the user's message, and the model answers as the assistant.
+
+    A study's own format is either a text, in which `{prompt}` and `{start}` stand for the prompt and the start of its
+    answer, or has these keys; `{}` is the built-in format `chat`.
+    """
+
+    system: Annotated[str, Field(min_length=1)] | None = None
+    """System message before the prompt; null for none (a template may put one of its own)."""
+    template: Annotated[str, AfterValidator(_jinja)] | None = None
+    """Jinja chat template; null for the one in the model's tokenizer. Where one asks for the date, it is 26 July 2024.
+    """
+
+
+FORMATS: Mapping[str, str | ChatFormat] = {
+    "human": "Human: {prompt} Assistant: {start}",
+    "okay": "{prompt} Okay, here goes: {start}",
+    "qa": "Question: {prompt} Answer: {start}",
+    "plain": "{prompt} {start}",
+    "chat": ChatFormat(),
+}
+"""Prompt formats that every study can name; the first two are those of O'Mahony et al. (2024), section 2.3, and `chat`
+is the chat template in each model's tokenizer."""
 
 
 def _metric(value: str) -> str:
@@ -218,6 +248,9 @@ class Analysis(Strict):
     """Seed of the bootstrap and of the choice of sample completions."""
     temperature: Temperature = "1.0"
     """Temperature at which the attribution figure and the sample completions are drawn."""
+    across_formats: dict[Name, Annotated[dict[Name, Name], Field(min_length=1)]] = Field(default_factory=dict)
+    """Comparisons of stages under different prompt formats, which are made only on request: name → stage → format, e.g.
+    `paper: {plm: okay, sft: human, dpo: human}`. It counts for every path whose stages are all named."""
 
 
 class Reference(Strict):
@@ -257,8 +290,9 @@ class StudyConfig(Strict):
         tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0,)
     """Training seeds; each is a dimension of the grid."""
-    formats: dict[Name, Annotated[str, AfterValidator(_template)] | None] = Field(default_factory=dict)
-    """Further prompt formats beside the built-in ones; null where the words around finished completions differ."""
+    formats: dict[Name, Annotated[str, AfterValidator(_template)] | ChatFormat | None] = Field(default_factory=dict)
+    """Further prompt formats beside the built-in ones: a text with `{prompt}` and perhaps `{start}`, a chat (see
+    ChatFormat), or null where the words around finished completions differ."""
     prompts: Annotated[dict[Name, str], Field(min_length=1)]
     """Prompt sets: name → YAML file, relative to the study file or to `config/`."""
     generation: Generation

@@ -83,7 +83,10 @@ given twice is an error; temperatures may be numbers or text.
 `store_limit_gb` (for the target `prune`), `completions` (directory of finished completions) and `reference` (directory
 of results that others stored, for studies with a section `reference`; without it they run without the comparison).
 
-Built-in prompt formats: {", ".join(f"`{name}` = `{template}`" for name, template in FORMATS.items())}.
+Built-in prompt formats: {", ".join(f"`{name}` = `{text}`" for name, text in FORMATS.items() if isinstance(text, str))},
+and `chat`, the chat template in each model's tokenizer. No text ends with a space, so that completions begin with one;
+a line break at the end of a format of one's own stays. A text that begins with the beginning-of-text token gets no
+second one, and no end-of-text token stands before a completion.
 
 Prompt files are YAML: `name`, `description` and `prompts`, a list of `id`, `text` and optionally `start` (the beginning
 of the answer that is put into the model's mouth) and `answers` (accepted answers, for the score `correct`). `text` may

@@ -30,7 +30,7 @@ REVISIONS: Mapping[str, int] = {
 MODULES: Mapping[str, tuple[str, ...]] = {
     "world": ("data.nano",),
     "tokenizer": ("data.tokenizer", "jobs.data"),
-    "generation": ("generation", "prompts"),
+    "generation": ("generation", "prompts", "rendering"),
     "import": ("completions",),
     "tokens": ("measures.tokens", "generation.models"),
     "embedding": ("measures.embedding",),

@@ -62,7 +62,7 @@ def model_spec(study: Study, model: Model) -> str:
         "threads": study.config.threads,
     }
     if method.needs_parent:
-        spec["format"] = study.format(study.stage(model).train_format).template
+        spec["format"] = study.format(study.stage(model).train_format).spec
     if method.name == "checkpoint":
         spec["files"] = _fingerprint(study.checkpoint(model))
     else:
@@ -100,7 +100,7 @@ def generation_spec(study: Study, model: Model) -> str:
                 name: [[prompt.id, prompt.text, prompt.start] for prompt in prompts.prompts]
                 for name, prompts in study.prompts.items()
             },
-            "formats": {name: study.format(name).template for name in study.formats(model.stage)},
+            "formats": {name: study.format(name).spec for name in study.formats(model.stage)},
         }
     )
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from modecollapse import lineage
 from modecollapse.cells import Cell, Model
-from modecollapse.config import FORMATS, STAGE_MODELS, CompletionsStage, Stage, StageBase, StudyConfig
+from modecollapse.config import FORMATS, STAGE_MODELS, ChatFormat, CompletionsStage, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
 from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
@@ -20,7 +20,7 @@ from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
-from modecollapse.prompts import PromptFormat, PromptSet
+from modecollapse.prompts import Chat, PromptFormat, PromptSet
 from modecollapse.schema import Strict
 from modecollapse.study_checks import check_prompts, check_reference, check_references, check_stage
 
@@ -104,7 +104,10 @@ class Study:
         return self.config.stages[stage].formats or self.config.generation.formats
 
     def format(self, name: str) -> PromptFormat:
-        return PromptFormat(name, {**FORMATS, **self.config.formats}[name] or "")
+        template = {**FORMATS, **self.config.formats}[name]
+        if isinstance(template, ChatFormat):
+            return PromptFormat(name, Chat(template.system, template.template))
+        return PromptFormat(name, template or "")
 
     def about(self) -> dict[str, Any]:
         """What the report's front page says of the study."""

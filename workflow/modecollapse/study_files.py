@@ -9,13 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modecollapse.cells import Model
 from modecollapse.comparison.stored_results import read_results
 from modecollapse.completions import check_completions
 from modecollapse.config import CompletionsStage
 from modecollapse.errors import StudyError
 from modecollapse.measures.embedding import find_embedder
 from modecollapse.methods.checkpoint import check_files, context_of
+from modecollapse.methods.model_files import has_chat_template
+from modecollapse.prompts import Chat
 from modecollapse.publishing import publish_file
+from modecollapse.rendering import no_template
 from modecollapse.study import Study, parse_study
 from modecollapse.study_checks import check_controlled, check_lengths
 from modecollapse.study_inheritance import read_study, study_names
@@ -120,12 +124,25 @@ def _check_checkpoints(study: Study) -> None:
         try:
             if model == root:
                 check_files(source)
+            _check_chat(study, model, source)
             context = context_of(source)
             if context is not None:
                 check_lengths(study.config, model.size, model.stage, study.stage(model), context)
         except StudyError as error:
             key = f": stages.{model.stage}.path ({model})" if model == root else ""
             raise StudyError(f"{study.file}{key}: {error}") from error
+
+
+def _check_chat(study: Study, model: Model, source: Path) -> None:
+    """A model that descends from the checkpoint in `source`, whose tokenizer it has, has the chat template it needs."""
+    stage = study.stage(model)
+    used = {name: f"stages.{model.stage}.formats" for name in study.formats(model.stage)}
+    if stage.method != "checkpoint":
+        used[stage.train_format] = f"stages.{model.stage}.train_format"
+    for name, key in used.items():
+        template = study.format(name).template
+        if isinstance(template, Chat) and template.template is None and not has_chat_template(source):
+            raise StudyError(f"{key} ({model}): {no_template(str(source), name)}")
 
 
 def _study_file(study: str, config_directory: Path) -> Path:

@@ -59,9 +59,9 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str) ->
             local_files_only=True,
             output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
         raise StudyError(f"The model in {directory} cannot be loaded: {error}") from error
+    tokenizer = load_tokenizer(directory)
     # The library fills what is missing with random numbers and only warns.
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         keys = sorted(key for key in map(str, loading[problem]) if not key.endswith(_STORED_CONSTANTS))
@@ -83,6 +83,18 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str) ->
         end_tokens=ends,
         context=getattr(network.config, "max_position_embeddings", None),
     )
+
+
+def load_tokenizer(directory: Path) -> Any:
+    """The tokenizer in `directory`.
+
+    Raises:
+        StudyError: there is none that can be loaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"The tokenizer in {directory} cannot be loaded: {error}") from error
 
 
 def _check_attention(config: Any, directory: Path) -> None:

@@ -24,6 +24,7 @@ from modecollapse.generation.decoding import Decoding, PreparedPrompts
 from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.generation.progress import Progress, silent
 from modecollapse.generation.settings import SamplingSettings
+from modecollapse.rendering import token_ids
 
 _PROMPTS_PER_PREFILL = 64
 _CPU_BYTES = 2 * 2**30
@@ -42,8 +43,8 @@ class TransformersEngine:
     def prepare(self, prompts: Sequence[tuple[str, str]]) -> PreparedPrompts:
         """Run the prompts, pairs of (id, rendered text), through the model once, for all completions and temperatures.
 
-        A prompt is tokenised as the model's tokenizer does by default (with a beginning-of-text token where it adds
-        one); an empty prompt becomes that token, or the end-of-text token where there is none.
+        A prompt is tokenised by `modecollapse.rendering.token_ids` (with one beginning-of-text token where the
+        tokenizer adds it); an empty prompt becomes that token, or the end-of-text token where there is none.
 
         Raises:
             StudyError: no prompt, an id given twice, or a prompt too long for the model's context.
@@ -51,7 +52,8 @@ class TransformersEngine:
         ids = tuple(prompt for prompt, _ in prompts)
         if not ids or len(set(ids)) < len(ids):
             raise StudyError(f"Prompts need distinct ids, and at least one of them: found {list(ids)}.")
-        tokens = [self._tokens(text) for _, text in prompts]
+        texts = [text for _, text in prompts]
+        tokens = [ids or [self._model.prefix_token] for ids in token_ids(self._model.tokenizer, texts)]
         self._check_context(ids, tokens)
         width = max(map(len, tokens))
         parts = [
@@ -110,10 +112,6 @@ class TransformersEngine:
         ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, CELL_SCHEMA, strict=True)]
         return pa.Table.from_arrays(arrays, schema=CELL_SCHEMA.with_metadata(self._record(prepared)))
-
-    def _tokens(self, text: str) -> list[int]:
-        tokens: list[int] = self._model.tokenizer(text)["input_ids"]
-        return tokens or [self._model.prefix_token]
 
     def _check_context(self, ids: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
         new, context = self._settings.max_new_tokens, self._model.context

@@ -13,6 +13,7 @@ from modecollapse.generation.settings import SamplingSettings
 from modecollapse.jobs.running import device
 from modecollapse.manifest import read_manifest
 from modecollapse.prompts import PromptFormat, PromptSet
+from modecollapse.rendering import chat_markers, render
 from modecollapse.sealed import read_sealed
 from modecollapse.specs import cell_spec
 from modecollapse.store import Store
@@ -77,7 +78,8 @@ def generate(
 
     Raises:
         CorruptFile: the weights are not those of the manifest.
-        StudyError: a prompt and its completion do not fit the model's context.
+        StudyError: a prompt and its completion do not fit the model's context, or a chat format that the model's
+            tokenizer cannot give to a prompt (before its weights are loaded).
     """
     digests = read_manifest(manifest)
     digests.verify(weights)
@@ -92,22 +94,32 @@ def generate(
         {key: value for key, value in spec["sampling"].items() if key in SamplingSettings.model_fields}, strict=False
     )
     load("modecollapse.generation.transformers_engine", "transformers:AutoModelForCausalLM")
+    from modecollapse.generation.models import load_tokenizer
     from modecollapse.generation.transformers_engine import TransformersEngine, cell_record
 
-    engine = TransformersEngine(weights, settings, spec["threads"], device())
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in stale:
         groups.setdefault((cell.prompts, cell.format), []).append(cell)
+    formats = {form: PromptFormat.from_spec(form, spec["formats"][form]) for _, form in groups}
+    tokenizer = load_tokenizer(weights) if any(form.is_chat for form in formats.values()) else None
+    rendered = {
+        (name, form): [
+            (prompt.id, render(formats[form], tokenizer, prompt.text or "", prompt.start))
+            for prompt in prompts[name].prompts
+        ]
+        for name, form in groups
+    }
+    markers = {form: chat_markers(formats[form], tokenizer) for form in formats}
+    engine = TransformersEngine(weights, settings, spec["threads"], device())
     progress = reporter(f"cells of {next(iter(cells)).model}")
     done = 0
     for (name, form), members in groups.items():
-        template = PromptFormat(form, spec["formats"][form])
-        prepared = engine.prepare(
-            [(prompt.id, template.render(prompt.text or "", prompt.start)) for prompt in prompts[name].prompts]
-        )
+        prepared = engine.prepare(rendered[name, form])
+        # Only here is the chat template known that says how another turn begins.
+        found = {"markers": canonical(list(markers[form]))} if markers[form] else {}
         for cell in members:
             table = engine.sample(prepared, float(cell.temperature), f"{spec['sampling']['seed']}/{cell}")
-            metadata = _metadata(cell, specs[cell], cell_record(table))
+            metadata = _metadata(cell, specs[cell], {**cell_record(table), **found})
             store.publish_table("cells", keys[cell], table, cells[cell], metadata)
             done += 1
             progress(done, len(stale))

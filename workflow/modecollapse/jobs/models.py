@@ -157,7 +157,7 @@ def _train(
             architecture=ArchitectureSettings.model_validate(last["architecture"]) if "architecture" in last else None,
             tokenizer=inputs.tokenizer,
             data=inputs.data,
-            format=PromptFormat("train", last["format"]) if "format" in last else None,
+            format=PromptFormat.from_spec("train_format", last["format"]) if "format" in last else None,
         )
     )
     run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device())

@@ -77,11 +77,14 @@ def score_model(
     vectors: Embeddings | None = None
     parts = []
     for path in cells:
-        seal = read_metadata(path)["modecollapse.sha256"]
-        identity = json.loads(read_metadata(path)["cell"])
+        metadata = read_metadata(path)
+        seal, identity = metadata["modecollapse.sha256"], json.loads(metadata["cell"])
+        markers = spec["markers"][identity["format"]]
         prompts = {entry[0]: entry for entry in spec["prompts"][identity["prompts"]]}
         table = read_sealed(path, ["prompt", "text", "log_probs"])
-        key = digest({"spec": {**spec, "prompts": prompts}, "cell": seal})
+        # Of the study's formats only the cell's own counts: a further one does not touch the scores of the others.
+        own = {**spec, "prompts": prompts, "markers": {identity["format"]: markers}}
+        key = digest({"spec": own, "cell": seal})
         scores = store.read_table("scores", key)
         if scores is None:
             if vectors is None and embeddings:
@@ -99,7 +102,7 @@ def score_model(
                 vectors=vectors,
                 quality=_quality(spec.get("world"), prompts),
                 controlled=spec["controlled"],
-                markers=spec["markers"][identity["format"]],
+                markers=[*markers, *json.loads(metadata.get("markers", "[]"))],
             )
             # Columns that one of the two does not have are null there.
             scores = pa.concat_tables([scores, entropy_scores(log_probs)], promote_options="default")

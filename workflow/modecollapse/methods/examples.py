@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from modecollapse.errors import StudyError
 from modecollapse.prompts import PromptFormat
+from modecollapse.rendering import joint, render, token_ids
 from modecollapse.sealed import read_sealed
 
 logger = logging.getLogger(__name__)
@@ -50,25 +51,26 @@ class Encoded:
 def encode(tokenizer: Any, form: PromptFormat, prompts: Sequence[str], answers: Sequence[Sequence[str]]) -> Encoded:
     """Ids of every rendered prompt, and of " " + answer + end-of-text for each list of answers.
 
-    Prompt and answer are tokenized as one text, and the answer must begin on a token boundary: then training shows the
-    very prompt that sampling starts from.
+    After a prompt that ends with a line break, as a format may have it, the answer follows without the space. Prompt
+    and answer are tokenized as one text, and the answer must begin on a token boundary: then training shows the very
+    prompt that sampling starts from.
 
     Raises:
-        StudyError: the tokenizer merges the end of a prompt with the beginning of its answer.
+        StudyError: the tokenizer merges the end of a prompt with the beginning of its answer, or cannot put a prompt
+            into a chat format.
     """
-    rendered = [form.render(prompt) for prompt in prompts]
-    prompt_ids = tokenizer(rendered)["input_ids"]
+    rendered = [render(form, tokenizer, prompt) for prompt in prompts]
+    prompt_ids = token_ids(tokenizer, rendered)
     encoded = []
     for texts in answers:
-        full = tokenizer([f"{prompt} {text}" for prompt, text in zip(rendered, texts, strict=True)])["input_ids"]
+        whole = [prompt + joint(prompt) + text for prompt, text in zip(rendered, texts, strict=True)]
+        full = token_ids(tokenizer, whole)
         encoded.append([_answer(*pair, tokenizer, row) for row, pair in enumerate(zip(prompt_ids, full, strict=True))])
     return Encoded(prompts=prompt_ids, answers=encoded)
 
 
 def _answer(prompt: Ids, full: Ids, tokenizer: Any, row: int) -> Ids:
     eos = tokenizer.eos_token_id
-    if prompt and prompt[-1] == eos:
-        raise StudyError("The tokenizer appends its end-of-text token to prompts. Use one that does not.")
     if full[: len(prompt)] != prompt:
         raise StudyError(
             f"In row {row} the tokenizer merges the end of the prompt, {tokenizer.decode(prompt[-4:])!r}, with the "

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from modecollapse.errors import StudyError
-from modecollapse.generation.models import CausalModel, load_causal_model
+from modecollapse.generation.models import CausalModel, load_causal_model, load_tokenizer
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.order import training_order
 from modecollapse.methods.resume import is_complete, newest_complete, remove_half_written, take_snapshot
 from modecollapse.methods.settings import FineTuningSettings
+from modecollapse.rendering import check_format
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +25,12 @@ def load_parent(job: TrainingJob, settings: FineTuningSettings) -> CausalModel:
     """The parent's model in float32 and its tokenizer, read from disk.
 
     Raises:
-        StudyError: it cannot be loaded, has no end-of-text token, or is asked for more context than it has.
+        StudyError: it cannot be loaded, has no end-of-text token, is asked for more context than it has, or its
+            tokenizer cannot give prompts the format of training (before weights are read).
     """
     assert job.parent is not None
+    if job.format is not None and job.format.is_chat:
+        check_format(job.format, load_tokenizer(job.parent))
     model = load_causal_model(job.parent, "float32", job.threads, "cpu")
     if model.tokenizer.eos_token_id is None:
         raise StudyError(f"The tokenizer in {job.parent} names no end-of-text token, which answers must end with.")

@@ -17,6 +17,7 @@ FINE_TUNING_MODULES = (
     "methods.order",
     "methods.schedule",
     "methods.settings",
+    "rendering",
 )
 """Modules whose code decides the weights of every fine-tuned stage."""
 
