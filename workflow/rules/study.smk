@@ -2,6 +2,7 @@
 
 from modecollapse import specs
 from modecollapse.cells import Model
+from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
 from modecollapse.study_files import claim_results, load_study_or_exit
 from modecollapse.targets import Targets
@@ -30,6 +31,7 @@ report: "../report/workflow.rst"
 
 
 onstart:
+    require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
     claim_results(study)
 
 

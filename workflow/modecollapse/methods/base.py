@@ -22,7 +22,9 @@ class TrainingJob:
     state: Path
     """A directory that outlives a killed job, for whatever is needed to resume; empty the first time."""
     parent: Path | None = None
-    """Model directory of the parent stage (weights and tokenizer); for `checkpoint`, the directory to take over."""
+    """Model directory of the parent stage (weights and tokenizer)."""
+    source: Path | None = None
+    """What a method that takes weights from elsewhere takes over: a directory, or a GGUF file."""
     architecture: ArchitectureSettings | None = None
     """Shape of a GPT-NeoX model to be trained from nothing."""
     tokenizer: Path | None = None
@@ -60,6 +62,8 @@ class Method:
     """Modules (without the package's name) whose code decides the result; the revision guard watches them."""
     libraries: tuple[str, ...] = ()
     """Slow imports of `run` (``module`` or ``module:name``), so that a caller can count them as start-up."""
+    trains: bool = True
+    """Whether it depends on the seed and, with a parent, on the prompt format; otherwise it takes weights over."""
     column_setting: str | None = None
     """The setting that names one further column of its data."""
 
