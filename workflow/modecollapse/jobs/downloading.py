@@ -139,9 +139,7 @@ def _api() -> Any:
     token = get_token()
     if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
         # The library would show it in its error.
-        raise StudyError(
-            "The token in HF_TOKEN (or of `hf auth login`) holds characters that no token has. Set it anew."
-        )
+        raise StudyError("HF_TOKEN (or the token of `hf auth login`) holds characters that no token has. Set it anew.")
     return HfApi(endpoint=constants.ENDPOINT)
 
 
@@ -318,7 +316,5 @@ def _unreachable_or_unexpected(revision: Revision, error: Exception) -> Exceptio
             "cluster often the login node only); HF_ENDPOINT names a mirror, HTTPS_PROXY a proxy."
         )
     if isinstance(error, OSError):
-        return StudyError(
-            f"{revision}: its files cannot be written ({reason}). Make room in the cache, or set HF_HOME."
-        )
+        return StudyError(f"{revision}: its files cannot be written ({reason}). Make room there, or set HF_HOME.")
     return RuntimeError(f"{revision}: {reason}")

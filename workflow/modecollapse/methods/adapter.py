@@ -28,8 +28,8 @@ class AdapterSettings(Strict):
     """A LoRA adapter that others trained on the weights of the stage `from`, merged into these."""
 
     source: AdapterSource
-    """`{hub: OWNER/NAME, revision: main}` or `{path: DIRECTORY}`: adapter_config.json and adapter_model.safetensors (or
-    .bin). Merged in float32 and saved in the parent's precision. A tokenizer beside the adapter replaces the parent's."""
+    """`{hub: OWNER/NAME, revision: main}` or `{path: DIRECTORY}`: adapter_config.json and adapter_model.safetensors
+    (or .bin). Merged in float32, saved in the parent's precision. Its own tokenizer, if it has one, replaces the parent's."""
 
 
 def run(job: TrainingJob) -> TrainingRecord:
@@ -106,7 +106,7 @@ def _merge(base: Any, source: Path, parent: Path) -> Any:
     if fault := _difference(tensors, _shapes(model, with_embeddings=False), _shapes(model, with_embeddings=True)):
         raise StudyError(f"{refused}: {fault}. {advice}")
     try:
-        outcome = set_peft_model_state_dict(model, tensors)
+        outcome: Any = set_peft_model_state_dict(model, tensors)
         if outcome.unexpected_keys:
             raise StudyError(f"{refused}: {sorted(outcome.unexpected_keys)[0]} has no place in it. {advice}")
         return model.merge_and_unload(safe_merge=True)

@@ -50,10 +50,8 @@ def find_weights(directory: Path) -> WeightFiles:
     Raises:
         StudyError: there are none, some of them are missing, or safetensors are damaged or incomplete.
     """
-    for leading, is_index in LAYOUTS:
-        if (directory / leading).is_file():
-            break
-    else:
+    leading, is_index = next((layout for layout in LAYOUTS if (directory / layout[0]).is_file()), ("", False))
+    if not leading:
         raise StudyError(
             f"{directory} has no weights: none of {', '.join(name for name, _ in LAYOUTS)}. "
             "Name a complete Hugging Face model directory, or download the checkpoint again."
