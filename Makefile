@@ -30,7 +30,7 @@ REPORT = $(RESULTS)/$(basename $(notdir $(STUDY)))/report.html
 TESTS = $(wildcard tests/unit tests/dag tests/workflow tests/cluster tests/browser)
 PLAN_ONLY = $(filter -n --dry-run --dryrun,$(ARGS))
 
-.PHONY: help study test lint bench verify clean clean-env
+.PHONY: help study download test lint bench verify clean clean-env
 
 help: ## Show this list
 	@echo "make TARGET [STUDY=$(STUDY)] [CORES=$(CORES)] [CONFIG='key=value …'] [ARGS='--dry-run …'] [PYTHON=$(PYTHON)]"
@@ -55,6 +55,9 @@ lint: $(ENVIRONMENT) ## Run the static checks only
 	@echo "== snakefmt" && snakefmt --check Snakefile workflow/rules
 	@echo "== mypy" && mypy
 	@echo "== snakemake --lint" && snakemake --lint
+
+download: $(ENVIRONMENT) ## Fetch what a study needs of the hub and lock its commits (needs a network)
+	@HF_HUB_OFFLINE=0 $(SNAKEMAKE) download $(STUDY_CONFIG) $(ARGS)
 
 bench: $(ENVIRONMENT) ## Measure what docs/performance.md states
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; python -m "tests.benchmarks.$$(basename $$file .py)"; done

@@ -2,7 +2,7 @@
 #
 #   snakemake                                      the embedded study `nano`
 #   snakemake --config study=NAME                  a study of config/studies, or the path of your own file
-#   snakemake models | generations | tables | figures | verify | prune
+#   snakemake models | generations | tables | figures | download | verify | prune
 
 from snakemake.utils import min_version
 
@@ -15,6 +15,7 @@ configfile: str(Path(workflow.basedir) / "config" / "config.yaml")
 # The study is read and validated as a whole; an error here names the key and what to do next.
 include: "workflow/rules/study.smk"
 # Phases: each theme declares what is made from what.
+include: "workflow/rules/download.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/measure.smk"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from modecollapse.jobs.models import Inputs, make_model
+from modecollapse.jobs.models import Inputs, find_source, make_model
 from modecollapse.jobs.running import running
 from modecollapse.methods import METHODS
 from modecollapse.specs import model_spec
@@ -11,11 +11,12 @@ if __name__ == "__main__":
     with running() as job:
         job.load(*METHODS[job.spec["method"]].libraries)
         study, model = job.planned(model_spec)
+        inputs = {name: Path(path) for name, path in job.snakemake.input.items()}
         make_model(
             model,
             job.spec,
             study.settings(model),
-            Inputs(**{name: Path(path) for name, path in job.snakemake.input.items()}),
+            Inputs(**{**inputs, "source": find_source(study, model)}),
             Path(job.snakemake.output.manifest).parent,
             job.store,
         )

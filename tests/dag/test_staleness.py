@@ -191,8 +191,8 @@ def with_checkpoints(finished: Project) -> Project:
 title: Two checkpoints
 models: {tiny: {}}
 stages:
-  base: {method: checkpoint, path: checkpoints/plm}
-  tuned: {method: checkpoint, path: checkpoints/sft}
+  base: {method: checkpoint, source: {path: checkpoints/plm}}
+  tuned: {method: checkpoint, source: {path: checkpoints/sft}}
 prompts: {factual: prompts/nano-factual.yaml}
 generation: {temperatures: ["1.0"], completions: 2, max_new_tokens: 4}
 measures: {diversity: {metrics: [self_bleu], words: [5]}}

@@ -27,7 +27,7 @@ def test_importing_the_registry_loads_no_slow_library():
 
 
 def test_every_method_is_registered_under_its_own_name_and_names_modules_that_exist():
-    assert set(METHODS) == {"pretrain", "sft", "dpo", "checkpoint"}
+    assert set(METHODS) == {"pretrain", "sft", "dpo", "checkpoint", "adapter"}
     for name, method in METHODS.items():
         assert method.name == name
         for module in method.modules:
@@ -81,7 +81,7 @@ def test_settings_survive_the_way_through_json():
         (pretrain.PretrainSettings, {"log_every": 10, "save_every": 25}, "multiple of log_every"),
         (pretrain.PretrainSettings, {"betas": (0.9, -0.1)}, "below 1"),
         (pretrain.PretrainSettings, {"tokens": 0}, "greater than 0"),
-        (CheckpointSettings, {}, "path"),
+        (CheckpointSettings, {}, "source"),
         (ArchitectureSettings, {"hidden_size": 50, "layers": 2, "heads": 4, "context": 64}, "e.g. 52"),
         (ArchitectureSettings, {"hidden_size": 16, "layers": 2, "heads": 4, "context": 64}, "at most 2 heads"),
     ],

@@ -163,7 +163,9 @@ def test_a_model_under_another_key_is_not_taken(store: Store, model: Path, caplo
 def test_a_model_that_comes_back_under_another_name_says_so(store: Store, model: Path, tmp_path: Path) -> None:
     store.keep_model(MODEL, model)
     renamed = Model("m", 1, "b")
-    manifest = make_model(renamed, {}, CheckpointSettings(path="unused"), Inputs(), tmp_path / "renamed", store)
+    manifest = make_model(
+        renamed, {}, CheckpointSettings(source={"path": "unused"}), Inputs(), tmp_path / "renamed", store
+    )
     assert manifest.model == str(renamed)
     stated = json.loads(read_metadata(tmp_path / "renamed" / "curves.parquet")["model"])
     assert Model(**stated) == renamed

@@ -411,7 +411,7 @@ def own_study(directory: Path, **changes: Any) -> Path:
     content = {
         "title": "One checkpoint",
         "models": {"tiny": {}},
-        "stages": {"base": {"method": "checkpoint", "path": str(directory / "{size}")}},
+        "stages": {"base": {"method": "checkpoint", "source": {"path": str(directory / "{size}")}}},
         "prompts": {"factual": "prompts/nano-factual.yaml"},
         "generation": {"temperatures": [1.0]},
         **changes,
@@ -435,16 +435,16 @@ def test_a_checkpoint_that_is_not_there_or_not_complete_is_refused(tmp_path: Pat
     weights = tmp_path / "tiny"
 
     def refused(why: str) -> None:
-        with pytest.raises(StudyError, match=rf"stages\.base\.path \(tiny.*{weights}.*{why}"):
+        with pytest.raises(StudyError, match=rf"stages\.base\.source \(tiny.*{weights}.*{why}"):
             load_study(settings, CONFIG)
 
     refused("there is no such directory")
     write_checkpoint(weights)
-    assert load_study(settings, CONFIG).checkpoint(Model("tiny", 0, "base")) == weights
+    assert load_study(settings, CONFIG).local_source(Model("tiny", 0, "base")) == weights
     for file, why in [
         ("config.json", "no config"),
         ("tokenizer.json", "no tokenizer"),
-        ("model.safetensors", "no mod"),
+        ("model.safetensors", "no weights"),
     ]:
         content = (weights / file).read_bytes()
         (weights / file).unlink()

@@ -76,7 +76,7 @@ class Toy:
         output, state = directory / "output", directory / "state"
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
-        chosen = {"pretrain": PRETRAIN, "sft": SFT, "dpo": DPO, "checkpoint": {"path": "here"}}[method]
+        chosen = {"pretrain": PRETRAIN, "sft": SFT, "dpo": DPO, "checkpoint": {"source": {"path": "here"}}}[method]
         tuning = method in ("sft", "dpo")
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
@@ -87,7 +87,7 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None if method == "checkpoint" else self.root / f"{method}.parquet",
+            data=None if method in ("checkpoint", "adapter") else self.root / f"{method}.parquet",
             format=HUMAN if tuning else None,
         )
         return replace(job, **changes)

@@ -150,7 +150,8 @@ class StageBase(Strict):
     method: str
     """How the stage comes to be."""
     parent: Name | None = Field(None, alias="from")
-    """The stage whose weights this one continues."""
+    """The stage that this one descends from: whose weights it continues, or, where its own are taken over from
+    elsewhere, whose descendant it is said to be. The change from there is a step of the attribution."""
     data: Name | None = None
     """The data set it is trained on."""
     train_format: Name = "human"

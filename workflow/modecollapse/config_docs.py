@@ -62,7 +62,9 @@ def _type(value: dict[str, Any]) -> str:
     for union in ("anyOf", "oneOf"):
         if union in value:
             names = list(dict.fromkeys(_type(option) for option in value[union]))
-            return "a stage (see below)" if union == "oneOf" else " or ".join(names)
+            # The sources of weights and data are unions of this kind too; those of stages are too long a list.
+            stages = {f"{name.capitalize()}Stage" for name in STAGE_MODELS}
+            return "a stage (see below)" if stages.intersection(names) else " or ".join(names)
     if value.get("type") == "array":
         return f"list of {_type(value.get('items', {}))}" if "items" in value else "list"
     if value.get("type") == "object":

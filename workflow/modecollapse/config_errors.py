@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from modecollapse.errors import StudyError
+from modecollapse.sources import Source
 
 
 def explain(error: ValidationError, path: Path, model: type[BaseModel], prefix: str = "", skip: int = 0) -> StudyError:
@@ -55,8 +56,13 @@ def _sentence(fault: Any, model: type[BaseModel], location: Sequence[Any]) -> st
             return "`method` is missing. Say how this stage comes to be, e.g. `method: sft`."
         case "literal_error":
             return f"found {found!r}. Allowed: {context['expected']}. Choose one of these."
+        case "no_such_source":
+            keys = ", ".join(map(str, found)) if isinstance(found, dict) else repr(found)
+            return f"found {keys or 'nothing'}. Allowed: exactly one of {context['allowed']}. Name one source."
         case "value_error":
             return f"{context['error']}."
+        case "string_pattern_mismatch" if location[-1] == "hub":
+            return f"found {found!r}. Allowed: OWNER/NAME, e.g. 'EleutherAI/pythia-70m'. Name a repository of the hub."
         case "string_pattern_mismatch":
             return f"found {found!r}. Allowed: letters, digits, '.', '_' and '-'. Rename it."
         case _:
@@ -110,8 +116,12 @@ def _tags(annotations: Sequence[Any]) -> set[str]:
     tags: set[str] = set()
     for annotation in annotations:
         for option in _options(annotation):
-            if isinstance(option, type) and issubclass(option, BaseModel) and "method" in option.model_fields:
+            if not isinstance(option, type) or not issubclass(option, BaseModel):
+                continue
+            if "method" in option.model_fields:
                 tags.update(typing.get_args(option.model_fields["method"].annotation))
+            elif issubclass(option, Source):
+                tags.add(option.__name__)  # see `modecollapse.sources.one_of`
     return tags
 
 

@@ -1,16 +1,22 @@
 """The Hugging Face hub: which commit a revision stands for is written to a lock file, once; then only the lock counts.
 
 `snakemake download` resolves every revision of a study, writes the lock beside the study file and fetches the files
-into the hub's cache. Everything else reads the lock and the cache, and never the network.
+into the hub's cache (see `modecollapse.jobs.downloading`). Everything else reads the lock and the cache, and never the
+network.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from modecollapse.errors import StudyError
-from modecollapse.yaml_files import read_yaml
+from modecollapse.publishing import publish_file
+from modecollapse.yaml_files import quoted, read_yaml
+
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""A git commit: SHA-1, or SHA-256 in newer repositories."""
 
 
 class Kind(StrEnum):
@@ -30,6 +36,15 @@ class Revision:
 
     def __str__(self) -> str:
         return f"{self.repository}@{self.revision}"
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What a study needs of the hub."""
+
+    revision: Revision
+    files: tuple[str, ...] = ()
+    """Glob patterns of the files; empty for everything that is needed of a repository of this kind."""
 
 
 @dataclass(frozen=True)
@@ -59,31 +74,80 @@ def read_lock(path: Path) -> Lock:
         return Lock(path)
     commits = {}
     for section, repositories in read_yaml(path).items():
-        if section not in ("models", "datasets") or not isinstance(repositories, dict):
+        if section not in ("models", "datasets"):
             raise StudyError(f"{path}: {section}: a lock has only `models` and `datasets`. Remove it.")
-        kind = Kind(section.removesuffix("s"))
-        for repository, revisions in repositories.items():
-            for revision, commit in dict(revisions).items():
-                commits[Revision(kind, str(repository), str(revision))] = str(commit)
+        for repository, revisions in _entries(path, section, repositories).items():
+            for revision, commit in _entries(path, f"{section}.{repository}", revisions).items():
+                if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
+                    raise StudyError(
+                        f"{path}: {section}.{repository}.{revision}: found {commit!r}. Allowed: a full commit of 40 "
+                        "hexadecimal digits (or 64). Delete the entry, and the target `download` writes it anew."
+                    )
+                commits[Revision(Kind(section.removesuffix("s")), str(repository), str(revision))] = commit
     return Lock(path, commits)
+
+
+def _entries(path: Path, key: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise StudyError(
+            f"{path}: {key}: found {value!r}. A lock holds `models` and `datasets`, each repository → revision → "
+            "commit. Delete the entry, and the target `download` writes it anew."
+        )
+    return value
+
+
+def add_to_lock(path: Path, commits: Mapping[Revision, str], command: str) -> Lock:
+    """Write `commits` to the lock at `path`; entries that are there already keep their commits.
+
+    Args:
+        path: the lock file.
+        commits: what revisions were resolved to.
+        command: the command that does this, for the heading.
+    """
+    present = read_lock(path).commits
+    if set(commits) <= set(present):
+        return Lock(path, present)
+    entries = {**commits, **present}
+    lines = [
+        f"# Written by `{command}`: the commit that each revision stands for in this study.",
+        "# It goes with the study file, so keep both under version control. The command adds what is missing and never",
+        "# changes an entry: to follow a branch that has moved, delete its line and run the command again.",
+    ]
+    for kind in Kind:
+        repositories = sorted({revision.repository for revision in entries if revision.kind is kind})
+        lines += [f"{kind}s:"] if repositories else []
+        for repository in repositories:
+            lines += [f"  {quoted(repository)}:"]
+            lines += [
+                f"    {quoted(revision.revision)}: {quoted(commit)}"
+                for revision, commit in sorted(entries.items())
+                if (revision.kind, revision.repository) == (kind, repository)
+            ]
+    with publish_file(path) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Lock(path, entries)
+
+
+def repository_directory(revision: Revision) -> Path:
+    """Where the hub's cache keeps a repository: ``blobs``, ``refs`` and ``snapshots``."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"{revision.kind}s--{revision.repository.replace('/', '--')}"
 
 
 def snapshot(revision: Revision, commit: str | None, study: str) -> Path:
     """The directory of the hub's cache that holds `revision` at `commit`, as `download` put it there.
 
+    The place is the cache's documented one and not asked of the hub's library: that counts a snapshot as incomplete
+    which has only the files that a study needs.
+
     Raises:
         StudyError: the revision is not locked, or its files are not in the cache.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     command = f"Run `snakemake download --config study={study}` where there is a network."
     if commit is None:
         raise StudyError(f"{revision}: no commit is locked for it. {command}")
-    try:
-        found = snapshot_download(
-            revision.repository, repo_type=revision.kind.value, revision=commit, local_files_only=True
-        )
-    except LocalEntryNotFoundError as error:
-        raise StudyError(f"{revision}: commit {commit} is not in the hub's cache. {command}") from error
-    return Path(found)
+    found = repository_directory(revision) / "snapshots" / commit
+    if not found.is_dir():
+        raise StudyError(f"{revision}: commit {commit} is not in the hub's cache, {found.parents[2]}. {command}")
+    return found

@@ -5,24 +5,24 @@ files, and the keys under which finished work is stored add their digests.
 """
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from modecollapse.cells import Cell, Model
 from modecollapse.config import CompletionsStage
-from modecollapse.digests import canonical, sha256_file
+from modecollapse.digests import canonical
 from modecollapse.figures.registry import Drawing
 from modecollapse.measures.embedding import embedder_digest
-from modecollapse.methods.checkpoint import files_taken_over
+from modecollapse.methods import adapter, checkpoint
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
+from modecollapse.sources import GgufSource, HubSource
 from modecollapse.study import Study
 
-NOT_SCIENCE = ("save_every", "path", "each_epoch")
-"""Settings that cannot change a weight: how often a run can be resumed from, where a checkpoint lies, and what is kept
-of a run (that no batch spans two epochs then, is said by `epoch`)."""
+NOT_SCIENCE = ("save_every", "source", "each_epoch")
+"""Settings that cannot change a weight: how often a run can be resumed from; where weights that are taken over lie (what
+these are is stated apart); and what is kept of a run (that no batch spans two epochs then, is said by `epoch`)."""
 
 
 def _plain(settings: Strict, *without: str) -> Any:
@@ -61,12 +61,12 @@ def model_spec(study: Study, model: Model) -> str:
         "settings": _plain(study.settings(model), *NOT_SCIENCE),
         "threads": study.config.threads,
     }
-    if method.needs_parent:
+    if method.trains and method.needs_parent:
         spec["format"] = study.format(study.stage(model).train_format).spec
-    if method.name == "checkpoint":
-        spec["files"] = _fingerprint(study.checkpoint(model))
-    else:
+    if method.trains:
         spec["seed"] = model.seed
+    else:
+        spec.update(_taken_over(study, model))
     if method.name == "pretrain":
         architecture = study.config.models[model.size].architecture
         assert architecture is not None
@@ -266,12 +266,16 @@ def _prompts(prompts: PromptSet) -> list[list[Any]]:
     return [[prompt.id, prompt.text, prompt.start, list(prompt.answers)] for prompt in prompts.prompts]
 
 
-def _fingerprint(directory: Path) -> dict[str, str]:
-    """SHA-256 of each file of a checkpoint that its stage takes over."""
-    files = ((path, path.stat()) for path in files_taken_over(directory))
-    return {path.name: _file_digest(path, stat.st_size, stat.st_mtime_ns) for path, stat in files}
-
-
-@cache
-def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    return sha256_file(path)
+def _taken_over(study: Study, model: Model) -> dict[str, Any]:
+    """What a stage takes over: a commit of the hub (None before it is locked), or SHA-256 of files; never a path."""
+    source, path = study.source(model), study.local_source(model)
+    if path is None:
+        assert isinstance(source, HubSource | GgufSource)
+        needed = study.needed_of(model)
+        assert needed is not None
+        stated = {"hub": needed.revision.repository, "commit": study.lock.commit(needed.revision)}
+        return {"source": {**stated, "gguf": source.gguf} if isinstance(source, GgufSource) else stated}
+    if isinstance(source, GgufSource):
+        return {"source": {"gguf": study.file_digests.sha256(path)}}
+    files = {"checkpoint": checkpoint, "adapter": adapter}[study.stage(model).method].files_taken_over(path)
+    return {"files": {file.name: study.file_digests.sha256(file) for file in files}}

@@ -1,5 +1,6 @@
 """A study: its configuration, read, validated as a whole and resolved into models and cells."""
 
+import glob
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from modecollapse.config import FORMATS, STAGE_MODELS, ChatFormat, CompletionsSt
 from modecollapse.config_errors import explain
 from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
+from modecollapse.file_digests import FileDigests
+from modecollapse.hub import Kind, Lock, Needed, Revision, lock_path, read_lock
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
@@ -22,6 +25,7 @@ from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.prompts import Chat, PromptFormat, PromptSet
 from modecollapse.schema import Strict
+from modecollapse.sources import GgufSource, HubSource, PathSource, Source
 from modecollapse.study_checks import check_prompts, check_reference, check_references, check_stage
 
 
@@ -36,8 +40,12 @@ class Study:
     prompts: Mapping[str, PromptSet]
     resolved: Mapping[tuple[str, str], StageBase]
     """(size, stage) → the stage with that size's differences applied."""
+    lock: Lock
+    """The commits of the hub that the study's revisions stand for."""
     runs: Runs = field(default_factory=Runs)
     """The stages that are epochs of one training run."""
+    file_digests: FileDigests = field(default_factory=FileDigests, compare=False)
+    """Digests of files that the study takes from elsewhere."""
     completions: Path | None = field(default=None, compare=False)
     reference: Path | None = field(default=None, compare=False)
     """Directory of the results of others that are to be compared with ours; None leaves the comparison out."""
@@ -94,11 +102,21 @@ class Study:
 
     def start(self, model: Model) -> Model | None:
         """The model whose weights the training run begins with; None if it begins with nothing."""
-        return self.parent(self.run(model)[0])
+        method = self.method(model)
+        return self.parent(self.run(model)[0]) if method is not None and method.needs_parent else None
 
     def first(self, model: Model) -> Model:
         """The model's root: the pretrained model it goes back to."""
         return Model(model.size, model.seed, lineage.first(self.lineage, model.stage))
+
+    def origin(self, model: Model) -> Model:
+        """The model whose weights it goes back to: the nearest one that continues no other, perhaps itself."""
+        method = self.method(model)
+        while method is not None and method.needs_parent:
+            parent = self.parent(model)
+            assert parent is not None
+            model, method = parent, self.method(parent)
+        return model
 
     def formats(self, stage: str) -> Sequence[str]:
         return self.config.stages[stage].formats or self.config.generation.formats
@@ -148,10 +166,41 @@ class Study:
         file = self.config.reference.files[model.stage]
         return self.reference / file.replace("{size}", model.size).replace("{seed}", str(model.seed))
 
-    def checkpoint(self, model: Model) -> Path:
-        """The local directory that a `checkpoint` stage takes its weights from."""
-        path: str = self.stage(model).path  # type: ignore[attr-defined]
-        return Path(path.replace("{size}", model.size).replace("{seed}", str(model.seed)))
+    def source(self, model: Model) -> Source | None:
+        """Where a stage that is not trained here takes its weights from, size and seed filled in."""
+        source: Source | None = getattr(self.stage(model), "source", None)
+        return source.filled(size=model.size, seed=model.seed) if source else None
+
+    def local_source(self, model: Model) -> Path | None:
+        """The directory or file of this machine that the weights are taken from; None if they come from the hub."""
+        match self.source(model):
+            case PathSource(path=path):
+                return Path(path)
+            case GgufSource(gguf=file, hub=None):
+                return Path(file)
+        return None
+
+    def needed_of(self, model: Model) -> Needed | None:
+        """What the model itself, without its ancestors, needs of the hub."""
+        source = self.source(model)
+        if isinstance(source, HubSource):
+            return Needed(source.of(Kind.MODEL))
+        if isinstance(source, GgufSource) and (revision := source.of(Kind.MODEL)):
+            return Needed(revision, (glob.escape(source.gguf),))
+        return None
+
+    def needed(self) -> list[Needed]:
+        """Everything that the study needs of the hub, each once."""
+        models = [needed for model in self.trained() if (needed := self.needed_of(model))]
+        return list(dict.fromkeys(models))
+
+    def revisions(self) -> list[Revision]:
+        """Every revision of the hub that the study needs, each once."""
+        return list(dict.fromkeys(needed.revision for needed in self.needed()))
+
+    def called(self) -> str:
+        """How the study is named on the command line."""
+        return self.name if self.file.parts[-3:-1] == ("config", "studies") else str(self.file)
 
     def published(self) -> dict[tuple[str, str], tuple[str, str]]:
         """(size, stage) of models with weights → (model, stage) under which their results were published."""
@@ -216,7 +265,7 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         check_reference(config, prompts)
     except StudyError as error:
         raise StudyError(f"{path}: {runs.as_written(str(error))}") from error
-    return Study(name, path, config, Paths(results / name), prompts, resolved, runs)
+    return Study(name, path, config, Paths(results / name), prompts, resolved, read_lock(lock_path(path)), runs)
 
 
 def _find(file: str, study: Path, config_directory: Path) -> Path:

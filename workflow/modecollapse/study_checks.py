@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modecollapse import lineage
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
 from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
 from modecollapse.errors import StudyError
@@ -107,7 +106,7 @@ def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> 
     method = METHODS[stage.method]
     if method.needs_parent and stage.parent is None:
         raise StudyError(f"{key}.from: the method {method.name} continues another stage. Add `from: STAGE`.")
-    if not method.needs_parent and stage.parent is not None:
+    if method.trains and not method.needs_parent and stage.parent is not None:
         raise StudyError(f"{key}.from: the method {method.name} starts from nothing. Remove `from`.")
     if stage.parent and isinstance(config.stages[stage.parent], CompletionsStage):
         raise StudyError(f"{key}.from: {stage.parent} has no weights, only completions. Name a stage with weights.")
@@ -126,9 +125,16 @@ def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> 
         )
     if method.name == "pretrain" and config.tokenizer is None:
         raise StudyError(f"tokenizer: the stage {name} pretrains and needs one. Add `tokenizer: {{data: …}}`.")
-    root = config.stages[lineage.first(config.parents(), name)]
-    if root.method == "pretrain" and architecture is not None:
+    if _origin(config, stage).method == "pretrain" and architecture is not None:
         check_lengths(config, size, name, stage, architecture.context)
+
+
+def _origin(config: StudyConfig, stage: StageBase) -> StageBase:
+    """The stage whose weights this one goes back to: the nearest one that continues no other, perhaps itself."""
+    method = METHODS.get(stage.method)
+    if method is None or not method.needs_parent or stage.parent is None:
+        return stage
+    return _origin(config, config.stages[stage.parent])
 
 
 def check_lengths(config: StudyConfig, size: str, name: str, stage: StageBase, context: int) -> None:

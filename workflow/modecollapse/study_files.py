@@ -14,12 +14,17 @@ from modecollapse.comparison.stored_results import read_results
 from modecollapse.completions import check_completions
 from modecollapse.config import CompletionsStage
 from modecollapse.errors import StudyError
+from modecollapse.file_digests import FileDigests
+from modecollapse.hub import repository_directory
 from modecollapse.measures.embedding import find_embedder
+from modecollapse.methods.adapter import check_adapter
 from modecollapse.methods.checkpoint import check_files, context_of
+from modecollapse.methods.gguf_files import check_gguf
 from modecollapse.methods.model_files import has_chat_template
 from modecollapse.prompts import Chat
 from modecollapse.publishing import publish_file
 from modecollapse.rendering import no_template
+from modecollapse.sources import GgufSource
 from modecollapse.study import Study, parse_study
 from modecollapse.study_checks import check_controlled, check_lengths
 from modecollapse.study_inheritance import read_study, study_names
@@ -51,6 +56,8 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     _check_limit(settings.get("store_limit_gb", 1))
     results, directory = Path(str(settings.get("results", "results"))), settings.get("completions")
     study = parse_study(read_study(path, config_directory), path.stem, path, config_directory, results)
+    if (store := settings.get("store")) is not None:
+        study = replace(study, file_digests=FileDigests(Path(str(store)) / "digests.json"))
     if directory is not None:
         study = replace(study, completions=Path(str(directory)))
     if settings.get("reference") is not None:
@@ -58,7 +65,7 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     _check_owner(study)
     _check_completions(study)
     _check_results(study)
-    _check_checkpoints(study)
+    _check_sources(study)
     if study.embeds():
         find_embedder(study.config.measures.diversity.embedder)
     return study
@@ -114,23 +121,49 @@ def _check_limit(limit: object) -> None:
         raise StudyError(f"--config store_limit_gb={limit}: it is no number above 0. Give a number of gigabytes.")
 
 
-def _check_checkpoints(study: Study) -> None:
-    """Checkpoints are complete, and what their stages are asked for fits their context."""
+def _check_sources(study: Study) -> None:
+    """Weights of this machine that are taken over are complete; what stages are asked for fits their context.
+
+    Of the hub's repositories only what the cache happens to hold can be known yet: a plan needs neither lock nor cache.
+    """
     for model in study.trained():
-        root = study.first(model)
-        if study.stage(root).method != "checkpoint":
-            continue
-        source = study.checkpoint(root)
         try:
-            if model == root:
-                check_files(source)
-            _check_chat(study, model, source)
-            context = context_of(source)
+            _check_local_source(study, model)
+        except StudyError as error:
+            raise StudyError(f"{study.file}: stages.{model.stage}.source ({model}): {error}") from error
+        try:
+            directory = _known_directory(study, study.origin(model))
+            if directory is None:
+                continue
+            _check_chat(study, model, directory)
+            context = context_of(directory)
             if context is not None:
                 check_lengths(study.config, model.size, model.stage, study.stage(model), context)
         except StudyError as error:
-            key = f": stages.{model.stage}.path ({model})" if model == root else ""
-            raise StudyError(f"{study.file}{key}: {error}") from error
+            raise StudyError(f"{study.file}: {error}") from error
+
+
+def _check_local_source(study: Study, model: Model) -> None:
+    path = study.local_source(model)
+    if path is None:
+        return
+    if isinstance(study.source(model), GgufSource):
+        check_gguf(path)
+    elif study.stage(model).method == "adapter":
+        check_adapter(path)
+    else:
+        check_files(path)
+
+
+def _known_directory(study: Study, origin: Model) -> Path | None:
+    """Where the configuration of a taken-over model is, if it is on this machine."""
+    if study.stage(origin).method != "checkpoint" or isinstance(study.source(origin), GgufSource):
+        return None
+    directory, needed = study.local_source(origin), study.needed_of(origin)
+    if directory is None and needed is not None:
+        commit = study.lock.commit(needed.revision)
+        directory = repository_directory(needed.revision) / "snapshots" / (commit or "not-locked")
+    return directory if directory and (directory / "config.json").is_file() else None
 
 
 def _check_chat(study: Study, model: Model, source: Path) -> None:

@@ -1,11 +1,14 @@
 """What a study's rules read and write: the lists that the rules declare as inputs and targets."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import modecollapse
 from modecollapse.cells import Cell, Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.registry import Drawing, figures_of
+from modecollapse.hub import Needed
 from modecollapse.study import Study
 
 PACKAGE = Path(modecollapse.__file__).parent
@@ -53,9 +56,9 @@ class Targets:
         if parent is not None:
             inputs["parent_manifest"] = self.paths.manifest(parent)
             inputs["parent_weights"] = ancient(self.paths.weights(parent))
-        if method.name == "checkpoint":
+        if (source := self.study.local_source(model)) is not None:
             # Its files are in the spec by their SHA-256, so touching them makes nothing stale.
-            inputs["parent_weights"] = ancient(str(self.study.checkpoint(model)))
+            inputs["source"] = ancient(str(source))
         if stage.data is not None:
             inputs["data"] = self.paths.data(stage.data)
         if method.name == "pretrain":
@@ -88,6 +91,15 @@ class Targets:
             }
             rules.append((f"train_{count}_epochs", runs, outputs))
         return rules
+
+    def needed_by(self, jobs: Iterable[Any]) -> list[Needed]:
+        """What these jobs of Snakemake's need of the hub."""
+        needed = []
+        for job in jobs:
+            if job.rule.name == "train":
+                model = Model(job.wildcards.size, int(job.wildcards.seed), job.wildcards.stage)
+                needed.append(self.study.needed_of(model))
+        return [need for need in needed if need is not None]
 
     def rank(self, size: str) -> int:
         """Scheduling priority: later sizes of the study file, the larger ones, go first."""

@@ -69,3 +69,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StudyError(f"{path} holds {type(value).__name__}, not a mapping of keys to values.")
     return value
+
+
+def quoted(text: str) -> str:
+    """`text` as YAML that every reader takes for this string: as it is, or in quotes."""
+    try:
+        # A number, true or null is quoted, and so are 1e5 and 0o7, which only some readers take for numbers.
+        plain = re.fullmatch(r"[A-Za-z][\w./-]*|[0-9a-f]*[a-df][0-9a-f]*", text) is not None
+        plain = plain and yaml.load(text, Loader=_Loader) == text
+    except yaml.YAMLError:
+        plain = False
+    return text if plain else json.dumps(text)

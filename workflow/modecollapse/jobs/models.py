@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, sha256_directory, sha256_file
+from modecollapse.hub import snapshot
 from modecollapse.jobs.data import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
 from modecollapse.methods import METHODS
@@ -22,7 +23,11 @@ from modecollapse.methods.base import TrainingJob
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.sources import GgufSource
 from modecollapse.store import Store, model_key, place_model
+
+if TYPE_CHECKING:
+    from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +41,8 @@ class Inputs:
     data: Path | None = None
     tokenizer: Path | None = None
     tokenizer_manifest: Path | None = None
+    source: Path | None = None
+    """The directory or GGUF file that weights are taken from; what is in it is part of the spec."""
 
     def verified_digests(self) -> dict[str, str]:
         """The digest of each input, after checking every byte of it.
@@ -55,6 +62,20 @@ class Inputs:
             verify_tokenizer(self.tokenizer_manifest, self.tokenizer)
             digests["tokenizer"] = sha256_file(self.tokenizer_manifest)
         return digests
+
+
+def find_source(study: "Study", model: Model) -> Path | None:
+    """The directory or GGUF file that the model's weights are taken from; None if it is trained.
+
+    Raises:
+        StudyError: it is on the hub, and its revision is not locked or not in the hub's cache.
+    """
+    needed = study.needed_of(model)
+    if needed is None:
+        return study.local_source(model)
+    found = snapshot(needed.revision, study.lock.commit(needed.revision), study.called())
+    source = study.source(model)
+    return found / source.gguf if isinstance(source, GgufSource) else found
 
 
 @dataclass(frozen=True)
@@ -154,6 +175,7 @@ def _train(
             epoch_outputs=tuple(outputs),
             state=state / "trainer",
             parent=inputs.parent_weights,
+            source=inputs.source,
             architecture=ArchitectureSettings.model_validate(last["architecture"]) if "architecture" in last else None,
             tokenizer=inputs.tokenizer,
             data=inputs.data,

@@ -88,15 +88,18 @@ class Job:
 
 
 @contextmanager
-def running() -> Iterator[Job]:
+def running(network: bool = False) -> Iterator[Job]:
     """Run a script's body as a job of the workflow: Snakemake has put `snakemake` into the script's globals.
 
+    Without `network`, the libraries that know the hub are told not to ask it for anything, whatever the environment.
     A `StudyError` becomes one message in the log and on the terminal, without a traceback, and exit status 1.
     """
     snakemake = vars(sys.modules["__main__"])["snakemake"]
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(snakemake.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not network:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported, which only the work does
     log = Path(snakemake.log[0])
     _log_to(log)
     started = _process_start()

@@ -25,7 +25,9 @@ class TrainingJob:
     """Directories like `output` for the models after each epoch of a run that keeps them all; the last one is `output`,
     which is the only one of other runs."""
     parent: Path | None = None
-    """Model directory of the parent stage (weights and tokenizer); for `checkpoint`, the directory to take over."""
+    """Model directory of the parent stage (weights and tokenizer)."""
+    source: Path | None = None
+    """What a method that takes weights from elsewhere takes over: a directory, or a GGUF file."""
     architecture: ArchitectureSettings | None = None
     """Shape of a GPT-NeoX model to be trained from nothing."""
     tokenizer: Path | None = None
@@ -60,12 +62,15 @@ class Method:
     settings: type[Strict]
     run: Callable[[TrainingJob], TrainingRecord]
     needs_parent: bool
+    """Whether it continues the weights of its parent stage."""
     data_columns: tuple[str, ...]
     """Columns that its data must have whatever the settings; empty if it needs no data."""
     modules: tuple[str, ...]
     """Modules (without the package's name) whose code decides the result; the revision guard watches them."""
     libraries: tuple[str, ...] = ()
     """Slow imports of `run` (``module`` or ``module:name``), so that a caller can count them as start-up."""
+    trains: bool = True
+    """Whether it depends on the seed and, with a parent, on the prompt format; otherwise it takes weights over."""
     column_setting: str | None = None
     """The setting that names one further column of its data."""
 

@@ -1,0 +1,320 @@
+"""The target `download`: what a study needs of the hub, resolved to commits, locked, and fetched into the hub's cache.
+
+The only place that touches the network. The token is taken by the hub's library from where it is usually kept
+(`HF_TOKEN`, `hf auth login`); it stands in no message and no log.
+"""
+
+import fnmatch
+import glob
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from modecollapse.errors import StudyError
+from modecollapse.hub import COMMIT, Kind, Needed, Revision, add_to_lock, repository_directory, snapshot
+from modecollapse.methods import adapter
+from modecollapse.methods.model_files import TOKENIZER_FILES
+from modecollapse.methods.weight_files import CONFIGURATION, LAYOUTS, shards_of
+from modecollapse.publishing import publish_file
+from modecollapse.study import Study
+
+logger = logging.getLogger(__name__)
+
+_SMALL_FILES = (*CONFIGURATION, adapter.CONFIG, *TOKENIZER_FILES, *(name for name, index in LAYOUTS if index))
+"""What is fetched of a model beside its weights."""
+
+_TIMEOUT_SECONDS = 30
+
+
+def download(study: Study) -> str:
+    """Resolve, lock and fetch everything that the study needs of the hub; returns what was done, for people to read.
+
+    Revisions that are locked already keep their commits; a branch that has moved since is reported. What can be
+    resolved is locked even if something else fails, and what fails does not keep the rest from being fetched.
+
+    Raises:
+        StudyError: repositories, revisions or files that cannot be had; one message for each.
+    """
+    needed = study.needed()
+    if not needed:
+        return f"{study.name} needs nothing of the hub."
+    for name in ("huggingface_hub", "httpx", "httpx2"):  # their lines tell of every request
+        logging.getLogger(name).setLevel(logging.ERROR)
+    command = f"snakemake download --config study={study.called()}"
+    faults: list[str] = []
+    notes: list[str] = []
+    resolved: dict[Revision, str] = {}
+    for revision in study.revisions():
+        locked = study.lock.commit(revision)
+        try:
+            resolved[revision] = _resolve(revision)
+        except _NoSuchRevision as error:
+            if locked is None:
+                faults.append(str(error))
+            else:
+                notes.append(_gone(revision, locked, study.lock.file))
+        except StudyError as error:
+            if locked is None or not _is_offline():  # offline, nothing but the locked files is asked for
+                faults.append(str(error))
+        if locked is not None and resolved.get(revision, locked) != locked:
+            notes.append(_moved(revision, locked, resolved[revision], study.lock.file, command))
+    lock = add_to_lock(study.lock.file, resolved, command)
+    lines = []
+    for need in needed:
+        commit = lock.commit(need.revision)
+        if commit is None:
+            continue
+        try:
+            bytes_there = _fetch(need, commit)
+            lines.append(f"{need.revision}: commit {commit}, {bytes_there / 1e9:.2f} GB in the hub's cache")
+        except StudyError as error:
+            if str(error) not in faults:
+                faults.append(str(error))
+        if resolved.get(need.revision) == commit and need.revision.revision != commit:
+            _remember_branch(need.revision, commit)
+    if faults:
+        raise StudyError("\n\n".join([*notes, *dict.fromkeys(faults)]))
+    heading = f"{study.name}: {len(lines)} of {len(needed)} repositories of the hub are here and locked in {lock.file}"
+    return "\n".join([f"{heading}:", *(f"  {line}" for line in lines), *notes])
+
+
+def require_downloads(study: Study, needed: Iterable[Needed]) -> None:
+    """Check that this is locked and in the cache, so that no job starts in vain.
+
+    Raises:
+        StudyError: a line for each revision that is not; it names the command that fetches them.
+    """
+    missing = []
+    for need in dict.fromkeys(needed):
+        try:
+            snapshot(need.revision, study.lock.commit(need.revision), study.called())
+        except StudyError as error:
+            missing.append(str(error))
+    if missing:
+        raise StudyError("\n".join(missing))
+
+
+def require_downloads_or_exit(study: Study, needed: Iterable[Needed]) -> None:
+    """`require_downloads` for the Snakefile: an error is printed as it is, without a traceback, and ends the run."""
+    try:
+        require_downloads(study, needed)
+    except StudyError as error:
+        print(f"\n{error}\n\nNothing was started and nothing was changed.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _moved(revision: Revision, locked: str, now: str, lock: Path, command: str) -> str:
+    return (
+        f"\nATTENTION: {revision} HAS MOVED since it was locked.\n  locked: {locked}\n  now:    {now}\n"
+        f"  The study stays with the locked commit. To follow the branch, delete its line in {lock} and run\n"
+        f"  `{command}` again; everything that was made from it becomes stale."
+    )
+
+
+def _gone(revision: Revision, locked: str, lock: Path) -> str:
+    return (
+        f"\nATTENTION: {revision} IS NO LONGER ON THE HUB since it was locked.\n  locked: {locked}\n"
+        f"  The study stays with the locked commit. To use another revision, name it in the study; {lock} follows."
+    )
+
+
+class _NoSuchRevision(StudyError):
+    pass
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _api() -> Any:
+    """The hub, under the endpoint and with the token of the environment."""
+    from huggingface_hub import HfApi, constants, get_token
+
+    token = get_token()
+    if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
+        # The library would show it in its error.
+        raise StudyError("HF_TOKEN (or the token of `hf auth login`) holds characters that no token has. Set it anew.")
+    return HfApi(endpoint=constants.ENDPOINT)
+
+
+def _resolve(revision: Revision) -> str:
+    """The commit that a revision stands for now; with HF_HUB_OFFLINE=1 the one that the cache knows."""
+    if _is_offline():
+        ref = repository_directory(revision) / "refs" / revision.revision
+        known = COMMIT.fullmatch(revision.revision) and (ref.parents[1] / "snapshots" / revision.revision).is_dir()
+        commit = revision.revision if known else ref.read_text().strip() if ref.is_file() else ""
+        if not COMMIT.fullmatch(commit):
+            raise StudyError(
+                f"{revision} is not known in the hub's cache, {ref.parents[2]}, and HF_HUB_OFFLINE is set, so nothing "
+                "is fetched. Run the same command with HF_HUB_OFFLINE=0 where there is a network."
+            )
+        return commit
+    with _explained(revision):
+        found = _api().repo_info(
+            revision.repository, repo_type=revision.kind.value, revision=revision.revision, timeout=_TIMEOUT_SECONDS
+        )
+        return str(found.sha)
+
+
+def _fetch(needed: Needed, commit: str) -> int:
+    """Put the files of a commit into the cache, if they are not there; returns how many bytes are needed of it."""
+    revision = needed.revision
+    directory = repository_directory(revision) / "snapshots" / commit
+    if _is_offline():
+        if not directory.is_dir():
+            raise StudyError(
+                f"{revision}: commit {commit} is not in the hub's cache, {directory.parents[2]}, and HF_HUB_OFFLINE is "
+                "set, so nothing is fetched. Run the same command with HF_HUB_OFFLINE=0 where there is a network."
+            )
+        names = [path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()]
+    else:
+        with _explained(revision, commit):
+            names = _api().list_repo_files(revision.repository, repo_type=revision.kind.value, revision=commit)
+    chosen = _get(revision, commit, directory, _chosen(needed, names))
+    if revision.kind is Kind.MODEL and not needed.files:
+        chosen += _get(revision, commit, directory, _weights(revision, names, directory))
+    return sum((directory / name).stat().st_size for name in chosen)
+
+
+def _chosen(needed: Needed, names: Sequence[str]) -> list[str]:
+    """What is needed of a repository's files, apart from a model's weights."""
+    if not needed.files:
+        return [name for name in names if needed.revision.kind is Kind.DATASET or name in _SMALL_FILES]
+    chosen = []
+    for pattern in needed.files:
+        matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+        if not matching:
+            raise StudyError(
+                f"{needed.revision} has no file {pattern}. It holds {', '.join(names[:20]) or 'nothing'}. "
+                "Correct the name in the study."
+            )
+        chosen += matching
+    return list(dict.fromkeys(chosen))
+
+
+def _weights(revision: Revision, names: Sequence[str], directory: Path) -> list[str]:
+    """The weight files of a model or an adapter: safetensors, and pickled ones only where there are none."""
+    layouts = [*LAYOUTS, (adapter.WEIGHTS, False), (adapter.PICKLED, False)]
+    for leading, is_index in layouts:
+        if leading in names:
+            chosen = shards_of(directory / leading) if is_index else [leading]
+            if missing := set(chosen) - set(names):
+                raise StudyError(f"{revision} lacks {min(missing)}, which its {leading} lists. Use another revision.")
+            return chosen
+    raise StudyError(
+        f"{revision} has no weights of a kind that is read: none of {', '.join(name for name, _ in layouts)}. "
+        f"It holds {', '.join(names[:20]) or 'nothing'}. For a GGUF file, name it: {{hub: …, gguf: FILE}}."
+    )
+
+
+def _get(revision: Revision, commit: str, directory: Path, names: Sequence[str]) -> list[str]:
+    """Fetch these files unless they are there; what is there was written as a whole by the hub's library."""
+    absent = [name for name in names if not (directory / name).is_file()]
+    if absent and not _is_offline():
+        from huggingface_hub import constants, snapshot_download
+
+        with _explained(revision, commit):
+            snapshot_download(
+                revision.repository,
+                repo_type=revision.kind.value,
+                revision=commit,
+                allow_patterns=[glob.escape(name) for name in absent],
+                endpoint=constants.ENDPOINT,
+            )
+        absent = [name for name in names if not (directory / name).is_file()]
+    if absent:
+        raise StudyError(
+            f"{revision}: {', '.join(absent[:5])} of commit {commit} did not arrive in the hub's cache, {directory}. "
+            "Run the same command again, with HF_HUB_OFFLINE=0 where there is a network."
+        )
+    return list(names)
+
+
+def _remember_branch(revision: Revision, commit: str) -> None:
+    """Note in the cache what a branch stood for, as the hub's library does: other studies can then lock it offline."""
+    ref = repository_directory(revision) / "refs" / revision.revision
+    try:
+        if not _is_offline() and (not ref.is_file() or ref.read_text() != commit):
+            with publish_file(ref) as partial:
+                partial.write_text(commit)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", ref, error)
+
+
+@contextmanager
+def _explained(revision: Revision, commit: str = "") -> Iterator[None]:
+    """Turn what the hub's library raises into one message that says what to do."""
+    from huggingface_hub import constants, errors, get_token
+
+    page = f"https://huggingface.co/{'datasets/' if revision.kind is Kind.DATASET else ''}{revision.repository}"
+    has_token = get_token() is not None
+    try:
+        yield
+    except StudyError:
+        raise
+    except errors.GatedRepoError:
+        found = "the token that is set has no access to it" if has_token else "no token is set"
+        raise StudyError(
+            f"{revision} is gated, and {found}. Accept its licence at {page}, make a token at "
+            "https://huggingface.co/settings/tokens, put it into HF_TOKEN (or `hf auth login`), and run the same "
+            "command again."
+        ) from None
+    except errors.DisabledRepoError:
+        raise StudyError(f"{revision}: the hub has disabled this repository, see {page}. Use another one.") from None
+    except errors.RepositoryNotFoundError:
+        private = "the token that is set may not see it" if has_token else "it is private and HF_TOKEN is not set"
+        raise StudyError(
+            f"{revision}: there is no such {revision.kind} on the hub, or {private}. Correct its id in the study, or "
+            "put a token that may see it into HF_TOKEN."
+        ) from None
+    except errors.RevisionNotFoundError:
+        if commit:
+            raise StudyError(
+                f"{revision}: its repository no longer has the locked commit {commit}. Delete its line in the lock "
+                "file to take what the revision stands for now."
+            ) from None
+        raise _NoSuchRevision(
+            f"{revision}: the repository has no such branch, tag or commit. Correct `revision` in the study; "
+            f"{page}/tree/main lists them."
+        ) from None
+    except errors.HfHubHTTPError as error:
+        raise StudyError(_refusal(revision, error.response.status_code, page, constants.ENDPOINT)) from None
+    except Exception as error:  # whatever it is, the token must not stand in it
+        raise _unreachable_or_unexpected(revision, error) from None
+
+
+def _refusal(revision: Revision, status: int, page: str, endpoint: str) -> str:
+    match status:
+        case 401:
+            return f"{revision}: the hub does not know the token in HF_TOKEN (or of `hf auth login`). Set it anew."
+        case 403:
+            return (
+                f"{revision}: the hub refuses access (status 403). Accept its licence at {page}, and see that the "
+                "token in HF_TOKEN may read it (a fine-grained one needs a right for gated repositories)."
+            )
+        case 429:
+            return f"{revision}: the hub asks for fewer requests (status 429). Wait some minutes and try again."
+    return f"{revision}: the hub answers with status {status}. Try again later; what is here already stays."
+
+
+def _unreachable_or_unexpected(revision: Revision, error: Exception) -> Exception:
+    from huggingface_hub import errors, get_token
+
+    cause = error.__cause__ or error
+    reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
+    if token := get_token():
+        reason = reason.replace(token, "***")
+    if isinstance(error, errors.HTTPError | errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        return StudyError(
+            f"{revision}: the hub cannot be reached ({reason}). Run the same command where there is a network (on a "
+            "cluster often the login node only); HF_ENDPOINT names a mirror, HTTPS_PROXY a proxy."
+        )
+    if isinstance(error, OSError):
+        return StudyError(f"{revision}: its files cannot be written ({reason}). Make room there, or set HF_HOME.")
+    return RuntimeError(f"{revision}: {reason}")
