@@ -1,9 +1,11 @@
 """Every figure, drawn from small tables: it shows what the tables hold, and holds on where they have gaps."""
 
+import itertools
 import math
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from modecollapse.figures.context import FigureContext, StageInfo
 from modecollapse.figures.labels import axis_lines, output_label, token_label
 from modecollapse.figures.lineage import lineage
 from modecollapse.figures.registry import FIGURES, Drawing, figures_of
+from modecollapse.lineage import paths
 from modecollapse.metrics.registry import METRICS, QUALITIES
 
 STAGES = ("plm", "sft", "dpo")
@@ -114,6 +117,56 @@ def test_each_figure_is_drawn_without_warnings_and_inside_its_edges(
     box = figure.get_tightbbox()
     assert box.x0 >= -0.02
     assert box.y0 >= -0.02
+    assert box.x1 <= width + 0.02
+    assert box.y1 <= height + 0.02
+
+
+def epochs_of(frame: pd.DataFrame, lines: Sequence[str]) -> pd.DataFrame:
+    """A table of the three stages, turned into one of the stages of all `lines`, or of the steps of `lines`."""
+    if "path" in frame:
+        steps = [(line, f"{a}>{b}") for line in lines for a, b in itertools.pairwise(line.split(">"))]
+        rows = frame[frame["step"] == "plm>sft"]
+        parts = [rows.assign(path=line, step=step) for line, step in steps + [(line, "total") for line in lines]]
+        return pd.concat(
+            part.assign(delta=0.02 + 0.01 * n, low=0.0, high=0.06 + 0.01 * n) for n, part in enumerate(parts)
+        )
+    if "stage" in frame:
+        stages = dict.fromkeys(stage for line in lines for stage in line.split(">"))
+        parts = [frame[frame["stage"] == "sft"].assign(stage=stage) for stage in stages]
+        if "step" in frame:
+            parts = [part.assign(step=part["step"] + 5 * place) for place, part in enumerate(parts)]
+        return pd.concat(parts)
+    return frame
+
+
+@pytest.fixture
+def epochs() -> FigureContext:
+    """0 to 3 epochs of SFT, and 3 of DPO from each: 16 stages in four lines."""
+    runs = {"sft": "plm", "dpo0": "plm", **{f"dpo{n}": f"sft-{n}" for n in (1, 2, 3)}}
+    lineage = {"plm": []}
+    for run, parent in runs.items():
+        lineage |= {f"{run}-{epoch}": [f"{run}-{epoch - 1}" if epoch > 1 else parent] for epoch in (1, 2, 3)}
+    labels = {stage: stage.upper().replace("-", " ") for stage in lineage}
+    spec = {
+        "title": "Epochs", "labels": labels, "methods": {stage: stage.partition("-")[0][:3] for stage in lineage},
+        "data": dict.fromkeys(lineage, "helpful"), "lineage": lineage, "temperature": "1.0",
+        "prompts": {"creative": {"c0": "Write a poem that costs $5."}, "factual": {"f0": "What is it?"}},
+        "runs": {stage: stage[:-2] for stage in lineage if stage != "plm"},
+    }  # fmt: skip
+    return FigureContext.from_spec(spec, SIZES, "small")
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_each_figure_of_sixteen_stages_stays_inside_its_edges(
+    kind: str, tables: dict[str, pd.DataFrame], epochs: FigureContext, recwarn: pytest.WarningsRecorder
+) -> None:
+    lines = [">".join(line) for line in paths({stage: info.parents for stage, info in epochs.stages.items()})]
+    figure = Drawing(kind, "small").draw({name: epochs_of(frame, lines) for name, frame in tables.items()}, epochs)
+    FigureCanvasAgg(figure).draw()
+    assert not [str(warning.message) for warning in recwarn]
+    width, height = figure.get_size_inches()
+    box = figure.get_tightbbox()
+    assert min(box.x0, box.y0) >= -0.02
     assert box.x1 <= width + 0.02
     assert box.y1 <= height + 0.02
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import matplotlib
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
+from modecollapse.figures.context import StageInfo
 
 
 @style.styled
@@ -47,9 +49,44 @@ def test_panels_have_the_sizes_that_were_asked_for_in_inches() -> None:
 
 
 def test_stages_differ_in_marker_so_that_grey_print_is_legible() -> None:
-    marks = style.marks([f"stage{i}" for i in range(7)])
+    marks = style.marks({name: StageInfo(name) for name in map(str, range(7))})
     assert len({mark.marker for mark in marks.values()}) == 7
     assert len({mark.colour for mark in marks.values()}) == 7
+
+
+def test_epochs_of_a_run_share_a_colour_and_a_marker_and_grow_darker() -> None:
+    runs = {run: [f"{run}-{epoch}" for epoch in (1, 2, 3)] for run in ("sft", "dpo0", "dpo1", "dpo2", "dpo3")}
+    epochs = {stage: StageInfo(stage, run=run) for run, stages in runs.items() for stage in stages}
+    marks = style.marks({"plm": StageInfo("plm"), **epochs})
+    assert len({mark.colour for mark in marks.values()}) == 16
+    for stages in runs.values():
+        assert len({marks[stage].marker for stage in stages}) == 1
+        lightness = [sum(int(marks[stage].colour[at : at + 2], 16) for at in (1, 3, 5)) for stage in stages]
+        assert lightness == sorted(lightness, reverse=True)
+    assert len({marks[stages[0]].marker for stages in runs.values()}) == 5
+
+
+def test_a_legend_that_is_too_long_for_one_row_makes_room_for_several() -> None:
+    figure = drawn("")
+    style.heading(figure, "a heading")
+    before = [axes.get_position().height * figure.get_figheight() for axes in figure.axes]
+    handles = [Line2D([], [], label=f"a stage {number}") for number in range(9)]
+
+    @style.styled
+    def with_legend() -> style.Figure:
+        style.top_legend(figure, handles)
+        return figure
+
+    with_legend()
+    assert figure.get_figheight() > 2.3
+    after = [axes.get_position().height * figure.get_figheight() for axes in figure.axes]
+    assert after == pytest.approx(before)
+    FigureCanvasAgg(figure).draw()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    legend = figure.legends[0].get_window_extent(renderer)
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
+    assert legend.y1 <= figure.texts[-1].get_window_extent(renderer).y0
+    assert legend.y0 >= max(axes.get_window_extent(renderer).y1 for axes in figure.axes)
 
 
 def test_dollar_signs_are_text_and_what_cannot_be_drawn_is_shown_as_a_box(

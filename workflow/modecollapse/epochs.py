@@ -63,7 +63,7 @@ class Runs:
         epochs: dict[str, StageBase] = {}
         parent = stage.parent
         for epoch, key in enumerate(self.stages.get(name, ()), start=1):
-            changes: dict[str, Any] = {"parent": parent, "label": f"{run_label(name, stage)} {epoch}"}
+            changes: dict[str, Any] = {"parent": parent, "label": f"{stage.label or name.upper()} {epoch}"}
             if epoch > 1:
                 changes["published_as"] = None
             epochs[key] = stage.model_copy(update=changes)
@@ -124,11 +124,6 @@ class Runs:
 
     def _names(self, config: StudyConfig) -> list[str]:
         return [each for name in config.stages for each in self.stages.get(name, [name])]
-
-
-def run_label(name: str, stage: StageBase) -> str:
-    """A run's name in figures."""
-    return stage.label or name.upper()
 
 
 def _epochs(stage: StageBase) -> int:

@@ -250,6 +250,8 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
             for name, prompts in study.prompts.items()
         },
     }
+    if study.runs.stages:
+        context["runs"] = {stage: run for run, stages in study.runs.stages.items() for stage in stages}
     return canonical(
         {
             "kind": drawing.kind,

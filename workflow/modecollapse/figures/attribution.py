@@ -21,6 +21,8 @@ _BAR = 0.8
 """Share of a size's room that its bars fill together."""
 
 
+_CROWDED = 12
+"""With more bars than this in a panel, panels are as wide as the page allows."""
 _HATCHES = ("", "////", "....", "xxxx")
 
 _DRAWN = ["size", "prompts", "format", "metric", "path", "step", "delta", "low", "high", "n_prompts", "n_seeds"]
@@ -114,6 +116,14 @@ def _bars(
 
     `kind` is what legends write before the names of hatched bars, which stand in the column `format`.
     """
+    every = (
+        pd.concat([frame for _, frame in panels])
+        if panels
+        else pd.DataFrame(columns=["path", "format", "n_prompts", "n_seeds"])
+    )
+    bars = list(dict.fromkeys(zip(every["path"], every["format"], strict=True)))
+    if len(bars) * len(context.sizes) > _CROWDED:
+        groups_per_row, titles = 1, titles[:group]
     per_row = group * groups_per_row
     rows = max(1, -(-len(panels) // per_row))
     gaps = (([0.12] * (group - 1) + [0.92]) * groups_per_row)[:-1]
@@ -125,12 +135,6 @@ def _bars(
         row_gaps=[0.3] * (rows - 1),
         margins=(left, right, top, bottom),
     )
-    every = (
-        pd.concat([frame for _, frame in panels])
-        if panels
-        else pd.DataFrame(columns=["path", "format", "n_prompts", "n_seeds"])
-    )
-    bars = list(dict.fromkeys(zip(every["path"], every["format"], strict=True)))
     for place, axes in enumerate(sheet.all()):
         if place >= len(panels):
             axes.set_axis_off()
@@ -159,7 +163,7 @@ def _bars(
 
 def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], context: FigureContext) -> None:
     """Per size one bar for each (path, format): steps stacked from zero by sign, the total as a diamond."""
-    marks, hatches = style.marks(list(context.stages)), dict(zip(_formats(bars), _HATCHES, strict=False))
+    marks, hatches = style.marks(context.stages), dict(zip(_formats(bars), _HATCHES, strict=False))
     room = _BAR / max(1, len(bars))
     rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in records(changes):
@@ -203,7 +207,7 @@ def _formats(bars: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _handles(bars: Sequence[tuple[str, str]], context: FigureContext, kind: str) -> list[Artist]:
-    marks = style.marks(list(context.stages))
+    marks = style.marks(context.stages)
     steps = dict.fromkeys(step for path, _ in bars for step in itertools.pairwise(path.split(">")))
     handles: list[Artist] = [
         Patch(

@@ -33,6 +33,21 @@ class StageInfo:
     """By role; the first is the one whose weights are continued."""
     data: str = ""
     """Name of the data it is trained on; empty if none."""
+    run: str = ""
+    """The training run that it is an epoch of; empty if it is trained alone."""
+
+    @property
+    def run_label(self) -> str:
+        """The label of its run: its own without the number of the epoch."""
+        return self.label.rpartition(" ")[0] if self.run else self.label
+
+
+def families(stages: Mapping[str, StageInfo]) -> list[list[str]]:
+    """Stages by training run, in the order of their first ones: the epochs of a run together, all others alone."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for stage, info in stages.items():
+        found.setdefault((info.run, True) if info.run else (stage, False), []).append(stage)
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,9 @@ class FigureContext:
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], sizes: Sequence[str], size: str | None = None) -> "FigureContext":
-        """From the spec of a figure: `title`, `labels`, `methods`, `data`, `lineage`, `temperature`, `prompts`.
+        """From the spec of a figure: `title`, `labels`, `methods`, `data`, `lineage`, `temperature`, `prompts`, `runs`.
+
+        `runs` names the run of stages that are epochs of one; it may be left out.
 
         The factual prompts come first, as in the figures of O'Mahony et al. (2024); other sets as in the study.
         """
@@ -64,6 +81,7 @@ class FigureContext:
                 method=spec["methods"][stage],
                 parents=tuple(spec["lineage"][stage]),
                 data=spec["data"][stage] or "",
+                run=spec.get("runs", {}).get(stage, ""),
             )
             for stage in ordered(spec["lineage"])
         }

@@ -49,7 +49,7 @@ def self_bleu_cosine(tables: Tables, context: FigureContext) -> Figure:
 
 def draw_curves(axes: Axes, curves: pd.DataFrame, context: FigureContext) -> None:
     """One line with band per stage and prompt format into `axes`; `curves` holds one metric and one prompt set."""
-    marks, lines = style.marks(list(context.stages)), style.line_styles(list(dict.fromkeys(curves["format"])))
+    marks, lines = style.marks(context.stages), style.line_styles(list(dict.fromkeys(curves["format"])))
     for stage, form in itertools.product(context.stages, lines):
         line = curves[(curves["stage"] == stage) & (curves["format"] == form)]
         line = line.assign(at=line["temperature"].astype(float)).sort_values("at")

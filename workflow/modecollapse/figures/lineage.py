@@ -57,7 +57,7 @@ def lineage(tables: Tables, context: FigureContext) -> Figure:
 
 def _box(axes: Axes, at: tuple[float, float], stage: str, info: StageInfo, context: FigureContext) -> None:
     (x, y), (width, height) = at, _BOX
-    colour = style.marks(list(context.stages))[stage].colour
+    colour = style.marks(context.stages)[stage].colour
     axes.add_patch(
         FancyBboxPatch(
             (x - width / 2, y - height / 2), width, height, boxstyle="round,pad=0,rounding_size=0.06", linewidth=1.4,

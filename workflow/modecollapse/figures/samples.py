@@ -18,6 +18,9 @@ _TYPE = style.TINY
 _LINE = 0.115
 """Inches from one line of text to the next."""
 
+_NARROWEST = 1.3
+"""Inches that a stage has at least."""
+
 
 @style.styled
 def samples(tables: Tables, context: FigureContext) -> Figure:
@@ -29,7 +32,9 @@ def samples(tables: Tables, context: FigureContext) -> Figure:
     chosen = _chosen(tables["samples"], context)
     stages = [stage for stage in context.stages if (chosen["stage"] == stage).any()]
     margin, gap = 0.1, 0.16
-    width = (style.PAGE_WIDTH - 2 * margin - gap * (len(stages) - 1)) / max(1, len(stages))
+    # Many stages make the sheet wider, so that a column holds a few words.
+    page = max(style.PAGE_WIDTH, len(stages) * _NARROWEST)
+    width = (page - 2 * margin - gap * (len(stages) - 1)) / max(1, len(stages))
     rows = [
         (name, prompt, _columns(chosen[(chosen["prompts"] == name) & (chosen["prompt"] == prompt)], stages, width))
         for name in context.prompts
@@ -37,26 +42,26 @@ def samples(tables: Tables, context: FigureContext) -> Figure:
     ]
     heights = [_LINE * (2 + max((len(lines) for lines in columns), default=0)) + 0.1 for _, _, columns in rows]
     height = 0.5 + sum(heights)
-    figure = Figure(figsize=(style.PAGE_WIDTH, height))
+    figure = Figure(figsize=(page, height))
     style.heading(figure, f"{context.size} · T = {context.temperature}" + ("" if len(chosen) else " · no samples"))
-    marks = style.marks(list(context.stages))
+    marks = style.marks(context.stages)
     for column, stage in enumerate(stages):
-        x = (margin + column * (width + gap)) / style.PAGE_WIDTH
+        x = (margin + column * (width + gap)) / page
         figure.text(
             x, 1 - 0.3 / height, context.stages[stage].label, fontsize=style.BODY, fontweight="bold", va="center",
             color=marks[stage].colour,
         )  # fmt: skip
     y = height - 0.44
     for (name, prompt, columns), row_height in zip(rows, heights, strict=True):
-        ends = [margin / style.PAGE_WIDTH, 1 - margin / style.PAGE_WIDTH]
+        ends = [margin / page, 1 - margin / page]
         figure.add_artist(Line2D(ends, [y / height] * 2, color=style.LIGHT_GREY, linewidth=0.6))
         question = context.prompts[name].get(prompt, prompt)
-        title = style.shortened(f"{name}: {question}", style.PAGE_WIDTH - 2 * margin, _TYPE * 1.1)
+        title = style.shortened(f"{name}: {question}", page - 2 * margin, _TYPE * 1.1)
         figure.text(
             ends[0], (y - 0.11) / height, title, fontsize=_TYPE, fontstyle="italic", va="center", color=style.GREY
         )
         for column, lines in enumerate(columns):
-            x = (margin + column * (width + gap)) / style.PAGE_WIDTH
+            x = (margin + column * (width + gap)) / page
             for number, line in enumerate(lines):
                 figure.text(x, (y - 0.26 - _LINE * number) / height, line, fontsize=_TYPE, va="center")
         y -= row_height

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import ParamSpec
 
 import matplotlib
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
-from modecollapse.figures.context import FigureContext
+from modecollapse.figures.context import FigureContext, StageInfo, families
 from modecollapse.publishing import publish_file
 
 Parameters = ParamSpec("Parameters")
@@ -27,11 +29,18 @@ DPI = 200
 BODY, SMALL, TINY = 8.0, 7.0, 6.0
 """Type sizes in points: axis and panel titles; ticks and legends; notes and dense tables."""
 
+_HANDLE, _SPACING = 2.2, 1.6
+"""Length of a legend's handles and space between its columns, in units of its type size."""
+_LEGEND_LINE = 0.15
+"""Height in inches of one row of a legend."""
+
 BAND_OPACITY = 0.18
 GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
 
 # Okabe and Ito's colour-blind safe palette without its yellow, which is too light for lines on white.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_LIGHTEST, _DARKEST = -0.55, 0.4
+"""How much of white (below 0) and of black is mixed into the colour of a run's first and last epoch."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _LINES = ("solid", "dashed", "dotted", "dashdot")
 
@@ -74,18 +83,31 @@ _RC = {
 
 @dataclass(frozen=True)
 class Mark:
-    """How one stage looks in every figure. Markers tell stages apart where colours do not (grey print)."""
+    """How one stage looks in every figure. Markers tell stages apart where colours do not (grey print).
+
+    The epochs of one training run share colour and marker and grow darker.
+    """
 
     colour: str
     marker: str
 
 
-def marks(stages: Sequence[str]) -> dict[str, Mark]:
-    """The look of each stage, by its place in the lineage."""
-    return {
-        stage: Mark(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)])
-        for place, stage in enumerate(stages)
-    }
+def marks(stages: Mapping[str, StageInfo]) -> dict[str, Mark]:
+    """The look of each stage, by the place in the lineage of it or of its run."""
+    looks = {}
+    for place, members in enumerate(families(stages)):
+        colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+        for epoch, stage in enumerate(members):
+            looks[stage] = Mark(_shade(colour, epoch / (len(members) - 1)) if len(members) > 1 else colour, marker)
+    return looks
+
+
+def _shade(colour: str, share: float) -> str:
+    """A colour mixed with white at `share` 0, with black at 1, pure in between."""
+    amount = _LIGHTEST + (_DARKEST - _LIGHTEST) * share
+    channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    mixed = [channel + (255 - channel) * -amount if amount < 0 else channel * (1 - amount) for channel in channels]
+    return "#" + "".join(f"{round(channel):02X}" for channel in mixed)
 
 
 def line_styles(names: Sequence[str]) -> dict[str, str]:
@@ -157,7 +179,7 @@ def spread(count: int, total: float, gaps: Sequence[float]) -> list[float]:
 
 def stage_handles(context: FigureContext, stages: Collection[str]) -> list[Line2D]:
     """Legend entries of those `stages` that are drawn, in the order of the lineage."""
-    looks = marks(list(context.stages))
+    looks = marks(context.stages)
     return [
         Line2D([], [], color=looks[stage].colour, marker=looks[stage].marker, label=info.label)
         for stage, info in context.stages.items()
@@ -166,12 +188,58 @@ def stage_handles(context: FigureContext, stages: Collection[str]) -> list[Line2
 
 
 def top_legend(figure: Figure, handles: Sequence[Artist], inches_from_top: float = 0.04) -> None:
-    """One row of legend entries centred at the top of the figure."""
+    """Legend entries centred at the top of the figure: one row or, where they do not fit, several, with room made.
+
+    Several rows stand below the figure's heading; all else keeps its size.
+    """
+    rows = _legend_rows([str(handle.get_label()) for handle in handles], figure.get_size_inches()[0])
+    if len(rows) > 1:
+        inches_from_top += _LEGEND_LINE * any(_is_heading(text) for text in figure.texts)
+        _make_room(figure, inches_from_top + _LEGEND_LINE * (len(rows) - 1))
+    # The library fills columns first; people read rows.
+    columns = len(rows[0]) if rows else 1
+    ordered = [handles[row[column]] for column in range(columns) for row in rows if column < len(row)]
     height = figure.get_size_inches()[1]
     figure.legend(
-        handles=list(handles), loc="upper center", bbox_to_anchor=(0.5, 1 - inches_from_top / height),
-        ncols=max(1, len(handles)), borderaxespad=0.0, handlelength=2.2, columnspacing=1.6,
+        handles=ordered, loc="upper center", bbox_to_anchor=(0.5, 1 - inches_from_top / height),
+        ncols=columns, borderaxespad=0.0, handlelength=_HANDLE, columnspacing=_SPACING,
     )  # fmt: skip
+
+
+def _legend_rows(labels: Sequence[str], inches: float) -> list[list[int]]:
+    """Places of the labels in as few rows of equal columns as are at most `inches` wide."""
+    places = range(len(labels))
+    fixed = (_HANDLE + _SPACING + 0.8) * SMALL / 72  # 0.8: the library's space between handle and text
+    widths = [text_width(label, SMALL) + fixed for label in labels]
+    for columns in range(len(labels), 0, -1):
+        if columns == 1 or sum(max(widths[column::columns]) for column in range(columns)) <= inches - 0.2:
+            return [list(places[start : start + columns]) for start in range(0, len(labels), columns)]
+    return []
+
+
+def _is_heading(text: Text) -> bool:
+    figure = text.get_figure()
+    assert figure is not None
+    return (
+        text.get_verticalalignment() == "top"
+        and (1 - text.get_position()[1]) * figure.get_figure(root=True).get_figheight() < 0.1
+    )
+
+
+def _make_room(figure: Figure, inches: float) -> None:
+    """Make the figure taller at its top; everything but the heading keeps its size and its distance from the bottom."""
+    width, height = figure.get_size_inches()
+    share = height / (height + inches)
+    headings = [text for text in figure.texts if _is_heading(text)]
+    for axes in figure.axes:
+        box = axes.get_position()
+        axes.set_position((box.x0, box.y0 * share, box.width, box.height * share))
+    for line in figure.lines:
+        line.set_ydata(np.asarray(line.get_ydata(orig=True), dtype=float) * share)
+    for text in figure.texts:
+        y = text.get_position()[1]
+        text.set_y(1 - (1 - y) * share if text in headings else y * share)
+    figure.set_size_inches(width, height + inches)
 
 
 def heading(figure: Figure, text: str) -> None:

@@ -70,7 +70,7 @@ def vocabulary_cdf(tables: Tables, context: FigureContext) -> Figure:
 
 
 def _cdf_lines(axes: Axes, cdf: pd.DataFrame, context: FigureContext) -> None:
-    marks = style.marks(list(context.stages))
+    marks = style.marks(context.stages)
     for order, stage in enumerate(context.stages):
         for number, (_, line) in enumerate(cdf[cdf["stage"] == stage].groupby("seed", sort=True)):
             # A marker now and then on one line of each stage, out of step so that none hides another.
@@ -121,7 +121,7 @@ def token_table(tables: Tables, context: FigureContext) -> Figure:
 def _token_column(
     axes: Axes, tokens: pd.DataFrame, metric: str, models: Sequence[tuple[str, str]], context: FigureContext
 ) -> None:
-    label, marks = token_label(metric), style.marks(list(context.stages))
+    label, marks = token_label(metric), style.marks(context.stages)
     by_model = {(row["size"], row["stage"]): row for row in records(tokens)}
     digits = _digits(tokens)
     for y, model in enumerate(models):
@@ -154,7 +154,7 @@ def _token_column(
 
 
 def _model_names(axes: Axes, models: Sequence[tuple[str, str]], context: FigureContext) -> None:
-    marks = style.marks(list(context.stages))
+    marks = style.marks(context.stages)
     place = axes.get_yaxis_transform()
     width = axes.get_position().width * style.PAGE_WIDTH
     for y, (size, stage) in enumerate(models):

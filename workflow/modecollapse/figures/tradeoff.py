@@ -68,7 +68,7 @@ def quality_diversity(tables: Tables, context: FigureContext) -> Figure:
 
 
 def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext) -> None:
-    marks, lines = style.marks(list(context.stages)), style.line_styles(list(dict.fromkeys(points["format"])))
+    marks, lines = style.marks(context.stages), style.line_styles(list(dict.fromkeys(points["format"])))
     for stage, form in itertools.product(context.stages, lines):
         line = points[(points["stage"] == stage) & (points["format"] == form)]
         line = line.assign(at=line["temperature"].astype(float)).sort_values("at")

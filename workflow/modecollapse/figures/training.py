@@ -1,10 +1,11 @@
-"""What was logged while training: one panel per stage and quantity, one line per size and seed."""
+"""What was logged while training: one panel per training run and quantity, one line per size and seed."""
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
-from modecollapse.figures.context import FigureContext, Tables
+from modecollapse.figures.context import FigureContext, Tables, families
 
 _COLUMNS = 3
 _NOT_DRAWN = ("learning_rate", "epoch", "grad_norm", "num_tokens", "tokens", "seconds")
@@ -17,9 +18,9 @@ def training_curves(tables: Tables, context: FigureContext) -> Figure:
     training = tables["training"]
     training = training[~training["quantity"].isin(_NOT_DRAWN)]
     panels = [
-        (stage, quantity, of_quantity)
-        for stage in context.stages
-        for quantity, of_quantity in training[training["stage"] == stage].groupby("quantity", sort=False)
+        (stages, str(quantity), of_quantity)
+        for stages in families(context.stages)
+        for quantity, of_quantity in training[training["stage"].isin(stages)].groupby("quantity", sort=False)
     ]
     rows = max(1, -(-len(panels) // _COLUMNS))
     gaps = [0.5] * (_COLUMNS - 1)
@@ -31,16 +32,23 @@ def training_curves(tables: Tables, context: FigureContext) -> Figure:
         row_gaps=[0.6] * (rows - 1),
         margins=(left, right, top, bottom),
     )
-    lines, marks = style.line_styles(context.sizes), style.marks(list(context.stages))
+    lines, marks = style.line_styles(context.sizes), style.marks(context.stages)
     for place, axes in enumerate(sheet.all()):
         if place >= len(panels):
             axes.set_axis_off()
             continue
-        stage, quantity, of_quantity = panels[place]
+        stages, quantity, of_quantity = panels[place]
         for (size, _), line in of_quantity.groupby(["size", "seed"], sort=False):
-            line = line.sort_values("step")
-            axes.plot(line["step"], line["value"], color=marks[stage].colour, linestyle=lines[str(size)], linewidth=0.9)
-        axes.set_title(f"{context.stages[stage].label}: {quantity}", fontsize=style.SMALL)
+            before = line.iloc[:0]
+            for stage in stages:
+                part = line[line["stage"] == stage].sort_values("step")
+                # Each epoch's line begins where that of the epoch before ended.
+                part = pd.concat([before, part])
+                before = part.iloc[-1:]
+                axes.plot(
+                    part["step"], part["value"], color=marks[stage].colour, linestyle=lines[str(size)], linewidth=0.9
+                )
+        axes.set_title(f"{context.stages[stages[0]].run_label}: {quantity}", fontsize=style.SMALL)
         axes.set_xlabel("Step", labelpad=1)
     handles = [Line2D([], [], color=style.GREY, linestyle=lines[size], label=size) for size in context.sizes]
     style.top_legend(sheet.figure, handles)

@@ -66,7 +66,7 @@ def truth(tables: Tables, context: FigureContext) -> Figure:
 
 
 def _panel(axes: Axes, tilted: pd.DataFrame, curves: pd.DataFrame, context: FigureContext) -> None:
-    marks = style.marks(list(context.stages))
+    marks = style.marks(context.stages)
     tilted = tilted.sort_values("lambda")
     axes.plot(tilted["lambda"], tilted["value"], color="black", marker=".", zorder=3)
     for stage in context.stages:
@@ -92,13 +92,14 @@ def entropy_floor(tables: Tables, context: FigureContext) -> Figure:
     floor = known.loc[known["quantity"] == "entropy_floor", "value"]
     tokens = tables["tokens_pooled"]
     tokens = tokens[(tokens["metric"] == "perplexity") & (tokens["definition"] == context.definition)]
-    sheet = style.sheet([3.2], [1.9], [], [], (0.6, 0.2, 0.4, 0.46))
+    room = 0.8 / max(5, len(context.stages))
+    width = min(max(3.2, 0.1 * len(context.stages) * len(context.sizes)), style.PAGE_WIDTH - 0.8)
+    sheet = style.sheet([width], [1.9], [], [], (0.6, 0.2, 0.4, 0.46))
     axes = sheet.panels[0][0]
-    marks = style.marks(list(context.stages))
-    shift = 0.16
+    marks = style.marks(context.stages)
     for order, stage in enumerate(context.stages):
         for place, size in enumerate(context.sizes):
-            at = place + shift * (order - (len(context.stages) - 1) / 2)
+            at = place + room * (order - (len(context.stages) - 1) / 2)
             for model in records(tokens[(tokens["stage"] == stage) & (tokens["size"] == size)]):
                 look = marks[stage]
                 axes.vlines(at, math.log(model["low"]), math.log(model["high"]), color=look.colour)
