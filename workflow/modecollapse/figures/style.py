@@ -33,6 +33,10 @@ GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
 # Okabe and Ito's colour-blind safe palette without its yellow, which is too light for lines on white.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_HANDLE, _SPACING = 2.2, 1.6
+"""Length of a legend's handles and the space between its columns, in units of the type size."""
+_HEADING = "heading"
+
 _LINES = ("solid", "dashed", "dotted", "dashdot")
 
 _RC = {
@@ -159,29 +163,37 @@ def stage_handles(context: FigureContext, stages: Collection[str]) -> list[Line2
     """Legend entries of those `stages` that are drawn, in the order of the lineage."""
     looks = marks(list(context.stages))
     return [
-        Line2D([], [], color=looks[stage].colour, marker=looks[stage].marker, label=info.label)
-        for stage, info in context.stages.items()
+        Line2D([], [], color=looks[stage].colour, marker=looks[stage].marker, label=context.label(stage))
+        for stage in context.stages
         if stage in stages
     ]
 
 
 def top_legend(figure: Figure, handles: Sequence[Artist], inches_from_top: float = 0.04) -> None:
-    """One row of legend entries centred at the top of the figure."""
-    height = figure.get_size_inches()[1]
+    """Legend entries at the top of the figure: in the middle, or where they fit beside the heading, in a row or two."""
+    width, height = figure.get_size_inches()
+    columns = max(1, len(handles))
+    taken = max((text_width(text.get_text(), SMALL) for text in figure.texts if text.get_gid() == _HEADING), default=0)
+    entry = SMALL / 72 * (_HANDLE + _SPACING + 0.8)
+    row = sum(text_width(str(handle.get_label()), SMALL) + entry for handle in handles)
+    centred = row / 2 < width / 2 - taken - 0.1
+    if row > width - taken - 0.2:
+        columns = -(-columns // 2)
     figure.legend(
-        handles=list(handles), loc="upper center", bbox_to_anchor=(0.5, 1 - inches_from_top / height),
-        ncols=max(1, len(handles)), borderaxespad=0.0, handlelength=2.2, columnspacing=1.6,
+        handles=list(handles), loc="upper center" if centred else "upper right",
+        bbox_to_anchor=(0.5 if centred else 1 - 0.05 / width, 1 - inches_from_top / height),
+        ncols=columns, borderaxespad=0.0, handlelength=_HANDLE, columnspacing=_SPACING, labelspacing=0.25,
     )  # fmt: skip
 
 
 def heading(figure: Figure, text: str) -> None:
-    """What the whole figure is about, small, in its upper left corner."""
+    """What the whole figure is about, small, in its upper left corner; to be called before `top_legend`."""
     height = figure.get_size_inches()[1]
-    figure.text(0.01, 1 - 0.05 / height, text, ha="left", va="top", fontsize=SMALL, color=GREY)
+    figure.text(0.01, 1 - 0.05 / height, text, ha="left", va="top", fontsize=SMALL, color=GREY, gid=_HEADING)
 
 
 def footer(figure: Figure, text: str) -> None:
-    """Population and n, small, along the lower edge."""
+    """Population and n, small, in one line or more along the lower edge."""
     figure.text(0.01, 0.05 / figure.get_size_inches()[1], text, ha="left", va="bottom", fontsize=TINY, color=GREY)
 
 
