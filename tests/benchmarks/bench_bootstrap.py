@@ -87,7 +87,7 @@ def main() -> None:
     _timed("curves: intervals over seeds and prompts", lambda: tables.curves_table(frames, bootstrap).index)
     _timed("attribution with shares", lambda: attribution_table(frames, {}, path, bootstrap).index)
     _timed("attribution at matched entropy", lambda: matched_table(frames, path, bootstrap).index)
-    _timed("paired tests", lambda: tests_table(frames, path).index)
+    _timed("paired tests", lambda: tests_table(frames, path, {}).index)
     values = np.random.default_rng(1).normal(size=(arguments.looped, arguments.seeds, PROMPTS))
     start = time.process_time()
     slow = looped_means(values, "creative", bootstrap)

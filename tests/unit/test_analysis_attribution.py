@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modecollapse.analysis.attribution import attribution_table, changes, common_formats, step_names
+from modecollapse.analysis.attribution import attribution_table, changes, step_names
 from modecollapse.analysis.bootstrap import Bootstrap, resampled_means
+from modecollapse.analysis.stage_tests import tests_table as make_table
 from modecollapse.analysis.tokens import TokenStatistics, token_statistics
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 
 BOOTSTRAP = Bootstrap(resamples=1_000, seed=0)
 PATH = ["plm", "sft", "dpo"]
+ASKED = [("plm", "okay", 0.0), ("sft", "human", 1.0), ("dpo", "human", 3.0)]
 
 
 def scores(
@@ -145,7 +147,31 @@ def test_of_several_formats_the_common_one_is_compared() -> None:
     frame = attribution_table(frames, {}, [["plm", "sft"]], BOOTSTRAP)
     assert set(frame["format"]) == {"human"}
     assert rows(frame, "mean")["delta"]["total"] == pytest.approx(0.5)
-    assert common_formats({"plm": ["okay", "human"], "sft": ["human"]}, ["plm", "sft"]) == ["human"]
+    assert set(frame["format_before"]) == set(frame["format_after"]) == {"human"}
+
+
+def test_stages_under_different_formats_are_compared_where_the_study_names_the_comparison() -> None:
+    frames = [scores(stage, np.full((2, 4), value), form=form) for stage, form, value in ASKED]
+    across = {"paper": {"plm": "okay", "sft": "human", "dpo": "human"}, "other": {"plm": "plain", "sft": "human"}}
+    frame = attribution_table(frames, {}, [PATH], BOOTSTRAP, across)
+    assert set(frame["format"]) == {"paper"}
+    steps = rows(frame, "mean")
+    assert steps["delta"].tolist() == pytest.approx([1.0, 2.0, 3.0])
+    assert steps["format_before"].tolist() == ["okay", "human", "okay"]
+    assert steps["format_after"].tolist() == ["human", "human", "human"]
+    tests = make_table(frames, [PATH], across).query("temperature == 'mean'")
+    assert tests["difference"].tolist() == pytest.approx([1.0, 2.0, 3.0])
+    assert tests["format_before"].tolist() == ["okay", "human", "okay"]
+
+
+def test_a_comparison_across_formats_stands_beside_those_under_common_ones() -> None:
+    frames = [scores(stage, np.full((2, 4), value), form=form) for stage, form, value in ASKED]
+    frames.append(scores("plm", np.full((2, 4), 0.5)))
+    frame = attribution_table(
+        frames, {}, [PATH], BOOTSTRAP, {"paper": dict(zip(PATH, ("okay", "human", "human"), strict=True))}
+    )
+    total = frame.query("step == 'total' and temperature == 'mean'").set_index("format")["delta"]
+    assert total.to_dict() == pytest.approx({"paper": 3.0, "human": 2.5})
 
 
 def test_an_unmeasured_stage_is_spanned_by_one_step() -> None:

@@ -79,7 +79,7 @@ def test_holm_by_hand() -> None:
 
 def test_the_table_averages_seeds_first_and_adjusts_within_its_families() -> None:
     frames = [pd.concat([frame, frame.assign(metric="ncd", value=0.5)]) for frame in study(seeds=3)]
-    table = make_table(frames, [PATH])
+    table = make_table(frames, [PATH], {})
     assert len(table) == 3 * 2 * 3
     assert set(table["n_prompts"]) == {20}
     assert set(table["n_seeds"]) == {3}
@@ -102,4 +102,4 @@ def test_the_table_averages_seeds_first_and_adjusts_within_its_families() -> Non
 def test_a_prompt_undefined_at_one_stage_is_in_no_test() -> None:
     frames = [scores(stage, np.ones((2, 4)) * place) for place, stage in enumerate(PATH)]
     frames[1].loc[frames[1]["prompt"] == "p0", "value"] = np.nan
-    assert set(make_table(frames, [PATH])["n_prompts"]) == {3}
+    assert set(make_table(frames, [PATH], {})["n_prompts"]) == {3}

@@ -51,8 +51,9 @@ def measured(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Adds numbers that rise along the rows, with intervals of ± 0.05, and the columns still missing."""
     value = np.linspace(0.2, 0.8, len(frame))
     frame = frame.assign(definition="corrected", low=value - 0.05, high=value + 0.05)
-    frame = frame.assign(**{"delta" if "attribution" in name else "value": value})
+    frame = frame.assign(**{"delta" if "delta" in SCHEMAS[name].names else "value": value})
     defaults = {"format": "human", "unit": "", "share": 0.5}
+    defaults |= dict.fromkeys(("format_before", "format_after"), "human")
     missing = {column: defaults.get(column, 20) for column in SCHEMAS[name].names if column not in frame}
     return frame.assign(**missing)[SCHEMAS[name].names]
 
@@ -77,12 +78,17 @@ def tables() -> dict[str, pd.DataFrame]:
     strengths = grid(task=prompts, quantity=("self_bleu", "utility"), **{"lambda": (0.0, 0.5, 1.0)})
     keys = pd.DataFrame({"key": prompts, "prompts": prompts[::-1]})
     published = grid(**models, temperature=temperatures, metric=("self_bleu", "cosine")).merge(keys, how="cross")
+    parts = pd.DataFrame({"effect": ["stage", "format", "apparent"], "within": ["both", "both", ""]})
+    sides = {"format_before": ("okay",), "format_after": ("human",)}
+    effects = grid(size=SIZES, prompts=prompts, temperature=("mean",), metric=cut, step=("plm>sft", "plm>dpo"), **sides)
+    effects = effects.merge(parts, how="cross").assign(words=20)
     floor = pd.DataFrame([{"task": "pretraining", "quantity": "entropy_floor", "lambda": math.nan, "value": 0.7}])
     return {
         "curves": measured("curves", curves),
         "attribution": measured("attribution", attribution),
         "published": measured("published", published),
         "matched_attribution": measured("matched_attribution", matched),
+        "format_effect": measured("format_effect", effects),
         "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
         "vocabulary_cdf": grid(**models, rank_share=(0.001, 0.01, 0.1, 1.0)).assign(
             seed=0, mass=lambda frame: frame["rank_share"] ** 0.1

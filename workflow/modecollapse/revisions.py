@@ -21,7 +21,7 @@ REVISIONS: Mapping[str, int] = {
     "tokens": 2,
     "embedding": 1,
     "diversity": 2,
-    "analysis": 2,
+    "analysis": 3,
     "truth": 1,
     "comparison": 1,
 }
@@ -35,7 +35,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "tokens": ("measures.tokens", "generation.models"),
     "embedding": ("measures.embedding",),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "jobs.scores"),
-    "analysis": ("analysis", "lineage", "jobs.tables"),
+    "analysis": ("analysis", "lineage", "wordings", "jobs.tables"),
     "truth": ("data.nano.truth",),
     "comparison": ("comparison", "jobs.comparison"),
 }

@@ -5,6 +5,7 @@ files, and the keys under which finished work is stored add their digests.
 """
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from modecollapse.study import Study
 NOT_SCIENCE = ("save_every", "source", "each_epoch")
 """Settings that cannot change a weight: how often a run can be resumed from; where weights that are taken over lie (these
 themselves are stated apart); and what is kept of a run (that no batch spans two epochs then, is said by `epoch`)."""
+
+_ACROSS = "across_formats"
 
 
 def _plain(settings: Strict, *without: str) -> Any:
@@ -184,9 +187,21 @@ def analysis_spec(study: Study) -> str:
     return canonical(
         {
             "revision": REVISIONS["analysis"],
-            "analysis": _plain(study.config.analysis),
+            "analysis": _plain(study.config.analysis, *([] if study.config.analysis.across_formats else [_ACROSS])),
             "stages": study.stages,
             "lineage": {stage: list(parents) for stage, parents in study.lineage.items()},
+        }
+    )
+
+
+def format_effect_spec(study: Study) -> str:
+    """What decides the split of stage and format effects beside the scores."""
+    return canonical(
+        {
+            "revision": REVISIONS["analysis"],
+            "analysis": _plain(study.config.analysis, "temperature", _ACROSS),
+            "formats": {stage: list(study.formats(stage)) for stage in study.stages},
+            "changes": [astuple(change) for change in study.format_changes()],
         }
     )
 
@@ -200,7 +215,7 @@ def comparison_spec(study: Study) -> str:
     return canonical(
         {
             "revision": REVISIONS["comparison"],
-            "analysis": _plain(study.config.analysis, "temperature"),
+            "analysis": _plain(study.config.analysis, "temperature", _ACROSS),
             "words": reference.words,
             # These files do not name their temperatures and prompts: the study's order does.
             "temperatures": list(study.config.generation.temperatures),
@@ -252,6 +267,8 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
     }
     if study.runs.stages:
         context["runs"] = {stage: run for run, stages in study.runs.stages.items() for stage in stages}
+    if drawing.view is not None:
+        context["view"] = {"name": drawing.view, "formats": study.views()[drawing.view]}
     return canonical(
         {
             "kind": drawing.kind,

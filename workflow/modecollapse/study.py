@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from modecollapse import lineage
+from modecollapse import lineage, wordings
 from modecollapse.cells import Cell, Model
 from modecollapse.config import FORMATS, STAGE_MODELS, ChatFormat, CompletionsStage, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
@@ -126,6 +126,32 @@ class Study:
         if isinstance(template, ChatFormat):
             return PromptFormat(name, Chat(template.system, template.template))
         return PromptFormat(name, template or "")
+
+    @cached_property
+    def formats_by_stage(self) -> dict[str, Sequence[str]]:
+        return {stage: self.formats(stage) for stage in self.stages}
+
+    def views(self) -> dict[str, dict[str, str]]:
+        """The choices of one prompt format per stage that figures show one at a time; see `modecollapse.wordings`."""
+        return wordings.views(self.formats_by_stage, self.config.analysis.across_formats)
+
+    def compared_views(self) -> list[str]:
+        """Those views in which the stages of some path can be compared."""
+        paths = lineage.paths(self.lineage)
+        return [name for name, view in self.views().items() if wordings.compared(view, paths)]
+
+    def format_changes(self) -> list[wordings.Change]:
+        """The steps, and whole paths, whose apparent effect is partly one of format and can be split."""
+        across = self.config.analysis.across_formats
+        return wordings.format_changes(lineage.paths(self.lineage), self.formats_by_stage, across)
+
+    def has_formats(self) -> bool:
+        """Whether there are several prompt formats, so that figures have to say which they show."""
+        return len({name for formats in self.formats_by_stage.values() for name in formats}) > 1
+
+    def has_format_effects(self) -> bool:
+        """Whether some stage is measured under several prompt formats."""
+        return any(len(formats) > 1 for formats in self.formats_by_stage.values())
 
     def about(self) -> dict[str, Any]:
         """What the report's front page says of the study."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
 from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
 from modecollapse.errors import StudyError
@@ -49,11 +50,38 @@ def check_references(config: StudyConfig) -> None:
     if any(not isinstance(stage, CompletionsStage) for stage in config.stages.values()):
         check_controlled(config, config.generation.completions, "generation.completions")
     _check_published(config)
+    _check_wordings(config, formats)
     if config.analysis.temperature not in config.generation.temperatures:
         raise StudyError(
             f"analysis.temperature: {config.analysis.temperature} is not sampled. "
             f"Allowed: {', '.join(config.generation.temperatures)}."
         )
+
+
+def _check_wordings(config: StudyConfig, formats: Mapping[str, Any]) -> None:
+    """Stages of a path can be compared: under a common format, or across formats in a way that the study names."""
+    across = config.analysis.across_formats
+    used = {name: stage.formats or config.generation.formats for name, stage in config.stages.items()}
+    paths = lineage.paths(config.parents())
+    for name, wording in across.items():
+        key = f"analysis.across_formats.{name}"
+        if name in formats:
+            raise StudyError(f"{key}: a prompt format is called so as well; give the comparison another name.")
+        _known(key, wording, config.stages, "stage")
+        for stage, form in wording.items():
+            if form not in used[stage]:
+                raise StudyError(
+                    f"{key}.{stage}: the stage is not measured under the format {form!r}. Allowed: "
+                    f"{', '.join(used[stage])}. Name one of these, or add {form!r} to stages.{stage}.formats."
+                )
+        if not wordings.compared(wording, paths):
+            raise StudyError(
+                f"{key}: it names {', '.join(wording)}, but not all stages of any path, so nothing would be compared. "
+                f"Name all of {' or of '.join(', '.join(path) for path in paths if len(path) > 1) or 'a path'}."
+            )
+    for path in paths:
+        if len(path) > 1:
+            wordings.path_wordings(path, used, across)
 
 
 def check_controlled(config: StudyConfig, completions: int, source: str) -> None:

@@ -177,7 +177,7 @@ class Targets:
 
     def further_tables(self) -> list[str]:
         """The tables that not every study has."""
-        names = []
+        names = ["format_effect"] if self.study.has_format_effects() else []
         if self.study.measures_tokens():
             names += ["tokens", "tokens_pooled", "vocabulary_cdf"]
         if self.compares_tokens():
@@ -227,7 +227,9 @@ class Targets:
 
     def drawings(self) -> dict[str, Drawing]:
         """The study's figures by file name."""
-        return figures_of(self.table_names(), list(self.study.config.models), self.study.scores_quality())
+        views, compared = list(self.study.views()), self.study.compared_views()
+        sizes, quality = list(self.study.config.models), self.study.scores_quality()
+        return figures_of(self.table_names(), sizes, quality, *((views, compared) if self.study.has_formats() else ()))
 
     def figure_inputs(self, drawing: Drawing) -> dict[str, str]:
         """The tables that a figure is drawn from, by name."""
@@ -240,7 +242,8 @@ class Targets:
 
     def figure_labels(self, drawing: Drawing) -> dict[str, str]:
         """How a report tells figures of one section apart."""
-        return {"figure": drawing.kind.replace("_", " "), "size": drawing.size or "all"}
+        labels = {"figure": drawing.kind.replace("_", " "), "size": drawing.size or "all"}
+        return {**labels, "format": drawing.view or "all"} if self.study.has_formats() else labels
 
     def figures(self) -> list[str]:
         return [path for name in self.drawings() for path in self.figure_outputs(name).values()]

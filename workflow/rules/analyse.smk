@@ -92,6 +92,27 @@ rule attribute:
         "../../scripts/attribute.py"
 
 
+if study.has_format_effects():
+
+    rule split_format_effects:
+        input:
+            scores=targets.all_scores(),
+        output:
+            **targets.table_outputs("format_effect"),
+        log:
+            paths.log("split_format_effects", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            spec=specs.format_effect_spec(study),
+        script:
+            "../../scripts/split_format_effects.py"
+
+
 if study.compares():
 
     rule compare:

@@ -9,8 +9,9 @@ interval is that of the mean of (step - share * total), divided by the total.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,15 @@ from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.tokens import UNITS, TokenStatistics, pool
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
+from modecollapse.wordings import Across, Wording, path_wordings
+
+NONE: Across = MappingProxyType({})
+"""No comparison across prompt formats."""
 
 MEAN_TEMPERATURE = "mean"
 """The `temperature` of rows that average over all temperatures measured at every stage of the path."""
 
-_KEYS = ["format", "words", "metric", "definition"]
+_KEYS = ["words", "metric", "definition"]
 
 
 def attribution_table(
@@ -35,16 +40,21 @@ def attribution_table(
     tokens: Mapping[Model, TokenStatistics],
     paths: Sequence[Sequence[str]],
     bootstrap: Bootstrap,
+    across: Across = NONE,
 ) -> pd.DataFrame:
     """Steps and totals of every path, at the output level and at the token level.
 
     `paths` are lines of stages from root to leaf; stages without measurements are left out of their lines, so that a
-    step may span a stage that was not measured. For rows of level "token", `n_prompts` counts documents.
+    step may span a stage that was not measured. Stages are compared under each prompt format that they have in common,
+    and in the wordings of `across`, by whose name the column `format` then goes. For rows of level "token",
+    `n_prompts` counts documents.
 
     Raises:
         StudyError: stages of a path were measured under different prompt formats only, or on different documents.
     """
-    parts = [output_rows(changed, bootstrap) for block in blocks(scores) for changed in block_changes(block, paths)]
+    parts = [
+        output_rows(changed, bootstrap) for block in blocks(scores) for changed in block_changes(block, paths, across)
+    ]
     for size in dict.fromkeys(model.size for model in tokens):
         stages = {model.stage for model in tokens if model.size == size}
         parts += [_token_rows(size, tokens, path, bootstrap) for path in measured_paths(paths, stages)]
@@ -63,13 +73,18 @@ class PathChanges:
     """[rows, steps + total, seeds, prompts]; NaN where a stage is undefined."""
     errors: Array
     """Their standard errors over completions, of the same shape; NaN where not known."""
+    wordings: Mapping[str, Wording] = field(default_factory=dict)
+    """Those that are no common format, by name."""
 
     def rows(self, **columns: NDArray[Any]) -> pd.DataFrame:
         """A table with one row per key and step, and `columns` [rows, steps + total]."""
         names = step_names(self.path)
         keys = pd.DataFrame(self.keys, columns=["format", "temperature", "words", "metric", "definition"])
         frame = keys.loc[keys.index.repeat(len(names))].reset_index(drop=True)
+        sides = [side for form in keys["format"] for side in self._wording(form).before_after]
         return frame.assign(
+            format_before=[before for before, _ in sides],
+            format_after=[after for _, after in sides],
             size=self.block.size,
             prompts=self.block.prompts,
             path=">".join(self.path),
@@ -77,15 +92,18 @@ class PathChanges:
             **{name: column.ravel() for name, column in columns.items()},
         )
 
+    def _wording(self, name: str) -> Wording:
+        return self.wordings.get(name, Wording(name, (name,) * len(self.path)))
 
-def block_changes(block: Block, paths: Sequence[Sequence[str]]) -> Iterator[PathChanges]:
+
+def block_changes(block: Block, paths: Sequence[Sequence[str]], across: Across) -> Iterator[PathChanges]:
     """The changes of a block along every path that is measured in it.
 
     Raises:
         StudyError: stages of a path were measured under different prompt formats only.
     """
     for path in measured_paths(paths, set(block.rows["stage"])):
-        changed = _path_changes(block, path)
+        changed = _path_changes(block, path, across)
         if changed.keys:
             yield changed
 
@@ -95,22 +113,6 @@ def joined(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if not parts:
         return SCHEMAS[name].empty_table().to_pandas()
     return pd.concat(parts, ignore_index=True)[SCHEMAS[name].names]
-
-
-def common_formats(formats: Mapping[str, Iterable[str]], path: Sequence[str]) -> list[str]:
-    """The prompt formats under which every stage of `path` is measured; `formats` gives them per stage.
-
-    Raises:
-        StudyError: there is none. A difference between stages asked in different words is no effect of training.
-    """
-    common = [name for name in formats[path[0]] if all(name in formats[stage] for stage in path)]
-    if not common:
-        found = "; ".join(f"{stage}: {', '.join(formats[stage])}" for stage in path)
-        raise StudyError(
-            f"attribution along {' > '.join(path)}: its stages were measured under different prompt formats only "
-            f"({found}). Generate all of them under at least one common format."
-        )
-    return common
 
 
 def step_names(path: Sequence[str]) -> list[str]:
@@ -127,27 +129,28 @@ def changes(values: Array) -> Array:
     return np.concatenate([np.diff(values, axis=0), values[-1:] - values[:1]])
 
 
-def _path_changes(block: Block, path: Sequence[str]) -> PathChanges:
+def _path_changes(block: Block, path: Sequence[str], across: Across) -> PathChanges:
     index = row_index(block)
     keys: list[tuple[Hashable, ...]] = []
     steps: list[Array] = []
     errors: list[Array] = []
-    rows = rows_of_path(block, path)
-    for (form, words, metric, definition), group in rows.groupby(_KEYS, sort=False):
-        first = len(steps)
-        for temperature in sorted(group["temperature"], key=float):
-            places = [index.get((stage, form, temperature, words, metric, definition)) for stage in path]
-            if None not in places:
-                at = np.array(places, dtype=np.intp)
-                keys.append((form, temperature, words, metric, definition))
-                steps.append(changes(block.values[at]))
-                errors.append(_change_errors(block.errors[at]))
-        if len(steps) > first:
-            change, error = np.stack(steps[first:]), np.stack(errors[first:])
-            keys.append((form, MEAN_TEMPERATURE, words, metric, definition))
-            steps.append(_mean_of_defined(change))
-            number = np.maximum((~np.isnan(change)).sum(axis=0), 1)
-            errors.append(np.sqrt(np.where(np.isnan(change), 0.0, error**2).sum(axis=0)) / number)
+    wordings = wordings_of_path(block, path, across)
+    for wording in wordings:
+        asked = list(zip(path, wording.formats, strict=True))
+        for (words, metric, definition), group in rows_of(block, *asked[0]).groupby(_KEYS, sort=False):
+            first = len(steps)
+            for temperature in sorted(group["temperature"], key=float):
+                places = [index.get((*stage, temperature, words, metric, definition)) for stage in asked]
+                if None not in places:
+                    at = np.array(places, dtype=np.intp)
+                    keys.append((wording.name, temperature, words, metric, definition))
+                    steps.append(changes(block.values[at]))
+                    errors.append(_change_errors(block.errors[at]))
+            if len(steps) > first:
+                change, error = mean_over_temperatures(np.stack(steps[first:]), np.stack(errors[first:]))
+                keys.append((wording.name, MEAN_TEMPERATURE, words, metric, definition))
+                steps.append(change)
+                errors.append(error)
     shape = (0, len(path), *block.values.shape[1:])
     return PathChanges(
         block,
@@ -155,6 +158,7 @@ def _path_changes(block: Block, path: Sequence[str]) -> PathChanges:
         keys,
         np.stack(steps) if steps else np.empty(shape),
         np.stack(errors) if errors else np.empty(shape),
+        {wording.name: wording for wording in wordings if wording.name in across},
     )
 
 
@@ -163,30 +167,33 @@ def row_index(block: Block) -> dict[tuple[object, ...], int]:
     return {tuple(row): number for number, row in enumerate(block.rows.itertuples(index=False, name=None))}
 
 
-def rows_of_path(block: Block, path: Sequence[str]) -> pd.DataFrame:
-    """The block's rows of the first stage of `path`, under the prompt formats that all its stages have.
+def wordings_of_path(block: Block, path: Sequence[str], across: Across) -> list[Wording]:
+    """The wordings in which all stages of `path` were measured in this block.
 
     Raises:
-        StudyError: there is no such format.
+        StudyError: there is none.
     """
-    allowed = common_formats({stage: _formats(block, stage) for stage in path}, path)
-    return block.rows[block.rows["format"].isin(allowed) & (block.rows["stage"] == path[0])]
+    return path_wordings(path, {stage: _formats(block, stage) for stage in path}, across)
+
+
+def rows_of(block: Block, stage: str, form: str) -> pd.DataFrame:
+    """The block's rows of one stage under one prompt format."""
+    return block.rows[(block.rows["stage"] == stage) & (block.rows["format"] == form)]
+
+
+def mean_over_temperatures(values: Array, errors: Array) -> tuple[Array, Array]:
+    """Means over the first axis of what is defined, and their standard errors; both [temperatures, …]."""
+    number = np.maximum((~np.isnan(values)).sum(axis=0), 1)
+    return _mean_of_defined(values), np.sqrt(np.where(np.isnan(values), 0.0, errors**2).sum(axis=0)) / number
 
 
 def output_rows(changed: PathChanges, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Rows of the table `attribution` for the changes along one path."""
     count, names, *units = changed.steps.shape
     flat = changed.steps.reshape(-1, *units)
     result = estimate(flat, changed.block.prompts, bootstrap, changed.errors.reshape(-1, *units))
     delta, low, high = (array.reshape(count, names) for array in (result.value, result.low, result.high))
-    share = shares(delta, low, high)
-    known = np.flatnonzero(~np.isnan(share[:, -1]))
-    share_low, share_high = np.full_like(share, np.nan), np.full_like(share, np.nan)
-    # The mean of (step - share * total) is zero; how far it may be from zero is how far the share may be off.
-    rest = changed.steps[known] - share[known, :, None, None] * changed.steps[known, -1:]
-    off = estimate(rest.reshape(-1, *units), changed.block.prompts, bootstrap)
-    share_low[known], share_high[known] = share_interval(
-        share[known], delta[known, -1:], off.low.reshape(-1, names), off.high.reshape(-1, names)
-    )
+    share, share_low, share_high = shares_of(changed.steps, delta, low, high, changed.block.prompts, bootstrap)
     return changed.rows(
         delta=delta, low=low, high=high, share=share, share_low=share_low, share_high=share_high,
         completion_se=result.completion_se, n_prompts=result.n_prompts, n_seeds=result.n_seeds,
@@ -225,7 +232,8 @@ def _token_rows(
             {"step": name, "metric": metric, **{column: array[0, i] for column, array in columns.items()}}
             for i, name in enumerate(step_names(path))
         ]
-    fixed: dict[str, Any] = {"size": size, "level": "token", "prompts": "", "format": "", "temperature": "", "words": 0}
+    fixed: dict[str, Any] = {"size": size, "level": "token", "temperature": "", "words": 0}
+    fixed |= dict.fromkeys(("prompts", "format", "format_before", "format_after"), "")
     return pd.DataFrame(rows, columns=SCHEMAS["attribution"].names).assign(
         **fixed,
         definition="corrected",
@@ -253,6 +261,26 @@ def shares(value: Array, low: Array, high: Array) -> Array:
     """Each step's part of the total (last column), NaN unless the total's interval excludes 0."""
     total, excludes = value[:, -1:], (low[:, -1:] > 0) | (high[:, -1:] < 0)
     return np.divide(value, total, out=np.full_like(value, np.nan), where=excludes)
+
+
+def shares_of(
+    values: Array, delta: Array, low: Array, high: Array, prompts: str, bootstrap: Bootstrap
+) -> tuple[Array, Array, Array]:
+    """Shares of the total (last column) and their intervals, each [rows, columns]; NaN where the total may be zero.
+
+    Args:
+        values: [rows, columns, seeds, prompts].
+        delta: their means with interval `low` to `high`, each [rows, columns].
+    """
+    share = shares(delta, low, high)
+    known = np.flatnonzero(~np.isnan(share[:, -1]))
+    share_low, share_high = np.full_like(share, np.nan), np.full_like(share, np.nan)
+    # The mean of (step - share * total) is zero; how far it may be from zero is how far the share may be off.
+    rest = values[known] - share[known, :, None, None] * values[known, -1:]
+    off = estimate(rest.reshape(-1, *values.shape[2:]), prompts, bootstrap)
+    ends = (array.reshape(-1, values.shape[1]) for array in (off.low, off.high))
+    share_low[known], share_high[known] = share_interval(share[known], delta[known, -1:], *ends)
+    return share, share_low, share_high
 
 
 def share_interval(share: Array, total: Array, low: Array, high: Array) -> tuple[Array, Array]:

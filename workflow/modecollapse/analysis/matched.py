@@ -17,17 +17,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from modecollapse.analysis.attribution import (
+    NONE,
     joined,
     measured_paths,
     row_index,
-    rows_of_path,
+    rows_of,
     share_interval,
     shares,
     step_names,
+    wordings_of_path,
 )
 from modecollapse.analysis.bootstrap import Bootstrap, resampled_means
 from modecollapse.analysis.grid import Block, blocks
 from modecollapse.analysis.variance import Array, spread_of_mean
+from modecollapse.wordings import Across
 
 ENTROPY = "token_entropy"
 """The score that is matched; it is found at words 0 under the definition "corrected"."""
@@ -46,8 +49,12 @@ _NUDGE = 1e-3
 """By how much the weight of one observation is changed to see its influence."""
 
 
-def matched_table(scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], bootstrap: Bootstrap) -> pd.DataFrame:
-    """Steps and totals of every path at matched entropy; no rows for paths with a stage whose entropy is not known.
+def matched_table(
+    scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], bootstrap: Bootstrap, across: Across = NONE
+) -> pd.DataFrame:
+    """Steps and totals of every path at matched entropy, compared as in `attribution_table`.
+
+    There are no rows for paths with a stage whose entropy is not known.
 
     Raises:
         StudyError: stages of a path were measured under different prompt formats only.
@@ -56,7 +63,7 @@ def matched_table(scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]]
         part
         for block in blocks(scores)
         for path in measured_paths(paths, set(block.rows["stage"]))
-        for part in _path_rows(block, path, bootstrap)
+        for part in _path_rows(block, path, bootstrap, across)
     ]
     return joined("matched_attribution", parts)
 
@@ -91,27 +98,30 @@ def matched_weights(entropies: Sequence[Array]) -> tuple[list[Array], Array, Arr
     return weights, low, high
 
 
-def _path_rows(block: Block, path: Sequence[str], bootstrap: Bootstrap) -> Iterator[pd.DataFrame]:
+def _path_rows(block: Block, path: Sequence[str], bootstrap: Bootstrap, across: Across) -> Iterator[pd.DataFrame]:
     index = row_index(block)
-    rows = rows_of_path(block, path)
-    for form in dict.fromkeys(rows["format"]):
-        temperatures = [_temperatures(block, stage, form) for stage in path]
+    for wording in wordings_of_path(block, path, across):
+        asked = list(zip(path, wording.formats, strict=True))
+        temperatures = [_temperatures(block, *stage) for stage in asked]
         if not all(temperatures):
             continue
-        at = [(stage, t) for stage, of_stage in zip(path, temperatures, strict=True) for t in of_stage]
-        entropy = block.values[[index[stage, form, t, 0, ENTROPY, "corrected"] for stage, t in at]]
+        at = [(*stage, t) for stage, of_stage in zip(asked, temperatures, strict=True) for t in of_stage]
+        entropy = block.values[[index[*place, 0, ENTROPY, "corrected"] for place in at]]
         known = _Entropies(entropy, [len(of_stage) for of_stage in temperatures], block.prompts, bootstrap)
-        of_format = rows[(rows["format"] == form) & (rows["metric"] != ENTROPY)]
+        of_format = rows_of(block, *asked[0])
+        of_format = of_format[of_format["metric"] != ENTROPY]
         for words, metric, definition in dict.fromkeys(
             zip(of_format["words"], of_format["metric"], of_format["definition"], strict=True)
         ):
-            places = [index.get((stage, form, t, words, metric, definition)) for stage, t in at]
+            places = [index.get((*place, words, metric, definition)) for place in at]
             if None in places:
                 continue
             columns = known.changes(block.values[np.array(places, dtype=np.intp)])
             yield pd.DataFrame(columns).assign(
-                size=block.size, prompts=block.prompts, format=form, words=words, metric=metric,
+                size=block.size, prompts=block.prompts, format=wording.name, words=words, metric=metric,
                 definition=definition, path=">".join(path), step=step_names(path), n_temperatures=min(known.counts),
+                format_before=[before for before, _ in wording.before_after],
+                format_after=[after for _, after in wording.before_after],
             )  # fmt: skip
 
 

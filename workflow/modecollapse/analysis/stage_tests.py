@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from modecollapse.analysis.attribution import PathChanges, block_changes, joined
 from modecollapse.analysis.grid import blocks
 from modecollapse.analysis.variance import Array
+from modecollapse.wordings import Across
 
 EXACT_UNTIL = 50
 """Differences other than zero up to which p-values are exact; beyond, the normal approximation is."""
@@ -27,15 +28,14 @@ FAMILY = ["size", "prompts", "format", "temperature", "words", "definition", "pa
 """The rows with equal values here are one family: every metric and every step of one table that a reader looks at."""
 
 
-def tests_table(scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """Tests and effect sizes of every step and total of every path.
+def tests_table(scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], across: Across) -> pd.DataFrame:
+    """Tests and effect sizes of every step and total of every path, compared as in `attribution_table`.
 
     Raises:
         StudyError: stages of a path were measured under different prompt formats only.
     """
-    return joined(
-        "tests", [_adjusted(_rows(changed)) for block in blocks(scores) for changed in block_changes(block, paths)]
-    )
+    changes = (changed for block in blocks(scores) for changed in block_changes(block, paths, across))
+    return joined("tests", [_adjusted(_rows(changed)) for changed in changes])
 
 
 def _adjusted(frame: pd.DataFrame) -> pd.DataFrame:

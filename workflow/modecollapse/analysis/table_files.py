@@ -28,7 +28,7 @@ _MODEL = [("size", pa.string()), ("seed", pa.int64()), ("stage", pa.string())]
 _POOLED = [("size", pa.string()), ("stage", pa.string())]
 _INTERVAL = [("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64())]
 _COMPLETION_SE = [("completion_se", pa.float64())]
-_CHANGE = [("path", pa.string()), ("step", pa.string())]
+_CHANGE = [(name, pa.string()) for name in ("path", "step", "format_before", "format_after")]
 _DELTA = [(name, pa.float64()) for name in ("delta", "low", "high", "share", "share_low", "share_high")]
 _TOKENS = [("metric", pa.string()), ("definition", pa.string()), ("unit", pa.string())]
 
@@ -72,6 +72,13 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *(*_counts("n_prompts", "n_zero", "n_seeds"), ("difference", pa.float64()), ("w", pa.float64())),
             *((name, pa.float64()) for name in ("p", "p_holm", "rank_biserial", "d_z")),
             *(("family", pa.string()), *_counts("n_family")),
+        ]
+    ),
+    "format_effect": pa.schema(
+        [
+            *(("size", pa.string()), ("prompts", pa.string()), ("temperature", pa.string()), *_METRIC),
+            *((name, pa.string()) for name in ("step", "format_before", "format_after", "effect", "within")),
+            *(*_DELTA, *_COMPLETION_SE, *_counts("n_prompts", "n_seeds")),
         ]
     ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),

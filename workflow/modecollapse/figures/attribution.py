@@ -1,7 +1,7 @@
 """Attribution as stacked bars: what each step adds to the change of every metric, with intervals."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,19 +16,20 @@ from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, longest_cut, records
 from modecollapse.figures.labels import Label, axis_lines, drawn, output_label, token_label
 
-_PAIRS_PER_ROW = 2
-_BAR = 0.8
+PAIRS_PER_ROW = 2
+BAR = 0.8
 """Share of a size's room that its bars fill together."""
 
 
 _CROWDED = 12
 """With more bars than this in a panel, panels are as wide as the page allows."""
-_HATCHES = ("", "////", "....", "xxxx")
+HATCHES = ("", "////", "....", "xxxx")
 
 _DRAWN = ["size", "prompts", "format", "metric", "path", "step", "delta", "low", "high", "n_prompts", "n_seeds"]
+_DRAWN += ["format_before", "format_after"]
 """What bars are drawn from."""
 
-_TOTAL: Mapping[str, Any] = {
+TOTAL: Mapping[str, Any] = {
     "marker": "D",
     "markersize": 2.4,
     "markeredgewidth": 0.7,
@@ -47,22 +48,22 @@ def attribution(tables: Tables, context: FigureContext, mean: bool = True) -> Fi
     """
     temperature = MEAN_TEMPERATURE if mean else context.temperature
     changes = tables["attribution"]
+    changes = context.compared(changes[changes["level"] == "output"])
     words = longest_cut(changes)
     changes = changes[
-        (changes["level"] == "output")
-        & (changes["temperature"] == temperature)
+        (changes["temperature"] == temperature)
         & (changes["words"] == words)
         & (changes["definition"] == context.definition)
     ]
     sets = list(context.prompts)
-    per_row = max(1, 2 * _PAIRS_PER_ROW // len(sets))
+    per_row = max(1, 2 * PAIRS_PER_ROW // len(sets))
     panels = [
         (output_label(metric), changes[(changes["metric"] == metric) & (changes["prompts"] == name)])
         for metric in drawn(changes["metric"])
         for name in sets
     ]
     titles = [f"{name.capitalize()} prompts" for name in sets] * per_row
-    scope = f"first {words} words · {'mean over T' if mean else f'T = {temperature}'}"
+    scope = context.scope(f"first {words} words · {'mean over T' if mean else f'T = {temperature}'}")
     return _bars(panels, len(sets), per_row, titles, scope, "prompt", context)
 
 
@@ -72,14 +73,13 @@ def matched_attribution(tables: Tables, context: FigureContext) -> Figure:
 
     Reads rows of level "output" of `attribution` averaged over temperatures, and `matched_attribution`.
     """
-    matched, changes = tables["matched_attribution"], tables["attribution"]
-    changes = changes[(changes["level"] == "output") & (changes["temperature"] == MEAN_TEMPERATURE)]
+    matched, changes = context.compared(tables["matched_attribution"]), tables["attribution"]
+    changes = context.compared(changes[(changes["level"] == "output") & (changes["temperature"] == MEAN_TEMPERATURE)])
     words = longest_cut(changes)
     parts = []
-    several = matched["format"].nunique() > 1
     for name, frame in (("mean over T", changes), ("matched entropy", matched)):
         frame = frame[(frame["words"] == words) & (frame["definition"] == context.definition)]
-        parts.append(frame.assign(format=frame["format"] + ", " + name if several else name))
+        parts.append(frame.assign(format=name))
     every = pd.concat([part[_DRAWN] for part in parts])
     panels = [
         (output_label(metric), every[(every["metric"] == metric) & (every["prompts"] == name)])
@@ -87,9 +87,9 @@ def matched_attribution(tables: Tables, context: FigureContext) -> Figure:
         for name in context.prompts
     ]
     sets = len(context.prompts)
-    per_row = max(1, 2 * _PAIRS_PER_ROW // sets)
+    per_row = max(1, 2 * PAIRS_PER_ROW // sets)
     titles = [f"{name.capitalize()} prompts" for name in context.prompts] * per_row
-    return _bars(panels, sets, per_row, titles, f"first {words} words", "prompt", context, "")
+    return _bars(panels, sets, per_row, titles, context.scope(f"first {words} words"), "prompt", context, "")
 
 
 @style.styled
@@ -116,18 +116,34 @@ def _bars(
 
     `kind` is what legends write before the names of hatched bars, which stand in the column `format`.
     """
-    every = (
-        pd.concat([frame for _, frame in panels])
-        if panels
-        else pd.DataFrame(columns=["path", "format", "n_prompts", "n_seeds"])
-    )
+    every = pd.concat([frame for _, frame in panels]) if panels else pd.DataFrame(columns=_DRAWN)
     bars = list(dict.fromkeys(zip(every["path"], every["format"], strict=True)))
     if len(bars) * len(context.sizes) > _CROWDED:
         groups_per_row, titles = 1, titles[:group]
+    n = (style.counted(every["n_prompts"], unit), style.counted(every["n_seeds"], "training seed"))
+    notes = [f"Each bar: {', '.join(n)}. Lines: 95 % bootstrap intervals of each step and the total."]
+    notes += _changed_words(every, context)
+    sheet = panel_grid(
+        panels, group, groups_per_row, titles, lambda axes, frame: _panel(axes, frame, bars, context), notes
+    )
+    style.heading(sheet.figure, scope)
+    style.top_legend(sheet.figure, _handles(bars, context, kind))
+    return sheet.figure
+
+
+def panel_grid(
+    panels: Sequence[tuple[Label, pd.DataFrame]],
+    group: int,
+    groups_per_row: int,
+    titles: Sequence[str],
+    draw: Callable[[Axes, pd.DataFrame], None],
+    notes: Sequence[str],
+) -> style.Sheet:
+    """A page of bar panels: those of a group share a vertical axis, `draw` fills each, `notes` are lines below."""
     per_row = group * groups_per_row
     rows = max(1, -(-len(panels) // per_row))
     gaps = (([0.12] * (group - 1) + [0.92]) * groups_per_row)[:-1]
-    left, right, top, bottom = 0.92, 0.06, 0.48 if titles else 0.34, 0.36
+    left, right, top, bottom = 0.92, 0.06, 0.48 if titles else 0.34, 0.36 + 0.1 * (len(notes) - 1)
     sheet = style.sheet(
         widths=style.spread(per_row, style.PAGE_WIDTH - left - right, gaps),
         heights=[1.0] * rows,
@@ -147,24 +163,36 @@ def _bars(
         if frame.empty:
             style.note(axes, "not defined")
         else:
-            _panel(axes, frame, bars, context)
+            draw(axes, frame)
         if axes is leader:
             axes.set_ylabel(axis_lines(label, "Δ "), fontsize=style.TINY)
         if (place + 1) % group == 0:
             style.show_constant(sheet.panels[place // per_row][place % per_row + 1 - group : place % per_row + 1])
         if titles and place < per_row:
             axes.set_title(titles[place], pad=5)
-    style.heading(sheet.figure, scope)
-    n = (style.counted(every["n_prompts"], unit), style.counted(every["n_seeds"], "training seed"))
-    style.footer(sheet.figure, f"Each bar: {', '.join(n)}. Lines: 95 % bootstrap intervals of each step and the total.")
-    style.top_legend(sheet.figure, _handles(bars, context, kind))
-    return sheet.figure
+    style.footer(sheet.figure, "\n".join(notes))
+    return sheet
+
+
+def _changed_words(changes: pd.DataFrame, context: FigureContext) -> list[str]:
+    """What a reader has to know where stages were asked in different words: one sentence for each step, in lines."""
+    steps = changes[(changes["step"] != "total") & (changes["format_before"] != changes["format_after"])]
+    found = dict.fromkeys(zip(steps["step"], steps["format_before"], steps["format_after"], strict=True))
+    if not found:
+        return []
+    named = []
+    for step, before, after in found:
+        stages = " → ".join(context.stages[stage].label for stage in step.split(">"))
+        named.append(f"{stages} ({before} → {after})")
+    beginning = "This step also changes" if len(named) == 1 else "These steps also change"
+    text = f"{beginning} the words around the prompt: {', '.join(named)}."
+    return style.wrapped(text, style.PAGE_WIDTH - 0.15, style.TINY)
 
 
 def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], context: FigureContext) -> None:
     """Per size one bar for each (path, format): steps stacked from zero by sign, the total as a diamond."""
-    marks, hatches = style.marks(context.stages), dict(zip(_formats(bars), _HATCHES, strict=False))
-    room = _BAR / max(1, len(bars))
+    marks, hatches = style.marks(context.stages), dict(zip(_formats(bars), HATCHES, strict=False))
+    room = BAR / max(1, len(bars))
     rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in records(changes):
         rows.setdefault((row["size"], row["path"], row["format"]), []).append(row)
@@ -173,7 +201,7 @@ def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], c
         middle = place + (order - (len(bars) - 1) / 2) * room
         steps = [row for row in bar if row["step"] != "total"]
         tops = {True: 0.0, False: 0.0}
-        offsets = _offsets(len(steps) + 1, room)
+        offsets = across_bar(len(steps) + 1, room)
         for offset, step in zip(offsets, steps, strict=False):
             delta, rising = step["delta"], step["delta"] >= 0
             base = tops[rising]
@@ -188,7 +216,12 @@ def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], c
         for total in (row for row in bar if row["step"] == "total"):
             at = middle + offsets[-1]
             axes.vlines(at, total["low"], total["high"], color="black", linewidth=0.9, zorder=3)
-            axes.plot([at], [total["delta"]], **_TOTAL)
+            axes.plot([at], [total["delta"]], **TOTAL)
+    size_axis(axes, context)
+
+
+def size_axis(axes: Axes, context: FigureContext) -> None:
+    """A horizontal axis of sizes under bars that stand on zero."""
     axes.axhline(0, color=style.GREY, linewidth=0.7)
     axes.set_xticks(range(len(context.sizes)), context.sizes)
     axes.set_xlim(-0.6, len(context.sizes) - 0.4)
@@ -197,7 +230,7 @@ def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], c
     axes.tick_params(axis="x", length=0, labelsize=4.8 if crowded else style.TINY)
 
 
-def _offsets(count: int, room: float) -> list[float]:
+def across_bar(count: int, room: float) -> list[float]:
     """Places across a bar for `count` intervals, so that none hides another."""
     return [room * 0.7 * ((place + 0.5) / count - 0.5) for place in range(count)]
 
@@ -217,9 +250,9 @@ def _handles(bars: Sequence[tuple[str, str]], context: FigureContext, kind: str)
         )
         for before, after in steps
     ]
-    handles.append(Line2D([], [], label="total", **_TOTAL))
+    handles.append(Line2D([], [], label="total", **TOTAL))
     formats = _formats(bars)
     if len(formats) > 1:
-        for name, hatch in zip(formats, _HATCHES, strict=False):
+        for name, hatch in zip(formats, HATCHES, strict=False):
             handles.append(Patch(facecolor="white", edgecolor=style.GREY, hatch=hatch, label=f"{kind}{name}"))
     return handles

@@ -51,6 +51,22 @@ def families(stages: Mapping[str, StageInfo]) -> list[list[str]]:
 
 
 @dataclass(frozen=True)
+class View:
+    """Which prompt format a figure shows of each stage, in a study that has several."""
+
+    name: str
+    """The prompt format, or the name of the study's own choice of formats (`analysis.across_formats`)."""
+    formats: Mapping[str, str]
+    """Stage → format, of the stages that are shown."""
+
+    @property
+    def format(self) -> str | None:
+        """The format, if it is the same for all stages."""
+        formats = set(self.formats.values())
+        return formats.pop() if len(formats) == 1 else None
+
+
+@dataclass(frozen=True)
 class FigureContext:
     """The axes of the study in the order in which figures show them."""
 
@@ -66,12 +82,33 @@ class FigureContext:
     """The size that a per-size figure is about."""
     definition: str = "corrected"
     """Which definition of the metrics is drawn."""
+    view: View | None = None
+    """The prompt formats that are shown, where a study has several."""
+
+    def in_view(self, frame: "pd.DataFrame") -> "pd.DataFrame":
+        """The rows of a table with `stage` and `format` that this figure shows."""
+        return frame if self.view is None else frame[frame["format"] == frame["stage"].map(self.view.formats)]
+
+    def compared(self, frame: "pd.DataFrame") -> "pd.DataFrame":
+        """The rows of a table of changes, whose `format` is the name of a view, that this figure shows."""
+        return frame if self.view is None else frame[frame["format"] == self.view.name]
+
+    def scope(self, text: str) -> str:
+        """A heading that says the prompt format as well, where the study has several."""
+        if self.view is None:
+            return text
+        return f"{text} · {f'format: {self.view.format}' if self.view.format else f'formats: “{self.view.name}”'}"
+
+    def label(self, stage: str) -> str:
+        """A stage's name in legends: with its prompt format where stages are shown under different ones."""
+        label = self.stages[stage].label
+        mixed = self.view is not None and self.view.format is None and stage in self.view.formats
+        return f"{label} ({self.view.formats[stage]})" if mixed and self.view else label
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], sizes: Sequence[str], size: str | None = None) -> "FigureContext":
-        """From the spec of a figure: `title`, `labels`, `methods`, `data`, `lineage`, `temperature`, `prompts`, `runs`.
-
-        `runs` names the run of stages that are epochs of one; it may be left out.
+        """From the spec of a figure: `title`, `labels`, `methods`, `data`, `lineage`, `temperature`, `prompts`, perhaps
+        `view`, and `runs`, which names the run of stages that are epochs of one.
 
         The factual prompts come first, as in the figures of O'Mahony et al. (2024); other sets as in the study.
         """
@@ -87,4 +124,5 @@ class FigureContext:
         }
         sets = sorted(spec["prompts"], key=lambda name: name != "factual")
         prompts = {name: spec["prompts"][name] for name in sets}
-        return cls(spec["title"], stages, tuple(sizes), prompts, spec["temperature"], size)
+        view = View(spec["view"]["name"], spec["view"]["formats"]) if "view" in spec else None
+        return cls(spec["title"], stages, tuple(sizes), prompts, spec["temperature"], size, view=view)

@@ -68,6 +68,7 @@ def draw_curves(axes: Axes, curves: pd.DataFrame, context: FigureContext) -> Non
 
 
 def _selected(curves: pd.DataFrame, context: FigureContext, words: int) -> pd.DataFrame:
+    curves = context.in_view(curves)
     return curves[
         (curves["size"] == context.size)
         & (curves["words"] == words)
@@ -144,7 +145,7 @@ def _metric_panels(
 
 
 def _scope(context: FigureContext, words: int) -> str:
-    return f"{context.size} · {f'first {words} words' if words else 'whole completions'}"
+    return context.scope(f"{context.size} · {f'first {words} words' if words else 'whole completions'}")
 
 
 def _population(curves: pd.DataFrame) -> str:

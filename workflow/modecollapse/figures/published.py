@@ -60,7 +60,8 @@ def _row(panels: Sequence[Axes], parts: Sequence[pd.DataFrame], context: FigureC
         if part.empty:
             style.note(axes, "not established")
             continue
-        draw_curves(axes, part, context)
+        # Stored results have one format per stage, so that lines need no styles to tell formats apart.
+        draw_curves(axes, part.assign(format=""), context)
         axes.sharey(shown[0])
         if axes is not shown[0]:
             axes.tick_params(labelleft=False)

@@ -1,5 +1,6 @@
 """All figures: what each reads, what draws it, and its caption. Importing this module does not load matplotlib."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -27,6 +28,10 @@ class FigureSpec:
     needs_quality: bool = False
     """Whether it shows quality scores, which not every study has."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    per_view: bool = False
+    """One figure for each prompt format, or choice of formats, in studies that have several."""
+    compares: bool = False
+    """Whether it needs stages of a path that are compared, which not every view has."""
     uses: tuple[str, ...] = ()
     """Further modules of this package that it draws with."""
 
@@ -43,6 +48,8 @@ class Drawing:
     kind: str
     """Its key in `FIGURES`, and the name of its caption, ``workflow/report/{kind}.rst``."""
     size: str | None = None
+    view: str | None = None
+    """The prompt format, or the study's own choice of formats, that it shows; None in studies of one format."""
 
     @property
     def spec(self) -> FigureSpec:
@@ -71,42 +78,75 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED = (
 FIGURES: Mapping[str, FigureSpec] = {
     "lineage": FigureSpec("lineage", "lineage", (), _STUDY),
     "training_curves": FigureSpec("training", "training_curves", ("training",), _STUDY),
-    "self_bleu_cosine": FigureSpec("curves", "self_bleu_cosine", ("curves",), _OUTPUT, per_size=True),
-    "output_metrics": FigureSpec("curves", "output_metrics", ("curves",), _OUTPUT, per_size=True),
+    "self_bleu_cosine": FigureSpec("curves", "self_bleu_cosine", ("curves",), _OUTPUT, per_size=True, per_view=True),
+    "output_metrics": FigureSpec("curves", "output_metrics", ("curves",), _OUTPUT, per_size=True, per_view=True),
     "whole_completions": FigureSpec(
-        "curves", "output_metrics", ("curves",), _OUTPUT, per_size=True, options={"words": 0}
+        "curves", "output_metrics", ("curves",), _OUTPUT, per_size=True, per_view=True, options={"words": 0}
     ),
     "quality_diversity": FigureSpec(
-        "tradeoff", "quality_diversity", ("curves",), _OUTPUT, per_size=True, needs_quality=True
+        "tradeoff", "quality_diversity", ("curves",), _OUTPUT, per_size=True, per_view=True, needs_quality=True
     ),
-    "samples": FigureSpec("samples", "samples", ("samples",), _OUTPUT, per_size=True),
+    "samples": FigureSpec("samples", "samples", ("samples",), _OUTPUT, per_size=True, per_view=True),
     "vocabulary_cdf": FigureSpec("token_level", "vocabulary_cdf", ("vocabulary_cdf",), _TOKENS),
     "token_table": FigureSpec("token_level", "token_table", ("tokens_pooled",), _TOKENS),
-    "attribution": FigureSpec("attribution", "attribution", ("attribution",), _ATTRIBUTION),
+    "attribution": FigureSpec(
+        "attribution", "attribution", ("attribution",), _ATTRIBUTION, per_view=True, compares=True
+    ),
     "attribution_at_temperature": FigureSpec(
-        "attribution", "attribution", ("attribution",), _ATTRIBUTION, options={"mean": False}
+        "attribution",
+        "attribution",
+        ("attribution",),
+        _ATTRIBUTION,
+        per_view=True,
+        compares=True,
+        options={"mean": False},
     ),
     "matched_attribution": FigureSpec(
-        "attribution", "matched_attribution", ("attribution", "matched_attribution"), _ATTRIBUTION
+        "attribution",
+        "matched_attribution",
+        ("attribution", "matched_attribution"),
+        _ATTRIBUTION,
+        per_view=True,
+        compares=True,
+    ),
+    "format_effect": FigureSpec(
+        "format_effect", "format_effect", ("format_effect",), _ATTRIBUTION, uses=("attribution",)
     ),
     "token_attribution": FigureSpec("attribution", "token_attribution", ("attribution", "tokens_pooled"), _ATTRIBUTION),
-    "truth": FigureSpec("truth", "truth", ("truth", "curves"), _NANO),
+    "truth": FigureSpec("truth", "truth", ("truth", "curves"), _NANO, per_view=True),
     "entropy_floor": FigureSpec("truth", "entropy_floor", ("truth", "tokens_pooled"), _NANO),
     "published_panels": FigureSpec(
         "published", "published_panels", ("published",), _PUBLISHED, per_size=True, uses=("curves",)
     ),
-    "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True),
+    "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True, per_view=True),
 }
 
 
-def figures_of(tables: Sequence[str], sizes: Sequence[str], quality: bool = False) -> dict[str, Drawing]:
-    """The figures of a study with these tables and sizes, perhaps with quality scores, by file name without suffix."""
+def figures_of(
+    tables: Sequence[str],
+    sizes: Sequence[str],
+    quality: bool = False,
+    views: Sequence[str] = (),
+    compared: Sequence[str] = (),
+) -> dict[str, Drawing]:
+    """The figures of a study by file name without suffix: that of the first view has the plain name.
+
+    Args:
+        tables: the study's tables.
+        sizes: its sizes.
+        quality: whether it has quality scores.
+        views: its choices of prompt formats, none if it has one only.
+        compared: those of them that have the stages of a path.
+    """
     drawings = {}
     for kind, spec in FIGURES.items():
         if not set(spec.tables) <= set(tables) or (spec.needs_quality and not quality):
             continue
-        if spec.per_size:
-            drawings.update({f"{kind}_{size}": Drawing(kind, size) for size in sizes})
-        else:
-            drawings[kind] = Drawing(kind)
+        of_kind = (compared if spec.compares else views) if spec.per_view else ()
+        each_view: Sequence[str | None] = of_kind or [None]
+        each_size: Sequence[str | None] = sizes if spec.per_size else [None]
+        for size, view in itertools.product(each_size, each_view):
+            name = kind if size is None else f"{kind}_{size}"
+            # No size or format has a "+" in its name, so no two figures have one name.
+            drawings[name if view == each_view[0] else f"{name}+{view}"] = Drawing(kind, size, view)
     return drawings

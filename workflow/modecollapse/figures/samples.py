@@ -43,12 +43,13 @@ def samples(tables: Tables, context: FigureContext) -> Figure:
     heights = [_LINE * (2 + max((len(lines) for lines in columns), default=0)) + 0.1 for _, _, columns in rows]
     height = 0.5 + sum(heights)
     figure = Figure(figsize=(page, height))
-    style.heading(figure, f"{context.size} · T = {context.temperature}" + ("" if len(chosen) else " · no samples"))
+    scope = context.scope(f"{context.size} · T = {context.temperature}")
+    style.heading(figure, scope + ("" if len(chosen) else " · no samples"))
     marks = style.marks(context.stages)
     for column, stage in enumerate(stages):
         x = (margin + column * (width + gap)) / page
         figure.text(
-            x, 1 - 0.3 / height, context.stages[stage].label, fontsize=style.BODY, fontweight="bold", va="center",
+            x, 1 - 0.3 / height, context.label(stage), fontsize=style.BODY, fontweight="bold", va="center",
             color=marks[stage].colour,
         )  # fmt: skip
     y = height - 0.44
@@ -69,7 +70,8 @@ def samples(tables: Tables, context: FigureContext) -> Figure:
 
 
 def _chosen(table: pd.DataFrame, context: FigureContext) -> pd.DataFrame:
-    """One size, one seed, one temperature."""
+    """One size, one seed, one temperature, one prompt format for each stage."""
+    table = context.in_view(table)
     table = table[(table["size"] == context.size) & (table["temperature"] == context.temperature)]
     return table[table["seed"] == table["seed"].min()]
 

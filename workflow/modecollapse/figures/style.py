@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 
 from modecollapse.figures.context import FigureContext, StageInfo, families
 from modecollapse.publishing import publish_file
@@ -33,6 +32,8 @@ _HANDLE, _SPACING = 2.2, 1.6
 """Length of a legend's handles and space between its columns, in units of its type size."""
 _LEGEND_LINE = 0.15
 """Height in inches of one row of a legend."""
+_BESIDE = 2
+"""Rows of a legend that fit beside the heading."""
 
 BAND_OPACITY = 0.18
 GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
@@ -42,6 +43,8 @@ _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#
 _LIGHTEST, _DARKEST = -0.55, 0.4
 """How much of white (below 0) and of black is mixed into the colour of a run's first and last epoch."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_HEADING = "heading"
+
 _LINES = ("solid", "dashed", "dotted", "dashdot")
 
 _RC = {
@@ -181,48 +184,53 @@ def stage_handles(context: FigureContext, stages: Collection[str]) -> list[Line2
     """Legend entries of those `stages` that are drawn, in the order of the lineage."""
     looks = marks(context.stages)
     return [
-        Line2D([], [], color=looks[stage].colour, marker=looks[stage].marker, label=info.label)
-        for stage, info in context.stages.items()
+        Line2D([], [], color=looks[stage].colour, marker=looks[stage].marker, label=context.label(stage))
+        for stage in context.stages
         if stage in stages
     ]
 
 
 def top_legend(figure: Figure, handles: Sequence[Artist], inches_from_top: float = 0.04) -> None:
-    """Legend entries centred at the top of the figure: one row or, where they do not fit, several, with room made.
-
-    Several rows stand below the figure's heading; all else keeps its size.
+    """Legend entries at the top of the figure, in reading order: in its middle, or beside the heading where they fit
+    there in a row or two; else below the heading, with room made and all else of the same size.
     """
-    rows = _legend_rows([str(handle.get_label()) for handle in handles], figure.get_size_inches()[0])
-    if len(rows) > 1:
-        inches_from_top += _LEGEND_LINE * any(_is_heading(text) for text in figure.texts)
+    labels = [str(handle.get_label()) for handle in handles]
+    width = figure.get_size_inches()[0]
+    taken = max((text_width(text.get_text(), SMALL) for text in figure.texts if text.get_gid() == _HEADING), default=0)
+    rows = _legend_rows(labels, width - taken)
+    beside = len(rows) <= _BESIDE and (not taken or _rows_width(labels, rows) <= width - taken - 0.2)
+    if not beside:
+        rows = _legend_rows(labels, width)
+        inches_from_top += _LEGEND_LINE * (taken > 0)
         _make_room(figure, inches_from_top + _LEGEND_LINE * (len(rows) - 1))
+    centred = not beside or _rows_width(labels, rows) / 2 < width / 2 - taken - 0.1
     # The library fills columns first; people read rows.
     columns = len(rows[0]) if rows else 1
     ordered = [handles[row[column]] for column in range(columns) for row in rows if column < len(row)]
     height = figure.get_size_inches()[1]
     figure.legend(
-        handles=ordered, loc="upper center", bbox_to_anchor=(0.5, 1 - inches_from_top / height),
-        ncols=columns, borderaxespad=0.0, handlelength=_HANDLE, columnspacing=_SPACING,
+        handles=ordered, loc="upper center" if centred else "upper right",
+        bbox_to_anchor=(0.5 if centred else 1 - 0.05 / width, 1 - inches_from_top / height),
+        ncols=columns, borderaxespad=0.0, handlelength=_HANDLE, columnspacing=_SPACING, labelspacing=0.25,
     )  # fmt: skip
 
 
 def _legend_rows(labels: Sequence[str], inches: float) -> list[list[int]]:
     """Places of the labels in as few rows of equal columns as are at most `inches` wide."""
     places = range(len(labels))
-    fixed = (_HANDLE + _SPACING + 0.8) * SMALL / 72  # 0.8: the library's space between handle and text
-    widths = [text_width(label, SMALL) + fixed for label in labels]
     for columns in range(len(labels), 0, -1):
-        if columns == 1 or sum(max(widths[column::columns]) for column in range(columns)) <= inches - 0.2:
-            return [list(places[start : start + columns]) for start in range(0, len(labels), columns)]
+        rows = [list(places[start : start + columns]) for start in range(0, len(labels), columns)]
+        if columns == 1 or _rows_width(labels, rows) <= inches - 0.2:
+            return rows
     return []
 
 
-def _is_heading(text: Text) -> bool:
-    figure = text.get_figure()
-    assert figure is not None
-    return (
-        text.get_verticalalignment() == "top"
-        and (1 - text.get_position()[1]) * figure.get_figure(root=True).get_figheight() < 0.1
+def _rows_width(labels: Sequence[str], rows: Sequence[Sequence[int]]) -> float:
+    """Inches that a legend with these rows is wide."""
+    fixed = (_HANDLE + _SPACING + 0.8) * SMALL / 72  # 0.8: the library's space between handle and text
+    columns = range(len(rows[0]) if rows else 0)
+    return sum(
+        max(text_width(labels[row[column]], SMALL) for row in rows if column < len(row)) + fixed for column in columns
     )
 
 
@@ -230,7 +238,7 @@ def _make_room(figure: Figure, inches: float) -> None:
     """Make the figure taller at its top; everything but the heading keeps its size and its distance from the bottom."""
     width, height = figure.get_size_inches()
     share = height / (height + inches)
-    headings = [text for text in figure.texts if _is_heading(text)]
+    headings = [text for text in figure.texts if text.get_gid() == _HEADING]
     for axes in figure.axes:
         box = axes.get_position()
         axes.set_position((box.x0, box.y0 * share, box.width, box.height * share))
@@ -243,13 +251,13 @@ def _make_room(figure: Figure, inches: float) -> None:
 
 
 def heading(figure: Figure, text: str) -> None:
-    """What the whole figure is about, small, in its upper left corner."""
+    """What the whole figure is about, small, in its upper left corner; to be called before `top_legend`."""
     height = figure.get_size_inches()[1]
-    figure.text(0.01, 1 - 0.05 / height, text, ha="left", va="top", fontsize=SMALL, color=GREY)
+    figure.text(0.01, 1 - 0.05 / height, text, ha="left", va="top", fontsize=SMALL, color=GREY, gid=_HEADING)
 
 
 def footer(figure: Figure, text: str) -> None:
-    """Population and n, small, along the lower edge."""
+    """Population and n, small, in one line or more along the lower edge."""
     figure.text(0.01, 0.05 / figure.get_size_inches()[1], text, ha="left", va="bottom", fontsize=TINY, color=GREY)
 
 

@@ -26,6 +26,7 @@ def quality_diversity(tables: Tables, context: FigureContext) -> Figure:
     """
     curves = tables["curves"]
     words = longest_cut(curves)
+    curves = context.in_view(curves)
     curves = curves[(curves["size"] == context.size) & (curves["definition"] == context.definition)]
     measured = set(curves.loc[curves["words"] == words, "metric"])
     diversity = next((name for name in _DIVERSITY if name in measured), _DIVERSITY[0])
@@ -60,7 +61,7 @@ def quality_diversity(tables: Tables, context: FigureContext) -> Figure:
         if column == 0:
             axes.set_ylabel(_axis(output_label(diversity)))
     every = pd.concat(shown) if shown else whole.iloc[:0]
-    style.heading(sheet.figure, f"{context.size} · first {words} words")
+    style.heading(sheet.figure, context.scope(f"{context.size} · first {words} words"))
     n = style.counted(every["n_prompts"], "prompt"), style.counted(every["n_seeds"], "training seed")
     style.footer(sheet.figure, f"Each point: one temperature, {', '.join(n)}. Crosses: 95 % bootstrap intervals.")
     style.top_legend(sheet.figure, _handles(every, context))

@@ -23,7 +23,7 @@ def truth(tables: Tables, context: FigureContext) -> Figure:
     """
     tilted = tables["truth"]
     tilted = tilted[tilted["quantity"] == "self_bleu"].dropna(subset=["lambda"])
-    curves = tables["curves"]
+    curves = context.in_view(tables["curves"])
     words = longest_cut(curves)
     curves = curves[
         (curves["metric"] == "self_bleu")
@@ -59,7 +59,8 @@ def truth(tables: Tables, context: FigureContext) -> Figure:
                 axes.set_ylabel(f"{size}\nSelf-BLEU at T = {_TEMPERATURE}")
     handles = style.stage_handles(context, set(curves["stage"]))
     n = (style.counted(curves["n_prompts"], "prompt"), style.counted(curves["n_seeds"], "training seed"))
-    style.footer(sheet.figure, f"Each stage: {', '.join(n)}. Band: 95 % bootstrap interval. First {words} words.")
+    scope = context.scope(f"First {words} words")
+    style.footer(sheet.figure, f"Each stage: {', '.join(n)}. Band: 95 % bootstrap interval. {scope}.")
     handles.append(Line2D([], [], color="black", marker=".", label="true answers, tilted"))
     style.top_legend(sheet.figure, handles)
     return sheet.figure

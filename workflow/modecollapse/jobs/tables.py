@@ -12,6 +12,7 @@ import pyarrow as pa
 from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.attribution import attribution_table
 from modecollapse.analysis.bootstrap import Bootstrap
+from modecollapse.analysis.format_effects import format_effect_table
 from modecollapse.analysis.matched import matched_table
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
 from modecollapse.analysis.stage_tests import tests_table
@@ -21,6 +22,7 @@ from modecollapse.cells import Cell, Model
 from modecollapse.lineage import paths
 from modecollapse.prompts import Prompt
 from modecollapse.sealed import read_sealed
+from modecollapse.wordings import Change
 
 logger = logging.getLogger(__name__)
 
@@ -143,11 +145,22 @@ def attribute(
         model: token_statistics(of_documents, vocabulary, bootstrap)
         for model, of_documents, vocabulary in _tokens(documents, vocabularies)
     }
-    lines = paths(spec["lineage"])
-    _write("attribution", attribution_table(_scores(scores), statistics, lines, bootstrap), outputs)
-    _write("tests", tests_table(_scores(scores), lines), outputs)
+    lines, across = paths(spec["lineage"]), spec["analysis"].get("across_formats", {})
+    _write("attribution", attribution_table(_scores(scores), statistics, lines, bootstrap, across), outputs)
+    _write("tests", tests_table(_scores(scores), lines, across), outputs)
     if "matched_attribution" in outputs:
-        _write("matched_attribution", matched_table(_scores(scores), lines, bootstrap), outputs)
+        _write("matched_attribution", matched_table(_scores(scores), lines, bootstrap, across), outputs)
+
+
+def split_format_effects(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write how much of what seems the effect of a stage is that of the words around the prompt.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    changes = [Change(*change) for change in spec["changes"]]
+    table = format_effect_table(_scores(scores), changes, spec["formats"], _bootstrap(spec))
+    _write("format_effect", table, outputs)
 
 
 def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapping[str, Path]) -> None:
