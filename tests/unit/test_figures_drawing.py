@@ -136,6 +136,10 @@ def epochs_of(frame: pd.DataFrame, lines: Sequence[str]) -> pd.DataFrame:
         return pd.concat(
             part.assign(delta=0.02 + 0.01 * n, low=0.0, high=0.06 + 0.01 * n) for n, part in enumerate(parts)
         )
+    if "effect" in frame:
+        steps = dict.fromkeys(f"{a}>{b}" for line in lines for a, b in itertools.pairwise(line.split(">")))
+        rows = frame[frame["step"] == frame["step"].iloc[0]]
+        return pd.concat(rows.assign(step=step) for step in steps)
     if "stage" in frame:
         stages = dict.fromkeys(stage for line in lines for stage in line.split(">"))
         parts = [frame[frame["stage"] == "sft"].assign(stage=stage) for stage in stages]

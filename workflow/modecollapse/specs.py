@@ -22,8 +22,8 @@ from modecollapse.sources import GgufSource, HubSource
 from modecollapse.study import Study
 
 NOT_SCIENCE = ("save_every", "source", "each_epoch")
-"""Settings that cannot change a weight: how often a run can be resumed from; where weights that are taken over lie (these
-themselves are stated apart); and what is kept of a run (that no batch spans two epochs then, is said by `epoch`)."""
+"""Settings that cannot change a weight: how often a run can be resumed from; where weights that are taken over lie
+(they are stated themselves); what is kept of a run (that no batch spans two epochs then, is said by `epoch`)."""
 
 _ACROSS = "across_formats"
 
