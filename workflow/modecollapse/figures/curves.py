@@ -50,6 +50,7 @@ def self_bleu_cosine(tables: Tables, context: FigureContext) -> Figure:
 def draw_curves(axes: Axes, curves: pd.DataFrame, context: FigureContext) -> None:
     """One line with band per stage and prompt format into `axes`; `curves` holds one metric and one prompt set."""
     marks, lines = style.marks(context.stages), style.line_styles(list(dict.fromkeys(curves["format"])))
+    opacity = style.band_opacity(curves["stage"].nunique())
     for stage, form in itertools.product(context.stages, lines):
         line = curves[(curves["stage"] == stage) & (curves["format"] == form)]
         line = line.assign(at=line["temperature"].astype(float)).sort_values("at")
@@ -61,7 +62,7 @@ def draw_curves(axes: Axes, curves: pd.DataFrame, context: FigureContext) -> Non
         )  # fmt: skip
         if len(line) > 1:
             axes.fill_between(
-                line["at"], line["low"], line["high"], color=marks[stage].colour, alpha=style.BAND_OPACITY, linewidth=0
+                line["at"], line["low"], line["high"], color=marks[stage].colour, alpha=opacity, linewidth=0
             )
         else:
             axes.vlines(line["at"], line["low"], line["high"], color=marks[stage].colour)

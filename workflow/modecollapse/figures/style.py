@@ -21,6 +21,9 @@ from modecollapse.publishing import publish_file
 
 Parameters = ParamSpec("Parameters")
 
+LineStyle = str | tuple[int, tuple[int, ...]]
+"""One of matplotlib's names, or an offset with lengths of dashes and gaps."""
+
 PAGE_WIDTH = 7.2
 """Inches: the text width of a two-column paper page."""
 DPI = 200
@@ -36,16 +39,20 @@ _BESIDE = 2
 """Rows of a legend that fit beside the heading."""
 
 BAND_OPACITY = 0.18
+"""Of up to six bands over each other."""
 GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
 
 # Okabe and Ito's colour-blind safe palette without its yellow, which is too light for lines on white.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-_LIGHTEST, _DARKEST = -0.55, 0.4
+_LIGHTEST, _DARKEST = -0.5, 0.4
 """How much of white (below 0) and of black is mixed into the colour of a run's first and last epoch."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _HEADING = "heading"
+"""Marks the heading among a figure's texts."""
 
-_LINES = ("solid", "dashed", "dotted", "dashdot")
+_LINES: tuple[LineStyle, ...] = (
+    "solid", "dashed", "dotted", "dashdot", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 3)), (0, (3, 1, 1, 1, 1, 4)),
+)  # fmt: skip
 
 _RC = {
     "font.family": "DejaVu Sans",
@@ -113,7 +120,12 @@ def _shade(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(channel):02X}" for channel in mixed)
 
 
-def line_styles(names: Sequence[str]) -> dict[str, str]:
+def band_opacity(stages: int) -> float:
+    """Opacity of bands where those of so many stages may lie over each other: lines must stay visible."""
+    return BAND_OPACITY * min(1.0, 6 / max(1, stages))
+
+
+def line_styles(names: Sequence[str]) -> dict[str, LineStyle]:
     """A line style for each name, e.g. of prompt formats."""
     return {name: _LINES[place % len(_LINES)] for place, name in enumerate(names)}
 
