@@ -122,12 +122,13 @@ def _bars(
         groups_per_row, titles = 1, titles[:group]
     n = (style.counted(every["n_prompts"], unit), style.counted(every["n_seeds"], "training seed"))
     notes = [f"Each bar: {', '.join(n)}. Lines: 95 % bootstrap intervals of each step and the total."]
-    notes += _changed_words(every, context)
+    changed = _changed_words(every)
+    notes += _sentence(changed, context)
     sheet = panel_grid(
         panels, group, groups_per_row, titles, lambda axes, frame: _panel(axes, frame, bars, context), notes
     )
     style.heading(sheet.figure, scope)
-    style.top_legend(sheet.figure, _handles(bars, context, kind))
+    style.top_legend(sheet.figure, _handles(bars, context, kind, changed))
     return sheet.figure
 
 
@@ -174,16 +175,20 @@ def panel_grid(
     return sheet
 
 
-def _changed_words(changes: pd.DataFrame, context: FigureContext) -> list[str]:
-    """What a reader has to know where stages were asked in different words: one sentence for each step, in lines."""
+def _changed_words(changes: pd.DataFrame) -> dict[tuple[str, ...], str]:
+    """(stage before, stage after) → "okay → human", for the steps that change the prompt format as well."""
     steps = changes[(changes["step"] != "total") & (changes["format_before"] != changes["format_after"])]
-    found = dict.fromkeys(zip(steps["step"], steps["format_before"], steps["format_after"], strict=True))
-    if not found:
+    sides = steps["format_before"].astype(str) + " → " + steps["format_after"].astype(str)
+    return {tuple(step.split(">")): side for step, side in zip(steps["step"], sides, strict=True)}
+
+
+def _sentence(changed: Mapping[tuple[str, ...], str], context: FigureContext) -> list[str]:
+    """What a reader has to know where stages were asked in different words, in lines; none where they were not."""
+    if not changed:
         return []
-    named = []
-    for step, before, after in found:
-        stages = " → ".join(context.stages[stage].label for stage in step.split(">"))
-        named.append(f"{stages} ({before} → {after})")
+    named = [
+        f"{' → '.join(context.stages[stage].label for stage in step)} ({sides})" for step, sides in changed.items()
+    ]
     beginning = "This step also changes" if len(named) == 1 else "These steps also change"
     text = f"{beginning} the words around the prompt: {', '.join(named)}."
     return style.wrapped(text, style.PAGE_WIDTH - 0.15, style.TINY)
@@ -239,14 +244,17 @@ def _formats(bars: Sequence[tuple[str, str]]) -> list[str]:
     return list(dict.fromkeys(form for _, form in bars))
 
 
-def _handles(bars: Sequence[tuple[str, str]], context: FigureContext, kind: str) -> list[Artist]:
+def _handles(
+    bars: Sequence[tuple[str, str]], context: FigureContext, kind: str, changed: Mapping[tuple[str, ...], str]
+) -> list[Artist]:
     marks = style.marks(context.stages)
     steps = dict.fromkeys(step for path, _ in bars for step in itertools.pairwise(path.split(">")))
     handles: list[Artist] = [
         Patch(
             facecolor=marks[after].colour,
             alpha=0.75,
-            label=f"{context.stages[before].label} → {context.stages[after].label}",
+            label=f"{context.stages[before].label} → {context.stages[after].label}"
+            + (f" ({changed[before, after]})" if (before, after) in changed else ""),
         )
         for before, after in steps
     ]

@@ -119,11 +119,10 @@ def _handles(bars: Sequence[_Bar], context: FigureContext) -> list[Artist]:
     handles: list[Artist] = []
     for step in dict.fromkeys(bar.step for bar in bars):
         label = " → ".join(context.stages[stage].label for stage in step.split(">"))
-        handles.append(Patch(facecolor=to_rgba(marks[step.split(">")[-1]].colour, _TRAINING), label=label))
-    split = any(">" in bar.step for bar in bars)
+        colour = to_rgba(marks[step.split(">")[-1]].colour, _TRAINING if ">" in step else _WORDS)
+        handles.append(Patch(facecolor=colour, label=f"training: {label}" if ">" in step else label))
     for (before, after), hatch in _hatches(bars).items():
-        label = f"{'of it format: ' if split else ''}{before} → {after}"
-        handles.append(Patch(facecolor="white", edgecolor=style.GREY, hatch=hatch, label=label))
-    if split:
+        handles.append(Patch(facecolor="white", edgecolor=style.GREY, hatch=hatch, label=f"format: {before} → {after}"))
+    if any(">" in bar.step for bar in bars):
         handles.append(Line2D([], [], label="apparent effect", **TOTAL))
     return handles
