@@ -15,10 +15,11 @@ from modecollapse.methods import METHODS
 
 REVISIONS: Mapping[str, int] = {
     "world": 1,
+    "data": 1,
     "tokenizer": 1,
     "generation": 1,
     "import": 1,
-    "tokens": 2,
+    "tokens": 3,
     "embedding": 1,
     "diversity": 2,
     "analysis": 2,
@@ -29,6 +30,7 @@ REVISIONS: Mapping[str, int] = {
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "world": ("data.nano",),
+    "data": ("data.sources",),
     "tokenizer": ("data.tokenizer", "jobs.data"),
     "generation": ("generation", "prompts"),
     "import": ("completions",),

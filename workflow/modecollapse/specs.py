@@ -11,6 +11,7 @@ from typing import Any
 
 from modecollapse.cells import Cell, Model
 from modecollapse.config import CompletionsStage
+from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical, sha256_file
 from modecollapse.figures.registry import Drawing
 from modecollapse.measures.embedding import embedder_digest
@@ -36,12 +37,25 @@ def _world(study: Study) -> dict[str, Any] | None:
 
 def data_spec(study: Study, name: str) -> str:
     """What decides a data set."""
-    return canonical(
-        {
-            "world": _world(study),
-            "part": _plain(study.config.data[name]),
-        }
-    )
+    data = study.config.data[name]
+    if data.source is None:
+        return canonical({"world": _world(study), "part": data.model_dump(include={"world", "n", "seed"})})
+    spec: dict[str, Any] = {
+        "revision": REVISIONS["data"],
+        "columns": study.data_columns(name),
+        "sample": data.sample,
+        "seed": data.seed,
+    }
+    if data.source.hub is not None:
+        spec["hub"] = {"repository": data.source.hub, "commit": study.lock.commit(data.source.of())}
+        spec["hub"] |= {"subset": data.subset, "split": data.split or "train", "files": data.files}
+    else:
+        # Content and format, in the order of reading; where the files lie and what they are called is no matter.
+        files = ((path, path.stat()) for path in study.data_files(name))
+        spec["files"] = [
+            [str(format_of(path)), _file_digest(path, stat.st_size, stat.st_mtime_ns)] for path, stat in files
+        ]
+    return canonical(spec)
 
 
 def tokenizer_spec(study: Study) -> str:

@@ -13,7 +13,9 @@ from modecollapse import lineage
 from modecollapse.cells import Cell, Model
 from modecollapse.config import FORMATS, STAGE_MODELS, CompletionsStage, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
+from modecollapse.data.sources.files import local_files
 from modecollapse.errors import StudyError
+from modecollapse.hub import Lock, Revision, lock_path, read_lock
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
@@ -21,7 +23,7 @@ from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.prompts import PromptFormat, PromptSet
 from modecollapse.schema import Strict
-from modecollapse.study_checks import check_prompts, check_reference, check_references, check_stage
+from modecollapse.study_checks import check_prompts, check_reference, check_references, check_stage, columns_of
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,34 @@ class Study:
         """The local directory that a `checkpoint` stage takes its weights from."""
         path: str = self.stage(model).path  # type: ignore[attr-defined]
         return Path(path.replace("{size}", model.size).replace("{seed}", str(model.seed)))
+
+    @cached_property
+    def lock(self) -> Lock:
+        """The commits that the study's revisions of the hub were resolved to."""
+        return read_lock(lock_path(self.file))
+
+    def data_revisions(self) -> list[Revision]:
+        """The revisions of the hub that the study's data sets are read from."""
+        sources = [data.source for data in self.config.data.values() if data.source is not None]
+        return list(dict.fromkeys(source.of() for source in sources if source.hub is not None))
+
+    def data_columns(self, name: str) -> dict[str, str]:
+        """Our columns of a data set with a source, in a fixed order → the source's."""
+        return columns_of(self.config, self.resolved.values(), name)
+
+    def data_files(self, name: str) -> list[Path]:
+        """The local files of a data set; none if it comes from elsewhere.
+
+        Raises:
+            StudyError: they are not there.
+        """
+        source = self.config.data[name].source
+        if source is None or source.path is None:
+            return []
+        try:
+            return local_files(source.path, self.file)
+        except StudyError as error:
+            raise StudyError(f"{self.file}: data.{name}.source: {error}") from error
 
     def published(self) -> dict[tuple[str, str], tuple[str, str]]:
         """(size, stage) of models with weights → (model, stage) under which their results were published."""
