@@ -34,7 +34,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "tokenizer": ("data.tokenizer", "jobs.data"),
     "generation": ("generation", "prompts"),
     "import": ("completions",),
-    "tokens": ("measures.tokens", "generation.models"),
+    "tokens": ("measures.tokens", "measures.encoding", "generation.models"),
     "embedding": ("measures.embedding",),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "jobs.scores"),
     "analysis": ("analysis", "lineage", "jobs.tables"),
