@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from modecollapse.measures import encoding
@@ -33,7 +33,8 @@ def neox() -> Any:
 def llama() -> Any:
     """BPE over the whole text with a mark put before it and for every space, as Llama-2 has it."""
     raw = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=False))
-    raw.pre_tokenizer = pre_tokenizers.Metaspace(split=True)
+    marks = pre_tokenizers.Split(Regex(r"\n+|[.,]"), "isolated")
+    raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(split=True), marks])
     raw.train_from_iterator([text(0, 2000)], trainers.BpeTrainer(vocab_size=500, special_tokens=["<unk>"]))
     raw.pre_tokenizer = None
     raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])

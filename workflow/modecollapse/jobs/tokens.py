@@ -27,6 +27,7 @@ def measure_tokens(
     outputs: tuple[Path, Path],
     store: Store,
     job: Job,
+    save_seconds: float = 60.0,
 ) -> None:
     """Write the document and vocabulary statistics of one model; KL is against `reference`, its first stage.
 
@@ -40,6 +41,7 @@ def measure_tokens(
         outputs: files for the document and the vocabulary table.
         store: where a finished result is found again.
         job: the running job, to count imports as start-up.
+        save_seconds: time between two savings of unfinished sums at least.
 
     Raises:
         CorruptFile: an input is not what was published.
@@ -62,7 +64,9 @@ def measure_tokens(
     progress = reporter(f"documents of {identity}")
     with store.locked(key):
         unfinished = Unfinished(
-            lambda: store.read_table("state", key), lambda sums: store.write_table("state", key, sums)
+            lambda: store.read_table("state", key),
+            lambda sums: store.write_table("state", key, sums),
+            save_seconds,
         )
         tables = token_statistics(
             model[1], reference[1], texts, settings, spec["threads"], device(), progress, unfinished

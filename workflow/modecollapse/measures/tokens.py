@@ -11,7 +11,7 @@ are means of windows.
 
 Documents are read one after another and forgotten: their windows go through the model in chunks of about
 `CHUNK_POSITIONS` positions, within which they are batched by length, and what is added up is kept after chunks, so that
-a killed job goes on from there and ends with the very same sums. Memory does not grow with the text, but for some eighty
+a killed job goes on from there and ends with the very same sums. Memory does not grow with the text, but for some 80
 bytes per document, and the token ids of the longest one.
 """
 
@@ -390,7 +390,8 @@ class _Sums:
 
     def state(self) -> pa.Table:
         """One row: every array that grows, in full precision."""
-        arrays = {name: array.ravel() for name, array in self._arrays().items()}
+        # Copies: Arrow would share the memory of arrays that go on growing.
+        arrays = {name: array.flatten() for name, array in self._arrays().items()}
         return pa.table({name: pa.ListArray.from_arrays([0, len(flat)], flat) for name, flat in arrays.items()})
 
     def restore(self, state: pa.Table) -> None:

@@ -81,7 +81,7 @@ def _matches(base: Path, pattern: str) -> list[Path]:
     place = Path(pattern)
     if place.is_absolute():
         base, pattern = Path(place.anchor), str(place.relative_to(place.anchor))
-    return sorted(file for file in base.glob(pattern) if file.is_file())
+    return sorted(file for file in base.glob(pattern) if file.is_file() and not file.name.startswith("."))
 
 
 def hub_files(snapshot: Path, subset: str | None, split: str | None, files: str | None) -> list[Path]:

@@ -90,7 +90,7 @@ def _json_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         if line.strip():
-            yield number, _from_json(line)
+            yield number, _from_json(line.rstrip(b"\r\n"))
 
 
 def _json(path: Path, file: Any) -> Iterator[tuple[int, Any]]:
