@@ -1,11 +1,12 @@
 """A copy of the project in a directory of its own, the smoke study finished once, and ways to edit and plan."""
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +110,29 @@ def make_project(directory: Path, study: str = "nano-smoke", settings: tuple[str
 def fresh(tmp_path: Path) -> Project:
     """The project without any results."""
     return make_project(tmp_path / "fresh")
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, bytes]], Path]:
+    """Puts a data set (name → content of its files) into a hub cache of its own; returns its snapshot's directory."""
+    root = tmp_path / "hub-cache"
+    monkeypatch.setenv("HF_HUB_CACHE", str(root))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(root))
+
+    def add(repository: str, files: dict[str, bytes]) -> Path:
+        place = root / f"datasets--{repository.replace('/', '--')}"
+        commit = hashlib.sha1(repository.encode()).hexdigest()
+        for name, content in files.items():
+            blob = place / "blobs" / hashlib.sha256(content).hexdigest()
+            link = place / "snapshots" / commit / name
+            for directory in (blob.parent, link.parent, place / "refs"):
+                directory.mkdir(parents=True, exist_ok=True)
+            blob.write_bytes(content)
+            link.symlink_to(os.path.relpath(blob, link.parent))
+        (place / "refs" / "main").write_text(commit)
+        return place / "snapshots" / commit
+
+    return add
 
 
 @pytest.fixture(scope="session")

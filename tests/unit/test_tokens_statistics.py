@@ -17,7 +17,7 @@ from modecollapse.analysis.token_replica import replica_statistics
 from modecollapse.analysis.tokens import TokenStatistics
 from modecollapse.analysis.tokens import token_statistics as corrected_statistics
 from modecollapse.errors import StudyError
-from modecollapse.measures.tokens import DOCUMENTS, VOCABULARY, TokenSettings, token_statistics, windows
+from modecollapse.measures.tokens import DOCUMENTS, VOCABULARY, TokenSettings, Unfinished, token_statistics, windows
 
 SETTINGS = TokenSettings(context=16, groups=3)
 TEXTS = [
@@ -351,3 +351,59 @@ def test_what_cannot_be_scored_is_refused(stage: Path, tmp_path: Path) -> None:
         score(stage, make_model(tmp_path / "other", 1, vocabulary=120))
     with pytest.raises(StudyError, match="not numbers"):
         score(make_model(tmp_path / "broken", 1, scale=1e30))
+
+
+def chunks_of(monkeypatch: pytest.MonkeyPatch, positions: int) -> None:
+    monkeypatch.setattr("modecollapse.measures.tokens.CHUNK_POSITIONS", positions)
+
+
+@pytest.mark.parametrize("positions", [1, 20, 100])
+def test_chunks_change_no_sum_beyond_its_last_bits(
+    stage: Path, first: Path, positions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 1,003 documents: the replica keeps those up to the one of number 1,000, and drops two.
+    texts = [*TEXTS * 143, "x", "y"]
+    whole = score(stage, first, texts=texts)
+    chunks_of(monkeypatch, positions)
+    parts = score(stage, first, texts=texts)
+    for name in DOCUMENTS.names:
+        assert np.allclose(parts[0][name].to_numpy(), whole[0][name].to_numpy(), rtol=1e-5), name
+    for one, other in zip(parts[1].to_pylist(), whole[1].to_pylist(), strict=True):
+        assert one["n_distributions"] == other["n_distributions"]
+        assert np.allclose(one["probability_sum"], other["probability_sum"], rtol=1e-5)
+
+
+def test_sums_that_were_kept_after_any_chunk_lead_to_the_very_same_end(
+    stage: Path, first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks_of(monkeypatch, 40)
+    texts = ["", *TEXTS, "a long one " * 20, *TEXTS, ""]
+    kept: list[pa.Table] = []
+    whole = token_statistics(
+        stage, first, texts, SETTINGS, 1, unfinished=Unfinished(lambda: None, kept.append, seconds=0)
+    )
+    assert len(kept) > 5
+    for state in kept:
+        saved: list[pa.Table] = []
+        resumed = token_statistics(
+            stage, first, texts, SETTINGS, 1, unfinished=Unfinished(lambda state=state: state, saved.append, seconds=0)
+        )
+        assert [table.to_pylist() for table in resumed] == [table.to_pylist() for table in whole]
+        assert len(saved) == len(kept) - 1 - next(i for i, one in enumerate(kept) if one is state)
+
+
+def test_a_document_far_longer_than_the_context_is_scored_in_many_chunks(
+    stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "the quick brown fox " * 100
+    whole = score(stage, texts=[long])
+    chunks_of(monkeypatch, 64)
+    documents, vocabulary = score(stage, texts=[long])
+    assert documents["n_tokens"].to_pylist() == [2000]
+    assert np.allclose(sums(documents)[:3], sums(whole[0])[:3], rtol=1e-5)
+    assert of_replica(vocabulary)["n_distributions"] == 125
+
+
+def test_documents_that_are_all_empty_are_refused(stage: Path) -> None:
+    with pytest.raises(StudyError, match="every document is empty"):
+        score(stage, texts=["", ""])

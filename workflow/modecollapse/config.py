@@ -7,9 +7,9 @@ modecollapse.config_docs`; a test fails when they differ.
 import string
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import SamplingSettings
@@ -20,9 +20,14 @@ from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
 from modecollapse.schema import Strict
+from modecollapse.sources import DataSource, HubSource
 
 PublishedModel = Literal["pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"]
 PublishedStage = Literal["plm", "sft", "dpo"]
+
+TextColumn = Literal["text", "prompt", "completion", "chosen", "rejected"]
+TEXT_COLUMNS: tuple[TextColumn, ...] = get_args(TextColumn)
+"""Columns of data sets, all of text."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is part of paths: letters, digits, '.', '_' and '-'."""
@@ -100,10 +105,12 @@ FORMATS: Mapping[str, str | ChatFormat] = {
     "okay": "{prompt} Okay, here goes: {start}",
     "qa": "Question: {prompt} Answer: {start}",
     "plain": "{prompt} {start}",
+    "dialogue": "{prompt}",
     "chat": ChatFormat(),
 }
-"""Prompt formats that every study can name; the first two are those of O'Mahony et al. (2024), section 2.3, and `chat`
-is the chat template in each model's tokenizer."""
+"""Prompt formats that every study can name; the first two are those of O'Mahony et al. (2024), section 2.3, `dialogue`
+is for training on prompts that hold their turns already, as those of `Dahoas/static-hh` do, and `chat` is the chat
+template in each model's tokenizer."""
 
 
 def _metric(value: str) -> str:
@@ -113,14 +120,60 @@ def _metric(value: str) -> str:
 
 
 class Data(Strict):
-    """A data set: a part of the nano world."""
+    """A data set: a part of the nano world (`world`), or rows of text from the hub or from files (`source`).
 
-    world: Literal["pretraining", "heldout", "answers", "preferences"]
+    Of a source, only its named columns are kept, as text. The white space around answers (`completion`, `chosen`,
+    `rejected`) is removed, since training puts exactly one space between prompt and answer; prompts keep theirs, and a
+    prompt format drops what stands at its end. A row is broken if it cannot be read, or if a named column is missing,
+    null or not text; rows with an empty prompt or answer are left out and counted apart; an empty `text` stays.
+    """
+
+    world: Literal["pretraining", "heldout", "answers", "preferences"] | None = None
     """Which part of the world is sampled."""
-    n: int = Field(gt=0)
-    """Number of documents or examples."""
+    n: int | None = Field(None, gt=0)
+    """Number of documents or examples of the world."""
     seed: int = Field(0, ge=0)
     """Seed of this sample; the world has a seed of its own."""
+    source: DataSource | None = None
+    """Where the rows come from."""
+    subset: str | None = None
+    """Configuration of a hub data set that has several; null is its default one."""
+    split: str | None = None
+    """Split of a hub data set; null is `train`."""
+    files: str | None = None
+    """Files of a hub data set instead of a split: a pattern such as `val.jsonl.zst` or `data/*.parquet`."""
+    columns: Annotated[dict[TextColumn, str], Field(min_length=1)] | None = None
+    """Our column → the source's: `text`, or `prompt` with `completion`, or with `chosen` and `rejected`. Null: what the
+    study uses, under the same names."""
+    sample: int | None = Field(None, gt=0)
+    """Rows drawn from the source, all alike probable, kept in its order; a smaller sample is part of a larger one of
+    the same seed. Null takes all."""
+    broken_rows: float = Field(0.01, ge=0, lt=1)
+    """Largest share of broken rows that is passed over, with a warning in the log; more is an error."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Data":
+        if (self.world is None) == (self.source is None):
+            raise ValueError(
+                "a data set is either a part of the world or read from a source. Give one of `world` (with `n`) and "
+                "`source: {hub: …}` or `source: {path: …}`"
+            )
+        hub = isinstance(self.source, HubSource)
+        allowed = {"world", "n", "seed"} if self.source is None else {"source", "seed", "columns", "sample"}
+        allowed |= {"broken_rows"} if self.source else set()
+        allowed |= {"subset", "split", "files"} if hub else set()
+        if extra := sorted(self.model_fields_set - allowed):
+            kind = "part of the world" if self.source is None else "hub data set" if hub else "set of local files"
+            raise ValueError(f"`{extra[0]}` is no key of a {kind}. Allowed: {', '.join(sorted(allowed))}. Remove it")
+        if self.world is not None and self.n is None:
+            raise ValueError("`n` is missing. Say how many rows of the world to sample")
+        if self.source is not None and "seed" in self.model_fields_set and self.sample is None:
+            raise ValueError("`seed` has no effect without `sample`. Add `sample: N`, or remove it")
+        if self.files is not None and (self.split or self.subset):
+            raise ValueError("`files` takes the place of `split` and `subset`. Give one or the other")
+        if self.columns and self.columns.get("chosen", 1) == self.columns.get("rejected", 2):
+            raise ValueError(f"chosen and rejected answers are both {self.columns['chosen']!r} in `columns`. Name two")
+        return self
 
 
 class Tokenizer(Strict):
@@ -280,7 +333,7 @@ class StudyConfig(Strict):
     world: WorldSettings | None = None
     """The seeded world that `data` samples from."""
     data: dict[Name, Data] = Field(default_factory=dict)
-    """Data sets by name."""
+    """Data sets by name: parts of the world, hub data sets, local files."""
     tokenizer: Tokenizer | None = None
     """Tokenizer of the models that are pretrained here."""
     models: Annotated[dict[Name, ModelSize], Field(min_length=1)]

@@ -15,10 +15,11 @@ from modecollapse.methods import METHODS
 
 REVISIONS: Mapping[str, int] = {
     "world": 1,
+    "data": 1,
     "tokenizer": 1,
     "generation": 1,
     "import": 1,
-    "tokens": 2,
+    "tokens": 3,
     "embedding": 1,
     "diversity": 2,
     "analysis": 3,
@@ -29,10 +30,11 @@ REVISIONS: Mapping[str, int] = {
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "world": ("data.nano",),
+    "data": ("data.sources",),
     "tokenizer": ("data.tokenizer", "jobs.data"),
     "generation": ("generation", "prompts", "rendering"),
     "import": ("completions",),
-    "tokens": ("measures.tokens", "generation.models"),
+    "tokens": ("measures.tokens", "measures.encoding", "generation.models"),
     "embedding": ("measures.embedding",),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "jobs.scores"),
     "analysis": ("analysis", "lineage", "wordings", "jobs.tables"),

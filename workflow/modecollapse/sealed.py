@@ -6,8 +6,9 @@ The digest stands in the file's key-value metadata. It is computed over the whol
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,6 +61,117 @@ def read_sealed(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     # One thread: a pool that is still starting when a short job ends can abort the process (seen with pyarrow).
     file = pq.ParquetFile(pa.BufferReader(sealed), pre_buffer=False)
     return file.read(columns=list(columns) if columns is not None else None, use_threads=False)
+
+
+_BLOCK = 2**20
+_GROUP_ROWS, _GROUP_CHARACTERS = 1024, 2**22
+"""A row group of texts ends when it has so many rows or characters."""
+_READ_ROWS = 16
+
+
+def write_sealed_texts(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], path: Path, metadata: Callable[[], Mapping[str, str]]
+) -> int:
+    """Publish rows of texts like `write_sealed`, holding a few of them at a time; returns their number.
+
+    Args:
+        columns: names of the columns.
+        rows: one text per column each.
+        path: where the file is published; not if `rows` or `metadata` raises.
+        metadata: called after the last row.
+    """
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    number = 0
+    with publish_file(path) as partial:
+        with pq.ParquetWriter(
+            partial, schema, compression="zstd", store_schema=False, write_statistics=False, use_dictionary=False
+        ) as writer:
+            for group in _groups(rows):
+                number += len(group)
+                arrays = [pa.array(values, pa.string()) for values in zip(*group, strict=True)]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            writer.add_key_value_metadata({**metadata(), SEAL: _ZEROS.decode()})
+        with partial.open("r+b") as file:
+            start, _ = _find_seal(file)
+            seal = _digest(file, start)
+            file.seek(start)
+            file.write(seal.encode())
+    return number
+
+
+def _groups(rows: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    group: list[Sequence[str]] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += sum(map(len, row))
+        if len(group) == _GROUP_ROWS or size >= _GROUP_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+class SealedTexts:
+    """One column of texts of a sealed file, read a few rows at a time whenever it is iterated over."""
+
+    def __init__(self, path: Path, column: str) -> None:
+        """Check every byte of the file.
+
+        Raises:
+            CorruptFile: as `read_sealed`.
+        """
+        self._path, self._column = path, column
+        with path.open("rb") as file:
+            try:
+                start, seal = _find_seal(file)
+            except ValueError as error:
+                raise _corrupt(path, "it carries no seal") from error
+            if _digest(file, start).encode() != seal:
+                raise _corrupt(path, "its bytes do not match the SHA-256 it was published with")
+        self._rows = int(pq.read_metadata(path).num_rows)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=_BLOCK) as file:
+            for batch in file.iter_batches(_READ_ROWS, columns=[self._column], use_threads=False):
+                yield from batch.column(0).to_pylist()
+
+
+def _find_seal(file: IO[bytes]) -> tuple[int, bytes]:
+    """(position, digits) of the seal in an open file, looked for in its footer.
+
+    Raises:
+        ValueError: there is none.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - 8))
+    tail = file.read(8)
+    footer = size - 8 - int.from_bytes(tail[:4], "little")
+    if tail[4:] != b"PAR1" or footer < 0:
+        raise ValueError("no footer")
+    file.seek(footer)
+    content = bytearray(file.read())
+    start = _seal_position(content)
+    return footer + start, bytes(content[start : start + 64])
+
+
+def _digest(file: IO[bytes], start: int) -> str:
+    """SHA-256 of an open file with 64 zeros at `start`."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    left = start
+    while left:
+        block = file.read(min(left, _BLOCK))
+        digest.update(block)
+        left -= len(block)
+    digest.update(_ZEROS)
+    file.seek(start + 64)
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def read_metadata(path: Path) -> dict[str, str]:

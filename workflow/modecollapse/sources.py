@@ -97,9 +97,19 @@ def one_of(*kinds: type[Source]) -> Any:
     return Annotated[Union[options], wrong]  # noqa: UP007
 
 
+class FilesSource(Source):
+    """Files of this machine with rows of text."""
+
+    path: str = Field(min_length=1)
+    """A file, a pattern such as `pairs/*.jsonl.gz`, or a directory, of which all data files are read in the order of
+    their names. Relative to the study file, or else to the working directory."""
+
+
 if TYPE_CHECKING:
+    DataSource = HubSource | FilesSource
     WeightSource = HubSource | PathSource | GgufSource
     AdapterSource = HubSource | PathSource
 else:
+    DataSource = one_of(HubSource, FilesSource)
     WeightSource = one_of(HubSource, PathSource, GgufSource)
     AdapterSource = one_of(HubSource, PathSource)

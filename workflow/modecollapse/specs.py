@@ -11,8 +11,10 @@ from typing import Any
 
 from modecollapse.cells import Cell, Model
 from modecollapse.config import CompletionsStage
+from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
 from modecollapse.figures.registry import Drawing
+from modecollapse.hub import Kind
 from modecollapse.measures.embedding import embedder_digest
 from modecollapse.methods import adapter, checkpoint
 from modecollapse.prompts import PromptSet
@@ -40,12 +42,24 @@ def _world(study: Study) -> dict[str, Any] | None:
 
 def data_spec(study: Study, name: str) -> str:
     """What decides a data set."""
-    return canonical(
-        {
-            "world": _world(study),
-            "part": _plain(study.config.data[name]),
-        }
-    )
+    data = study.config.data[name]
+    if data.source is None:
+        return canonical({"world": _world(study), "part": data.model_dump(include={"world", "n", "seed"})})
+    spec: dict[str, Any] = {
+        "revision": REVISIONS["data"],
+        "columns": study.data_columns(name),
+        "sample": data.sample,
+        "seed": data.seed,
+    }
+    if isinstance(data.source, HubSource):
+        commit = study.lock.commit(data.source.of(Kind.DATASET))
+        spec["hub"] = {"repository": data.source.hub, "commit": commit}
+        spec["hub"] |= {"subset": data.subset, "split": data.split or "train", "files": data.files}
+    else:
+        # Content and format, in the order of reading; where the files lie and what they are called is no matter.
+        files = study.data_files(name)
+        spec["files"] = [[str(format_of(path)), study.file_digests.sha256(path)] for path in files]
+    return canonical(spec)
 
 
 def tokenizer_spec(study: Study) -> str:

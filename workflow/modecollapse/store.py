@@ -150,8 +150,9 @@ class Store:
             lock.release()
 
     def drop_state(self, key: str) -> None:
-        """Remove the trainer state of a finished job."""
-        shutil.rmtree(self._place("state", key), ignore_errors=True)
+        """Remove what a finished job kept to resume from: a directory, or a table."""
+        with suppress(OSError):  # a store that may only be read
+            _remove(self._place("state", key))
 
     def cache(self, kind: str) -> Path:
         """A directory for content-addressed shards of this kind."""

@@ -14,6 +14,7 @@ from modecollapse import lineage, wordings
 from modecollapse.cells import Cell, Model
 from modecollapse.config import FORMATS, STAGE_MODELS, ChatFormat, CompletionsStage, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
+from modecollapse.data.sources.files import local_files
 from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
@@ -25,8 +26,15 @@ from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.prompts import Chat, PromptFormat, PromptSet
 from modecollapse.schema import Strict
-from modecollapse.sources import GgufSource, HubSource, PathSource, Source
-from modecollapse.study_checks import check_prompts, check_reference, check_references, check_stage
+from modecollapse.sources import FilesSource, GgufSource, HubSource, PathSource, Source
+from modecollapse.study_checks import (
+    check_prompts,
+    check_reference,
+    check_references,
+    check_stage,
+    columns_of,
+    used_data,
+)
 
 
 @dataclass(frozen=True)
@@ -217,8 +225,9 @@ class Study:
 
     def needed(self) -> list[Needed]:
         """Everything that the study needs of the hub, each once."""
-        models = [needed for model in self.trained() if (needed := self.needed_of(model))]
-        return list(dict.fromkeys(models))
+        found = [self.needed_of(model) for model in self.trained()]
+        found += [self.needed_of_data(name) for name in used_data(self.config, self.resolved.values())]
+        return list(dict.fromkeys(needed for needed in found if needed))
 
     def revisions(self) -> list[Revision]:
         """Every revision of the hub that the study needs, each once."""
@@ -227,6 +236,31 @@ class Study:
     def called(self) -> str:
         """How the study is named on the command line."""
         return self.name if self.file.parts[-3:-1] == ("config", "studies") else str(self.file)
+
+    def needed_of_data(self, name: str) -> Needed | None:
+        """What a data set needs of the hub."""
+        data = self.config.data[name]
+        if not isinstance(data.source, HubSource):
+            return None
+        return Needed(data.source.of(Kind.DATASET), (data.files,) if data.files else ())
+
+    def data_columns(self, name: str) -> dict[str, str]:
+        """Our columns of a data set with a source, in a fixed order → the source's."""
+        return columns_of(self.config, self.resolved.values(), name)
+
+    def data_files(self, name: str) -> list[Path]:
+        """The local files of a data set; none if it comes from elsewhere.
+
+        Raises:
+            StudyError: they are not there.
+        """
+        source = self.config.data[name].source
+        if not isinstance(source, FilesSource):
+            return []
+        try:
+            return local_files(source.path, self.file)
+        except StudyError as error:
+            raise StudyError(f"{self.file}: data.{name}.source: {error}") from error
 
     def published(self) -> dict[tuple[str, str], tuple[str, str]]:
         """(size, stage) of models with weights → (model, stage) under which their results were published."""

@@ -1,11 +1,11 @@
 """What has to hold within a study's configuration, beyond the types of its keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
-from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
+from modecollapse.config import FORMATS, TEXT_COLUMNS, CompletionsStage, Data, StageBase, StudyConfig
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.prompts import PromptSet
@@ -38,7 +38,7 @@ def check_references(config: StudyConfig) -> None:
     taken = set(config.formats) & set(FORMATS)
     if taken:
         raise StudyError(f"formats.{sorted(taken)[0]}: this format is built in; give yours another name.")
-    if config.data and config.world is None:
+    if any(data.world for data in config.data.values()) and config.world is None:
         raise StudyError("data: its sets are parts of a world, but the study has no `world`. Add `world: {seed: 0}`.")
     if config.measures.truth and config.world is None:
         raise StudyError("measures.truth: true values are known only in a `world`. Set it to false, or add `world`.")
@@ -243,12 +243,46 @@ COLUMNS = {
 def _known_data(config: StudyConfig, key: str, name: str, columns: Sequence[str]) -> None:
     _known(key, [name], config.data, "data set")
     data: Data = config.data[name]
-    missing = [column for column in columns if column not in COLUMNS[data.world]]
+    if data.world is None and data.columns is None:
+        return  # they are looked for under our names; see `columns_of`
+    present = COLUMNS[data.world] if data.world else tuple(data.columns or ())
+    missing = [column for column in columns if column not in present]
     if missing:
         raise StudyError(
-            f"{key}: {name} has the columns {', '.join(COLUMNS[data.world])}, but {', '.join(missing)} is needed. "
-            "Name a data set that has it."
+            f"{key}: {name} has the columns {', '.join(present)}, but {', '.join(missing)} is needed. "
+            + ("Name a data set that has it." if data.world else f"Add it to data.{name}.columns.")
         )
+
+
+def columns_of(config: StudyConfig, stages: Iterable[StageBase], name: str) -> dict[str, str]:
+    """Our columns of a data set with a source → the source's: as the study says, or else what it uses, by our names.
+
+    Raises:
+        StudyError: the set says nothing, and is used only where any column would do.
+    """
+    named = config.data[name].columns
+    if named is None:
+        used: set[str] = set()
+        for stage in stages:
+            if stage.data == name and stage.method in METHODS:
+                used.update(METHODS[stage.method].columns(stage))
+        if config.measures.tokens and config.measures.tokens.data == name:
+            used.add("text")
+        if not used:
+            raise StudyError(
+                f"data.{name}.columns: nothing that uses the set says which columns it needs. Add e.g. "
+                "`columns: {text: text}`."
+            )
+        named = {column: column for column in TEXT_COLUMNS if column in used}
+    return {column: named[column] for column in TEXT_COLUMNS if column in named}
+
+
+def used_data(config: StudyConfig, stages: Iterable[StageBase]) -> list[str]:
+    """The data sets that something in the study needs, in the order of the file."""
+    used = {stage.data for stage in stages}
+    used.update(config.tokenizer.data if config.tokenizer else ())
+    used.update([config.measures.tokens.data] if config.measures.tokens else ())
+    return [name for name in config.data if name in used]
 
 
 def check_prompts(config: StudyConfig, prompts: Mapping[str, PromptSet]) -> None:

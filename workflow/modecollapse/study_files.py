@@ -13,6 +13,7 @@ from modecollapse.cells import Model
 from modecollapse.comparison.stored_results import read_results
 from modecollapse.completions import check_completions
 from modecollapse.config import CompletionsStage
+from modecollapse.data.sources.records import first_columns
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
 from modecollapse.hub import repository_directory
@@ -26,7 +27,7 @@ from modecollapse.publishing import publish_file
 from modecollapse.rendering import no_template
 from modecollapse.sources import GgufSource
 from modecollapse.study import Study, parse_study
-from modecollapse.study_checks import check_controlled, check_lengths
+from modecollapse.study_checks import check_controlled, check_lengths, used_data
 from modecollapse.study_inheritance import read_study, study_names
 
 
@@ -66,6 +67,7 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     _check_completions(study)
     _check_results(study)
     _check_sources(study)
+    _check_data(study)
     if study.embeds():
         find_embedder(study.config.measures.diversity.embedder)
     return study
@@ -176,6 +178,28 @@ def _check_chat(study: Study, model: Model, source: Path) -> None:
         template = study.format(name).template
         if isinstance(template, Chat) and template.template is None and not has_chat_template(source):
             raise StudyError(f"{key} ({model}): {no_template(str(source), name)}")
+
+
+def _check_data(study: Study) -> None:
+    """Local data sets are there, in a format that is known, and their first rows have the columns that are used."""
+    for name in used_data(study.config, study.resolved.values()):
+        if study.config.data[name].source is None:
+            continue
+        try:
+            columns = study.data_columns(name)
+        except StudyError as error:
+            raise StudyError(f"{study.file}: {error}") from error
+        for file in study.data_files(name)[:1]:
+            try:
+                present = first_columns(file)
+            except StudyError as error:
+                raise StudyError(f"{study.file}: data.{name}: {error}") from error
+            missing = [column for column in columns.values() if present is not None and column not in present]
+            if present is not None and missing:
+                raise StudyError(
+                    f"{study.file}: data.{name}.columns: the first row of {file} has no {missing[0]!r}; it has "
+                    f"{', '.join(present) or 'no columns'}. Say how they are called: `columns: {{ours: theirs}}`."
+                )
 
 
 def _study_file(study: str, config_directory: Path) -> Path:

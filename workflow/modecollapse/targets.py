@@ -99,7 +99,21 @@ class Targets:
             if job.rule.name == "train":
                 model = Model(job.wildcards.size, int(job.wildcards.seed), job.wildcards.stage)
                 needed.append(self.study.needed_of(model))
+            if job.rule.name == "read_data":
+                needed.append(self.study.needed_of_data(job.wildcards.data))
         return [need for need in needed if need is not None]
+
+    def world_data(self) -> list[str]:
+        """The data sets that are parts of the world."""
+        return [name for name, data in self.study.config.data.items() if data.source is None]
+
+    def source_data(self) -> list[str]:
+        """The data sets that are read from the hub or from files."""
+        return [name for name, data in self.study.config.data.items() if data.source is not None]
+
+    def data_files(self, name: str) -> list[str]:
+        """The local files that a data set is read from; none if it is in the hub's cache."""
+        return [str(path) for path in self.study.data_files(name)]
 
     def rank(self, size: str) -> int:
         """Scheduling priority: later sizes of the study file, the larger ones, go first."""

@@ -6,6 +6,8 @@ rule sample_data:
         paths.data("{data}"),
     log:
         paths.log("sample_data", "{data}"),
+    wildcard_constraints:
+        data="|".join(map(re.escape, targets.world_data())) or "none",
     priority: 100
     conda:
         "../../envs/analysis.yaml"
@@ -17,6 +19,29 @@ rule sample_data:
         spec=lambda wildcards: specs.data_spec(study, wildcards.data),
     script:
         "../../scripts/sample_data.py"
+
+
+# Local files are in the spec by their SHA-256, so touching them makes nothing stale.
+rule read_data:
+    input:
+        lambda wildcards: ancient(targets.data_files(wildcards.data)),
+    output:
+        paths.data("{data}"),
+    log:
+        paths.log("read_data", "{data}"),
+    wildcard_constraints:
+        data="|".join(map(re.escape, targets.source_data())) or "none",
+    priority: 100
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        spec=lambda wildcards: specs.data_spec(study, wildcards.data),
+    script:
+        "../../scripts/read_data.py"
 
 
 if study.config.tokenizer:

@@ -83,8 +83,25 @@ class Job:
         """
         study, model = self.study(), self.model()
         if model not in study.models or spec_of(study, model) != self.snakemake.params.spec:
-            raise StudyError(f"The study {study.name} was edited while it ran. Run the same command again.")
+            raise _edited(study)
         return study, model
+
+    def planned_data(self) -> "tuple[Study, str]":
+        """The study, and the data set with a source that this job is about.
+
+        Raises:
+            StudyError: the study file or the set's files were edited after Snakemake planned this job.
+        """
+        from modecollapse.specs import data_spec
+
+        study, name = self.study(), self.snakemake.wildcards.data
+        if name not in study.config.data or data_spec(study, name) != self.snakemake.params.spec:
+            raise _edited(study)
+        return study, name
+
+
+def _edited(study: "Study") -> StudyError:
+    return StudyError(f"The study {study.name} was edited while it ran. Run the same command again.")
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from modecollapse.digests import canonical, digest
 from modecollapse.generation.progress import reporter
 from modecollapse.jobs.running import Job, device
 from modecollapse.manifest import read_manifest
-from modecollapse.measures.tokens import TokenSettings, token_statistics
-from modecollapse.sealed import read_metadata, read_sealed
+from modecollapse.measures.tokens import TokenSettings, Unfinished, token_statistics
+from modecollapse.sealed import SealedTexts, read_metadata
 from modecollapse.store import Store
 
 logger = logging.getLogger(__name__)
@@ -27,8 +27,11 @@ def measure_tokens(
     outputs: tuple[Path, Path],
     store: Store,
     job: Job,
+    save_seconds: float = 60.0,
 ) -> None:
     """Write the document and vocabulary statistics of one model; KL is against `reference`, its first stage.
+
+    A job that was killed goes on from the sums that it kept in the store last.
 
     Args:
         spec: the tokens spec.
@@ -38,6 +41,7 @@ def measure_tokens(
         outputs: files for the document and the vocabulary table.
         store: where a finished result is found again.
         job: the running job, to count imports as start-up.
+        save_seconds: time between two savings of unfinished sums at least.
 
     Raises:
         CorruptFile: an input is not what was published.
@@ -47,7 +51,7 @@ def measure_tokens(
         read = read_manifest(manifest)
         read.verify(weights)
         digests[role] = read.weights
-    texts = read_sealed(documents, ["text"]).column("text").to_pylist()
+    texts = SealedTexts(documents, "text")
     key = digest(
         {"spec": spec, "of": str(identity), **digests, "documents": read_metadata(documents)["modecollapse.sha256"]}
     )
@@ -57,7 +61,16 @@ def measure_tokens(
         return
     job.load("torch", "transformers:AutoModelForCausalLM")
     settings = TokenSettings.model_validate(spec["settings"], strict=False)
-    progress = reporter(f"windows of {identity}")
-    tables = token_statistics(model[1], reference[1], texts, settings, spec["threads"], device(), progress)
-    for table, path, kind in zip(tables, outputs, kinds, strict=True):
-        store.publish_table(kind, key, table, path, {"model": canonical(asdict(identity))})
+    progress = reporter(f"documents of {identity}")
+    with store.locked(key):
+        unfinished = Unfinished(
+            lambda: store.read_table("state", key),
+            lambda sums: store.write_table("state", key, sums),
+            save_seconds,
+        )
+        tables = token_statistics(
+            model[1], reference[1], texts, settings, spec["threads"], device(), progress, unfinished
+        )
+        for table, path, kind in zip(tables, outputs, kinds, strict=True):
+            store.publish_table(kind, key, table, path, {"model": canonical(asdict(identity))})
+        store.drop_state(key)

@@ -8,14 +8,22 @@ size for models in float32 (KL: to 1e-6 nats per token).
 The same pass adds up what the replica of O'Mahony et al. (2024) needs: their entropy, confidence and mean probabilities
 are over all positions of a window, the context that a drawn-back window repeats included, and their mean probabilities
 are means of windows.
+
+Documents are read one after another and forgotten: their windows go through the model in chunks of about
+`CHUNK_POSITIONS` positions, within which they are batched by length, and what is added up is kept after chunks, so that
+a killed job goes on from there and ends with the very same sums. Memory does not grow with the text, but for some 80
+bytes per document, and the token ids of the longest one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +32,7 @@ from pydantic import Field
 
 from modecollapse.errors import StudyError
 from modecollapse.generation.progress import Progress, silent
+from modecollapse.measures.encoding import Ids, encoded
 from modecollapse.schema import Strict
 
 if TYPE_CHECKING:
@@ -31,6 +40,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from modecollapse.generation.models import CausalModel
+
+logger = logging.getLogger(__name__)
 
 DOCUMENTS = pa.schema(
     [
@@ -66,6 +77,9 @@ _CPU_ENTRIES, _CPU_PIECE = 2**23, 2**19
 _DEVICE_ENTRIES = _DEVICE_PIECE = 2**26
 _CPU_POSITIONS = 1024
 
+CHUNK_POSITIONS = 2**18
+"""Positions whose windows are sorted by length together: sixteen of the default batches, so few are padded much."""
+
 
 class TokenSettings(Strict):
     """What held-out text is scored, and how."""
@@ -83,22 +97,42 @@ class TokenSettings(Strict):
     """Number format of weights and activations; statistics are computed in float32 and summed in float64."""
 
 
+class Documents(Protocol):
+    """Texts that can be counted, and read in order as often as is needed."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Where sums are kept while they grow."""
+
+    load: Callable[[], pa.Table | None]
+    """What `save` was given last; None if nothing was."""
+    save: Callable[[pa.Table], None]
+    seconds: float = 60.0
+    """Time between two calls of `save` at least."""
+
+
 @dataclass(frozen=True)
 class Window:
     """A stretch of one document: `inputs[i]` predicts `targets[i]`, which counts from position `first` on."""
 
     document: int
-    inputs: tuple[int, ...]
-    targets: tuple[int, ...]
+    inputs: Ids
+    targets: Ids
     first: int
 
 
-def windows(document: int, tokens: Sequence[int], prefix: int, context: int) -> Iterator[Window]:
+def windows(document: int, tokens: Sequence[int] | Ids, prefix: int, context: int) -> Iterator[Window]:
     """Windows of at most `context` positions that score every token of a document exactly once.
 
     The last window is drawn back so that it is full: what it repeats is context, and not scored.
     """
-    sequence = (prefix, *tokens)
+    sequence = np.empty(len(tokens) + 1, dtype=np.int32)
+    sequence[0], sequence[1:] = prefix, tokens
     for scored in range(0, len(tokens), context):
         end = min(scored + context, len(tokens))
         start = max(0, end - context)
@@ -108,11 +142,12 @@ def windows(document: int, tokens: Sequence[int], prefix: int, context: int) -> 
 def token_statistics(
     model_directory: Path,
     reference_directory: Path | None,
-    texts: Sequence[str],
+    texts: Documents,
     settings: TokenSettings,
     threads: int,
     device: str = "cpu",
     progress: Progress = silent,
+    unfinished: Unfinished | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """Score the first `settings.documents` texts with a model.
 
@@ -123,7 +158,8 @@ def token_statistics(
         settings: see `TokenSettings`.
         threads: CPU threads of this process.
         device: "cpu" or "cuda".
-        progress: called with (windows scored, windows).
+        progress: called with (documents scored, documents).
+        unfinished: where sums are kept for a job that is killed; what is there is gone on from.
 
     Returns:
         documents: one row per text: document, n_tokens (scored), n_bytes (UTF-8), sums over its tokens of nll, entropy,
@@ -140,70 +176,116 @@ def token_statistics(
     """
     from modecollapse.generation.models import load_causal_model
 
-    if not texts:
+    if not len(texts):
         raise StudyError("Token statistics need at least one held-out document.")
     model = load_causal_model(model_directory, settings.dtype, threads, device)
     reference = None
     if reference_directory is not None:
         same = reference_directory.resolve() == model_directory.resolve()
         reference = model if same else load_causal_model(reference_directory, settings.dtype, threads, device)
-    return score_documents(model, reference, texts, settings, progress)
+    return score_documents(model, reference, texts, settings, progress, unfinished)
 
 
 def score_documents(
     model: CausalModel,
     reference: CausalModel | None,
-    texts: Sequence[str],
+    texts: Documents,
     settings: TokenSettings,
     progress: Progress = silent,
+    unfinished: Unfinished | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """As `token_statistics`, with loaded models; `reference` may be `model` itself."""
     import torch
 
-    texts = texts[: settings.documents]
     _check(model, reference, settings)
-    encoded: list[list[int]] = model.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    n_tokens = np.array([len(tokens) for tokens in encoded])
-    pieces = [
-        window
-        for document, tokens in enumerate(encoded)
-        for window in windows(document, tokens, model.prefix_token, settings.context)
-    ]
-    if not pieces:
-        raise StudyError("Token statistics need held-out text: every document is empty.")
-    sums = _Sums(model, reference, _blocks(len(texts), settings.groups), _kept(n_tokens))
-    done = 0
+    n = min(len(texts), settings.documents)
+    sums = _Sums(model, reference, _blocks(n, settings.groups))
+    if unfinished and (before := unfinished.load()) is not None:
+        sums.restore(before)
+        logger.info("going on from document %d of %d", sums.position[0], n)
+    saved = time.monotonic()
     with torch.inference_mode():
-        for batch in batches(pieces, settings, model.device):
-            sums.add(batch)
-            done += len(batch)
-            progress(done, len(pieces))
-    return sums.tables(n_tokens, [len(text.encode()) for text in texts])
+        for chunk in _chunks(_windows_from(sums, itertools.islice(texts, n), model, settings.context)):
+            sums.begin(chunk)
+            first, last, done = chunk[0].document, chunk[-1].document, 0
+            for batch in batches(chunk, settings, model.device):
+                sums.add(batch)
+                done += len(batch)
+                progress(first + (last - first) * done // len(chunk), n)
+            if unfinished and time.monotonic() - saved >= unfinished.seconds:
+                unfinished.save(sums.state())
+                saved = time.monotonic()
+    if not sums.n_tokens.any():
+        raise StudyError("Token statistics need held-out text: every document is empty.")
+    progress(n, n)
+    return sums.tables()
+
+
+def _windows_from(sums: _Sums, texts: Iterator[str], model: CausalModel, context: int) -> Iterator[Window]:
+    """The windows that `sums` does not hold yet, in order, while it is told of each document."""
+    document, scored = sums.position
+    rest = itertools.islice(texts, document, None)
+    for text, tokens in encoded(model.tokenizer, rest):
+        sums.meet(document, len(tokens), len(text.encode()))
+        yield from itertools.islice(windows(document, tokens, model.prefix_token, context), scored, None)
+        document, scored = document + 1, 0
+
+
+def _chunks(pieces: Iterator[Window]) -> Iterator[list[Window]]:
+    chunk: list[Window] = []
+    positions = 0
+    for window in pieces:
+        chunk.append(window)
+        positions += len(window.inputs)
+        if positions >= CHUNK_POSITIONS:
+            yield chunk
+            chunk, positions = [], 0
+    if chunk:
+        yield chunk
 
 
 class _Sums:
     """What is added up over all positions."""
 
-    def __init__(
-        self,
-        model: CausalModel,
-        reference: CausalModel | None,
-        groups: NDArray[np.int64],
-        kept: NDArray[np.bool_],
-    ) -> None:
-        """`groups` and `kept` [documents]: each one's block, and whether the replica's mean probabilities hold it."""
+    def __init__(self, model: CausalModel, reference: CausalModel | None, groups: NDArray[np.int64]) -> None:
+        """`groups` [documents]: each one's block."""
         import torch
 
-        self._model, self._reference, self._groups, self._kept = model, reference, groups, kept
-        # One row per block, and the replica's at the end.
-        shape = (int(groups.max()) + 2, model.vocabulary_size)
+        self._model, self._reference, self._groups = model, reference, groups
+        self._blocks = int(groups.max()) + 1
+        # One row per block; then the replica's, and what it gets if another multiple of its block follows.
+        shape = (self._blocks + 2, model.vocabulary_size)
         self._probabilities = torch.zeros(shape, dtype=torch.float64, device=model.device)
         n = len(groups)
+        self.n_tokens, self._n_bytes = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self._scored = np.zeros((len(_QUANTITIES), n))
         if reference is None:
             self._scored[_QUANTITIES.index("kl")] = np.nan
         self._windows = np.zeros((2, n))
-        self._positions, self._kept_windows = np.zeros(n, dtype=np.int64), 0
+        self._positions = np.zeros(n, dtype=np.int64)
+        self._replica_windows = np.zeros(2, dtype=np.int64)
+        self._last_kept = -1
+        self.position = (0, 0)
+        """The first document that is not summed up yet as a whole, and how many of its windows are."""
+
+    def meet(self, document: int, n_tokens: int, n_bytes: int) -> None:
+        """Learn of a document before its windows come."""
+        self.n_tokens[document], self._n_bytes[document] = n_tokens, n_bytes
+
+    def begin(self, chunk: Sequence[Window]) -> None:
+        """Prepare for the next windows in order: all of them are added before anything else is asked."""
+        document, scored = chunk[-1].document, 0
+        if document == self.position[0]:
+            scored = self.position[1]
+        scored += sum(window.document == document for window in chunk)
+        self.position = (document, scored)
+        multiples = [window.document for window in chunk if window.document % REPLICA_BLOCK == 0]
+        if multiples:
+            # It is not empty, so what came before it is kept, too.
+            self._last_kept = multiples[-1]
+            self._probabilities[-2] += self._probabilities[-1]
+            self._probabilities[-1] = 0
+            self._replica_windows += [self._replica_windows[1], -self._replica_windows[1]]
 
     def add(self, batch: Sequence[Window]) -> None:
         """Score the windows of a batch."""
@@ -211,20 +293,22 @@ class _Sums:
 
         device = self._model.device
         lengths = np.array([len(window.inputs) for window in batch])
-        inputs = torch.zeros((len(batch), int(lengths.max())), dtype=torch.int64)
+        padded = np.zeros((len(batch), int(lengths.max())), dtype=np.int64)
         for row, window in enumerate(batch):
             # Padding stands on the right, where causal attention never looks: no mask is needed.
-            inputs[row, : len(window.inputs)] = torch.tensor(window.inputs)
+            padded[row, : len(window.inputs)] = window.inputs
+        inputs = torch.from_numpy(padded)
         inside = (torch.arange(inputs.shape[1]) < torch.from_numpy(lengths)[:, None]).to(device)
         inputs = inputs.to(device)
         hidden = last_hidden(self._model, inputs)[inside]
         other = None
         if self._reference is not None and self._reference is not self._model:
             other = last_hidden(self._reference, inputs)[inside]
-        targets = torch.tensor([token for window in batch for token in window.targets], device=device)
-        owners = np.repeat([window.document for window in batch], lengths)
+        targets = torch.from_numpy(np.concatenate([window.targets for window in batch]).astype(np.int64)).to(device)
+        documents = np.array([window.document for window in batch])
+        owners = np.repeat(documents, lengths)
         scored = np.concatenate([np.arange(len(window.inputs)) >= window.first for window in batch])
-        share = np.repeat(1 / lengths, lengths) * self._kept[owners]
+        share = np.repeat(1 / lengths, lengths)
         small = _CPU_PIECE if device.type == "cpu" else _DEVICE_PIECE
         piece = max(1, small // self._model.vocabulary_size)
         values = []
@@ -242,13 +326,16 @@ class _Sums:
         table = torch.cat(values, dim=1).double().cpu().numpy()
         if not np.isfinite(table).all():
             raise StudyError("The model predicts values that are not numbers: its weights are broken.")
-        n = len(self._groups)
+        # Only the documents of the batch are touched: their number does not grow with the corpus.
+        present, place = np.unique(owners, return_inverse=True)
+        n = len(present)
         for quantity, row in enumerate(table):
-            self._scored[quantity] += np.bincount(owners[scored], weights=row[scored], minlength=n)
+            self._scored[quantity, present] += np.bincount(place[scored], weights=row[scored], minlength=n)
         for quantity, row in enumerate(table[1:3]):
-            self._windows[quantity] += np.bincount(owners, weights=row, minlength=n)
-        self._positions += np.bincount(owners, minlength=n)
-        self._kept_windows += int(self._kept[[window.document for window in batch]].sum())
+            self._windows[quantity, present] += np.bincount(place, weights=row, minlength=n)
+        self._positions[present] += np.bincount(place, minlength=n)
+        kept = int((documents <= self._last_kept).sum())
+        self._replica_windows += [kept, len(documents) - kept]
 
     def _weights(
         self, owners: NDArray[np.int64], scored: NDArray[np.bool_], share: NDArray[np.float64]
@@ -256,35 +343,71 @@ class _Sums:
         """(numbers [k], weights [k, positions]): which rows of the probabilities get how much of each position."""
         import torch
 
-        replica = len(self._probabilities) - 1
         groups, place = np.unique(self._groups[owners], return_inverse=True)
-        weights = np.zeros((len(groups) + 1, len(owners)), dtype=np.float32)
-        weights[place, np.arange(len(owners))] = scored
-        weights[-1] = share
+        pending = owners > self._last_kept
+        replica = self._blocks + np.flatnonzero(np.array([not pending.all(), pending.any()]))
+        weights = np.zeros((len(groups) + len(replica), len(owners)), dtype=np.float32)
+        columns = np.arange(len(owners))
+        weights[place, columns] = scored
+        weights[len(groups) + pending * (len(replica) - 1), columns] = share
         device = self._model.device
-        return torch.from_numpy(np.append(groups, replica)).to(device), torch.from_numpy(weights).to(device)
+        numbers = torch.from_numpy(np.append(groups, replica)).to(device)
+        return numbers, torch.from_numpy(weights).to(device)
 
-    def tables(self, n_tokens: NDArray[np.int64], n_bytes: Sequence[int]) -> tuple[pa.Table, pa.Table]:
+    def tables(self) -> tuple[pa.Table, pa.Table]:
         """The two results; see `token_statistics`."""
-        n = len(n_tokens)
+        n = len(self.n_tokens)
         columns = [
-            *(np.arange(n), n_tokens, np.array(n_bytes), *self._scored, self._positions, *self._windows),
+            *(np.arange(n), self.n_tokens, self._n_bytes, *self._scored, self._positions, *self._windows),
             self._groups,
         ]
         documents = [pa.array(column).cast(field.type) for column, field in zip(columns, DOCUMENTS, strict=True)]
-        blocks = len(self._probabilities) - 1
-        totals = np.bincount(self._groups, weights=n_tokens).astype(np.int64)
+        totals = np.bincount(self._groups, weights=self.n_tokens).astype(np.int64)
         rows = [
-            ["corrected"] * blocks + ["replica"],
-            [*range(blocks), None],
-            [*totals.tolist(), self._kept_windows],
-            list(self._probabilities.cpu().numpy()),
+            ["corrected"] * self._blocks + ["replica"],
+            [*range(self._blocks), None],
+            [*totals.tolist(), int(self._replica_windows[0])],
+            list(self._probabilities[:-1].cpu().numpy()),
         ]
         vocabulary = [pa.array(column, field.type) for column, field in zip(rows, VOCABULARY, strict=True)]
         return (
             pa.Table.from_arrays(documents, schema=DOCUMENTS),
             pa.Table.from_arrays(vocabulary, schema=VOCABULARY),
         )
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that grows, by name; the arrays themselves, but for the probabilities and what is no array."""
+        return {
+            "probabilities": self._probabilities.cpu().numpy(),
+            "n_tokens": self.n_tokens,
+            "n_bytes": self._n_bytes,
+            "scored": self._scored,
+            "windows": self._windows,
+            "positions": self._positions,
+            "replica_windows": self._replica_windows,
+            "place": np.array([*self.position, self._last_kept], dtype=np.int64),
+        }
+
+    def state(self) -> pa.Table:
+        """One row: every array that grows, in full precision."""
+        # Copies: Arrow would share the memory of arrays that go on growing.
+        arrays = {name: array.flatten() for name, array in self._arrays().items()}
+        return pa.table({name: pa.ListArray.from_arrays([0, len(flat)], flat) for name, flat in arrays.items()})
+
+    def restore(self, state: pa.Table) -> None:
+        """Take up what `state` returned for the same model, documents and settings."""
+        import torch
+
+        found = {}
+        for name, array in self._arrays().items():
+            flat = state.column(name).combine_chunks().values.to_numpy()
+            found[name] = flat.astype(array.dtype, copy=True).reshape(array.shape)
+        self._probabilities = torch.from_numpy(found["probabilities"]).to(self._model.device)
+        self.n_tokens, self._n_bytes = found["n_tokens"], found["n_bytes"]
+        self._scored, self._windows = found["scored"], found["windows"]
+        self._positions, self._replica_windows = found["positions"], found["replica_windows"]
+        *position, self._last_kept = found["place"].tolist()
+        self.position = (position[0], position[1])
 
 
 def _summarise(logits: Tensor, other: Tensor | None, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -367,13 +490,6 @@ def _check(model: CausalModel, reference: CausalModel | None, settings: TokenSet
 def _blocks(n: int, groups: int) -> NDArray[np.int64]:
     """A block for each of `n` documents: equally large, and blind to the order of the documents."""
     return np.random.default_rng(n).permutation(n) % min(groups, n)
-
-
-def _kept(n_tokens: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which documents the replica's mean probabilities hold; see `token_statistics`."""
-    places = np.arange(len(n_tokens))
-    last = max(places[(places % REPLICA_BLOCK == 0) & (n_tokens > 0)], default=-1)
-    return np.asarray(places <= last)
 
 
 def batches(pieces: Sequence[Window], settings: TokenSettings, device: torch.device) -> Iterator[list[Window]]:
