@@ -83,8 +83,8 @@ def _add_tokenizer(writer: Any, model: Path) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
     writer.add_token_types([3 if token in special else 1 for token in tokens])  # control, or normal
-    # transformers asks for merges; this one joins tokens that no text has.
-    writer.add_token_merges(["! !"] if "!!" in vocabulary else [])
+    # There are no merges: each token is one character. An empty list cannot be written; scores make an empty one.
+    writer.add_token_scores([0.0] * len(tokens))
     writer.add_bos_token_id(vocabulary["<s>"])
     writer.add_eos_token_id(vocabulary["</s>"])
     writer.add_unk_token_id(vocabulary["<unk>"])

@@ -9,8 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gguf
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -308,12 +311,27 @@ def test_a_gguf_file_gives_the_same_bytes_wherever_it_lies(llama: Path, tmp_path
 
 
 @pytest.mark.parametrize("quantisation", ["Q8_0", "Q4_0"])
+def test_a_gguf_file_of_the_same_name_in_the_working_directory_is_another_one(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = save_llama(tmp_path / "other", seed=1)
+    file = write_llama(llama, tmp_path / "tiny.gguf")
+    (tmp_path / "here").mkdir()
+    write_llama(other, tmp_path / "here" / "tiny.gguf")
+    monkeypatch.chdir(tmp_path / "here")
+    assert torch.allclose(logits(run(job_of(file, GGUF, tmp_path / "output"))), logits(llama), atol=1e-5)
+
+
 def test_a_quantised_gguf_file_is_saved_dequantised(llama: Path, tmp_path: Path, quantisation: str) -> None:
     file = write_llama(llama, tmp_path / "tiny.gguf", quantisation=quantisation)
     output = run(job_of(file, GGUF, tmp_path / "output"))
     assert "quantization_config" not in json.loads((output / "config.json").read_text())
-    error = (logits(output) - logits(llama)).abs().mean() / logits(llama).abs().mean()
-    assert error < {"Q8_0": 0.02, "Q4_0": 0.25}[quantisation]
+    name, kind = "model.embed_tokens.weight", gguf.GGMLQuantizationType[quantisation]
+    exact = load_numpy(llama / "model.safetensors")[name]
+    stored = load_numpy(output / "model.safetensors")[name]
+    assert np.array_equal(stored, gguf.dequantize(gguf.quantize(exact, kind), kind))
+    assert not np.array_equal(stored, exact)
+    assert load_causal_model(output, "float32", 1, "cpu").vocabulary_size == 104
 
 
 @pytest.mark.parametrize(
