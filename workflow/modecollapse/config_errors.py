@@ -58,7 +58,7 @@ def _sentence(fault: Any, model: type[BaseModel], location: Sequence[Any]) -> st
             return f"found {found!r}. Allowed: {context['expected']}. Choose one of these."
         case "no_such_source":
             keys = ", ".join(map(str, found)) if isinstance(found, dict) else repr(found)
-            return f"found {keys or 'nothing'}. Allowed: exactly one of {context['allowed']}. Name one source."
+            return f"found {keys or 'nothing'}. Allowed: exactly one of {fault['msg']}. Name one source."
         case "value_error":
             return f"{context['error']}."
         case "string_pattern_mismatch" if location[-1] == "hub":

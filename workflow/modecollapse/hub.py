@@ -88,6 +88,8 @@ def read_lock(path: Path) -> Lock:
 
 
 def _entries(path: Path, key: str, value: object) -> Mapping[str, object]:
+    if value is None:  # its lines were deleted, so that they are written anew
+        return {}
     if not isinstance(value, dict):
         raise StudyError(
             f"{path}: {key}: found {value!r}. A lock holds `models` and `datasets`, each repository → revision → "

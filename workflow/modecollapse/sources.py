@@ -91,8 +91,7 @@ def one_of(*kinds: type[Source]) -> Any:
     wrong = Discriminator(
         choose,
         custom_error_type=NO_SUCH_SOURCE,
-        custom_error_message="it has to be exactly one source",
-        custom_error_context={"allowed": allowed},
+        custom_error_message=allowed,  # a context would make the annotation unhashable
     )
     return Annotated[Union[options], wrong]  # noqa: UP007
 

@@ -42,7 +42,7 @@ def download(study: Study) -> str:
     needed = study.needed()
     if not needed:
         return f"{study.name} needs nothing of the hub."
-    for name in ("huggingface_hub", "httpx", "httpx2"):  # their lines tell of every request
+    for name in ("huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2"):  # they tell of every request
         logging.getLogger(name).setLevel(logging.ERROR)
     command = f"snakemake download --config study={study.called()}"
     faults: list[str] = []

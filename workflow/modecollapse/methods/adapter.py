@@ -29,7 +29,7 @@ class AdapterSettings(Strict):
 
     source: AdapterSource
     """`{hub: OWNER/NAME, revision: main}` or `{path: DIRECTORY}`: adapter_config.json and adapter_model.safetensors
-    (or .bin). Merged in float32, saved in the parent's precision. Its own tokenizer, if it has one, replaces the parent's."""
+    (or .bin). Merged in float32, saved in the parent's precision. If it has a tokenizer, that replaces the parent's."""
 
 
 def run(job: TrainingJob) -> TrainingRecord:

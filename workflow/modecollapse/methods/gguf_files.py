@@ -52,8 +52,9 @@ def _string(stream: Any) -> str:
 def _check_architecture(file: Path, architecture: str) -> None:
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
-    # These two go by names of their own in transformers' list.
-    known = {"qwen2moe", "qwen3moe", "gpt-oss", "minimax-m2", *GGUF_SUPPORTED_ARCHITECTURES}
+    # Some have names of their own in transformers' list, in which two entries are no architectures.
+    listed = set(GGUF_SUPPORTED_ARCHITECTURES) - {"general", "tokenizer"}
+    known = {"qwen2moe", "qwen3moe", "gpt-oss", "minimax-m2", *listed}
     if architecture not in known:
         raise StudyError(
             f"{file} holds a model of the architecture {architecture!r}, which transformers cannot read from GGUF. "
@@ -81,7 +82,8 @@ def convert_gguf(file: Path, output: Path) -> None:
         del reader
     except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
         raise StudyError(f"{file} is damaged or cut off: {error}. Download it again.") from error
-    where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
+    # The whole path: transformers would prefer a file of this name in the working directory.
+    where: dict[str, Any] = {"gguf_file": str(file.absolute()), "local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
     # Its converters raise whatever is at hand, e.g. KeyError for a tokenizer that the file does not have.

@@ -1,0 +1,361 @@
+"""`download` resolves, locks and fetches what a study needs of the hub, and says what to do where it cannot."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modecollapse.errors import StudyError
+from modecollapse.hub import Kind, Lock, Needed, Revision, add_to_lock, lock_path, read_lock, snapshot
+from modecollapse.jobs.downloading import download, require_downloads
+from modecollapse.study import Study, parse_study
+from tests import pretend_hub
+from tests.pretend_hub import PretendHub, Repository
+
+CONFIG = Path(__file__).parents[2] / "config"
+NAME = "someone/tiny-model"
+MODEL = {
+    "config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "README.md": b"# Tiny",
+    "model.safetensors": b"tensors",
+    "pytorch_model.bin": b"pickle",
+    "tf_model.h5": b"other",
+    "flax_model.msgpack": b"other",
+    "onnx/model.onnx": b"other",
+}
+OLD, NEW = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendHub]:
+    with PretendHub().running() as hub:
+        pretend_hub.use(monkeypatch, cache, hub)
+        yield hub
+
+
+def study_of(directory: Path, source: dict[str, Any] | None = None, **stages: Any) -> Study:
+    content = {
+        "title": "One checkpoint",
+        "models": {"tiny": {}},
+        "stages": {"base": {"method": "checkpoint", "source": source or {"hub": NAME}}, **stages},
+        "prompts": {"factual": "prompts/nano-factual.yaml"},
+        "generation": {"temperatures": [1.0]},
+    }
+    directory.mkdir(exist_ok=True)
+    file = directory / "own.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return parse_study(content, "own", file, CONFIG, directory / "results")
+
+
+def again(study: Study) -> Study:
+    """The study as the next command reads it."""
+    return replace(study, lock=read_lock(lock_path(study.file)))
+
+
+def test_a_revision_is_resolved_locked_and_fetched(hub: PretendHub, tmp_path: Path) -> None:
+    commit = hub.repository(NAME).push(MODEL)
+    study = study_of(tmp_path)
+    said = download(study)
+    assert f"{NAME}@main: commit {commit}" in said
+    lock = lock_path(study.file)
+    assert lock.name == "own.lock.yaml"
+    assert lock.read_text().startswith("# Written by `snakemake download --config study=")
+    assert yaml.safe_load(lock.read_text()) == {"models": {NAME: {"main": commit}}}
+    revision = study.revisions()[0]
+    found = snapshot(revision, read_lock(lock).commit(revision), "own")
+    assert {path.name for path in found.iterdir()} == {"config.json", "tokenizer.json", "model.safetensors"}
+    assert (found / "model.safetensors").read_bytes() == b"tensors"
+
+
+def test_pickled_weights_are_fetched_only_where_there_are_no_safetensors(hub: PretendHub, tmp_path: Path) -> None:
+    index = b'{"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}'
+    hub.repository(NAME).push(
+        {
+            "config.json": b"{}",
+            "pytorch_model.bin.index.json": index,
+            "pytorch_model-1.bin": b"1",
+            "pytorch_model-2.bin": b"2",
+            "pytorch_model-3.bin": b"not in the index",
+            "training_args.bin": b"code",
+        }
+    )
+    download(study_of(tmp_path))
+    assert sorted(hub.downloads()) == [
+        "config.json", "pytorch_model-1.bin", "pytorch_model-2.bin", "pytorch_model.bin.index.json",
+    ]  # fmt: skip
+
+
+def test_of_a_repository_of_gguf_files_only_the_named_one_is_fetched(hub: PretendHub, tmp_path: Path) -> None:
+    hub.repository(NAME).push({"tiny.Q4_0.gguf": b"GGUF4", "tiny.Q8_0.gguf": b"GGUF8", "config.json": b"{}"})
+    download(study_of(tmp_path, {"hub": NAME, "gguf": "{size}.Q4_0.gguf"}))
+    assert hub.downloads() == ["tiny.Q4_0.gguf"]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StudyError, match=r"has no file tiny\.gguf\. It holds tiny\.Q4_0\.gguf, tiny\.Q8_0\.gguf"):
+        download(study_of(tmp_path / "other", {"hub": NAME, "gguf": "tiny.gguf"}))
+
+
+def test_an_adapter_is_fetched_with_its_configuration(hub: PretendHub, tmp_path: Path) -> None:
+    hub.repository(NAME).push(MODEL)
+    hub.repository("someone/adapter").push(
+        {"adapter_config.json": b"{}", "adapter_model.safetensors": b"A", "adapter_model.bin": b"B", "README.md": b""}
+    )
+    tuned = {"method": "adapter", "from": "base", "source": {"hub": "someone/adapter"}}
+    study = study_of(tmp_path, tuned=tuned)
+    assert [str(revision) for revision in study.revisions()] == [f"{NAME}@main", "someone/adapter@main"]
+    download(study)
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(hub.downloads())
+    assert "adapter_model.bin" not in hub.downloads()
+
+
+def test_of_a_data_set_everything_is_fetched_unless_patterns_say_otherwise(
+    hub: PretendHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"data/train.parquet": b"1", "data/test.parquet": b"2", "README.md": b"3"}
+    hub.repository("someone/data", kind="dataset").push(files)
+    revision = Revision(Kind.DATASET, "someone/data", "main")
+
+    base = study_of(tmp_path)
+    for patterns, fetched in [(("data/te*.parquet",), {"data/test.parquet"}), ((), set(files))]:
+        needed = [Needed(revision, patterns)]
+        monkeypatch.setattr(Study, "needed", lambda study, needed=needed: needed)
+        download(again(base))
+        commit = read_lock(lock_path(base.file)).commit(revision)
+        found = snapshot(revision, commit, "own")
+        assert set(pretend_hub.files_of(found)) == fetched
+    assert "datasets:" in lock_path(base.file).read_text()
+
+
+def test_a_second_download_fetches_nothing_and_leaves_the_lock_alone(hub: PretendHub, tmp_path: Path) -> None:
+    hub.repository(NAME).push(MODEL)
+    study = study_of(tmp_path)
+    download(study)
+    before = lock_path(study.file).stat().st_mtime_ns
+    hub.requests.clear()
+    download(again(study))
+    assert hub.downloads() == []
+    assert lock_path(study.file).stat().st_mtime_ns == before
+
+
+def test_a_branch_that_has_moved_is_reported_and_not_followed(hub: PretendHub, tmp_path: Path) -> None:
+    repository = hub.repository(NAME)
+    old = repository.push(MODEL)
+    study = study_of(tmp_path)
+    download(study)
+    new = repository.push({**MODEL, "model.safetensors": b"other tensors"})
+    said = download(again(study))
+    assert f"{NAME}@main HAS MOVED" in said
+    assert old in said
+    assert new in said
+    assert "delete its line in" in said
+    lock = lock_path(study.file)
+    assert read_lock(lock).commits == {study.revisions()[0]: old}
+    lock.write_text("".join(line for line in lock.read_text().splitlines(True) if "main:" not in line))
+    assert read_lock(lock).commits == {}
+    assert "HAS MOVED" not in download(again(study))
+    assert read_lock(lock).commits == {study.revisions()[0]: new}
+
+
+def test_a_branch_that_is_gone_is_reported_and_its_commit_kept(hub: PretendHub, tmp_path: Path) -> None:
+    repository = hub.repository(NAME)
+    old = repository.push(MODEL)
+    study = study_of(tmp_path)
+    download(study)
+    del repository.branches["main"]
+    assert "IS NO LONGER ON THE HUB" in download(again(study))
+    del repository.commits[old]
+    with pytest.raises(StudyError, match=f"no longer has the locked commit {old}"):
+        download(again(study))
+
+
+def test_a_commit_is_a_revision_like_any_other(hub: PretendHub, tmp_path: Path) -> None:
+    commit = hub.repository(NAME).push(MODEL)
+    study = study_of(tmp_path, {"hub": NAME, "revision": commit})
+    assert commit in download(study)
+    assert read_lock(lock_path(study.file)).commits == {study.revisions()[0]: commit}
+
+
+def _gated(hub: PretendHub) -> Repository:
+    repository = hub.repository(NAME, gated=True)
+    repository.push(MODEL)
+    return repository
+
+
+def test_a_gated_model_without_a_token_names_the_page_and_the_variable(hub: PretendHub, tmp_path: Path) -> None:
+    _gated(hub)
+    with pytest.raises(StudyError, match=rf"gated, and no token is set.*huggingface\.co/{NAME}.*HF_TOKEN"):
+        download(study_of(tmp_path))
+
+
+def test_a_gated_model_with_a_token_without_access_says_so_without_the_token(
+    hub: PretendHub, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _gated(hub)
+    pretend_hub.use(monkeypatch, cache, hub, token="hf_secretOfSomebody")
+    with caplog.at_level(logging.DEBUG), pytest.raises(StudyError, match="has no access") as caught:
+        download(study_of(tmp_path))
+    assert "hf_secret" not in str(caught.value) + caplog.text
+    pretend_hub.use(monkeypatch, cache, hub, token=hub.token)
+    assert "1 of 1" in download(again(study_of(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(401, "does not know the token"), (403, "Accept its licence"), (429, "429"), (418, "418")]
+)
+def test_a_refusal_is_one_message_without_the_token(
+    hub: PretendHub,
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    word: str,
+) -> None:
+    pretend_hub.use(monkeypatch, cache, hub, token="hf_secretOfSomebody")
+    hub.repository(NAME).push(MODEL)
+    hub.status = status
+    with caplog.at_level(logging.DEBUG), pytest.raises(StudyError) as caught:
+        download(study_of(tmp_path))
+    assert word in str(caught.value) or (status == 401 and "may not see it" in str(caught.value))
+    assert "hf_secret" not in str(caught.value) + caplog.text
+    assert caught.value.__cause__ is None
+
+
+def test_a_token_that_cannot_be_one_is_refused_and_not_shown(
+    hub: PretendHub, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_hub.use(monkeypatch, cache, hub, token="hf_secret\u00fcOfSomebody")
+    with pytest.raises(StudyError, match="characters that no token has") as caught:
+        download(study_of(tmp_path))
+    assert "hf_secret" not in str(caught.value)
+
+
+def test_a_repository_and_a_revision_that_do_not_exist_are_each_named(hub: PretendHub, tmp_path: Path) -> None:
+    hub.repository(NAME).push(MODEL)
+    other = {"method": "checkpoint", "source": {"hub": "someone/else"}}
+    with pytest.raises(StudyError) as caught:
+        download(study_of(tmp_path, {"hub": NAME, "revision": "step1"}, other=other))
+    first, second = str(caught.value).split("\n\n")
+    assert f"{NAME}@step1: the repository has no such branch, tag or commit" in first
+    assert "someone/else@main: there is no such model on the hub, or it is private and HF_TOKEN is not set" in second
+
+
+def test_what_can_be_had_is_locked_and_fetched_although_something_else_cannot(hub: PretendHub, tmp_path: Path) -> None:
+    commit = hub.repository(NAME).push(MODEL)
+    study = study_of(tmp_path, other={"method": "checkpoint", "source": {"hub": "someone/else"}})
+    with pytest.raises(StudyError, match="someone/else"):
+        download(study)
+    assert list(read_lock(lock_path(study.file)).commits.values()) == [commit]
+    assert "model.safetensors" in hub.downloads()
+
+
+def test_a_repository_without_weights_is_refused(hub: PretendHub, tmp_path: Path) -> None:
+    hub.repository(NAME).push({"config.json": b"{}", "consolidated.00.pth": b"x"})
+    with pytest.raises(StudyError, match=r"no weights of a kind that is read.*It holds config\.json, consolidated"):
+        download(study_of(tmp_path))
+
+
+def test_a_hub_that_cannot_be_reached_is_one_message(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = PretendHub()
+    with hub.running():
+        pass  # nobody listens there any more
+    pretend_hub.use(monkeypatch, cache, hub)
+    with pytest.raises(StudyError, match=f"{NAME}@main: the hub cannot be reached.*where there is a network"):
+        download(study_of(tmp_path))
+
+
+def test_offline_a_revision_is_locked_from_the_cache_and_nothing_is_fetched(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_hub.use(monkeypatch, cache)
+    study = study_of(tmp_path)
+    with pytest.raises(StudyError, match=r"not known in the hub's cache.*HF_HUB_OFFLINE is set.*HF_HUB_OFFLINE=0"):
+        download(study)
+    commit = pretend_hub.cache_repository(cache, NAME, MODEL)
+    assert commit in download(study)
+    assert read_lock(lock_path(study.file)).commits == {study.revisions()[0]: commit}
+    other = pretend_hub.cache_repository(cache, NAME, {**MODEL, "config.json": b"{ }"})
+    assert f"now:    {other}" in download(again(study))
+
+
+def test_what_was_downloaded_for_one_study_can_be_locked_offline_for_another(
+    hub: PretendHub, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = hub.repository(NAME).push(MODEL)
+    download(study_of(tmp_path / "a"))
+    pretend_hub.use(monkeypatch, cache)
+    assert commit in download(study_of(tmp_path / "b"))
+
+
+def test_offline_weights_that_are_not_in_the_cache_are_missed(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_hub.use(monkeypatch, cache)
+    index = b'{"weight_map": {"a": "model-1.safetensors"}}'
+    pretend_hub.cache_repository(cache, NAME, {"config.json": b"{}", "model.safetensors.index.json": index})
+    with pytest.raises(StudyError, match=r"lacks model-1\.safetensors"):
+        download(study_of(tmp_path))
+
+
+def test_a_run_needs_what_is_not_locked_or_not_fetched_yet(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_hub.use(monkeypatch, cache)
+    study = study_of(tmp_path)
+    with pytest.raises(StudyError, match=rf"no commit is locked.*snakemake download --config study={study.file}`"):
+        require_downloads(study, study.needed())
+    locked = replace(study, lock=Lock(study.lock.file, {study.revisions()[0]: OLD}))
+    with pytest.raises(StudyError, match=rf"commit {OLD} is not in the hub's cache.*snakemake download"):
+        require_downloads(locked, study.needed())
+    commit = pretend_hub.cache_repository(cache, NAME, MODEL)
+    require_downloads(replace(study, lock=Lock(study.lock.file, {study.revisions()[0]: commit})), study.needed())
+
+
+def test_a_study_without_the_hub_downloads_nothing(tmp_path: Path) -> None:
+    assert "needs nothing of the hub" in download(study_of(tmp_path, {"path": "somewhere"}))
+
+
+def test_a_lock_is_sorted_and_keeps_every_entry_as_it_was(tmp_path: Path) -> None:
+    lock = tmp_path / "own.lock.yaml"
+    odd = ["1.0", "null", "1e5", "v2", "refs/pr/1", "0123"]
+    commits = {Revision(Kind.MODEL, "b/b", revision): "1" * 40 for revision in odd}
+    add_to_lock(lock, {**commits, Revision(Kind.DATASET, "a/a", "main"): "1e" + "0" * 38}, "command")
+    first = Revision(Kind.MODEL, "a/a", "main")
+    add_to_lock(lock, {first: NEW, Revision(Kind.MODEL, "b/b", "v2"): OLD}, "command")
+    assert read_lock(lock).commits == {
+        **commits, first: NEW, Revision(Kind.DATASET, "a/a", "main"): "1e" + "0" * 38,
+    }  # fmt: skip
+    assert yaml.safe_load(lock.read_text()) == {
+        "models": {"a/a": {"main": NEW}, "b/b": dict.fromkeys(odd, "1" * 40)},
+        "datasets": {"a/a": {"main": "1e" + "0" * 38}},
+    }
+    assert list(yaml.safe_load(lock.read_text())["models"]) == ["a/a", "b/b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("modells: {}", "only `models` and `datasets`"),
+        ("models: [a]", r"models: found \['a'\]"),
+        ("models: {a/b: main}", r"models\.a/b: found 'main'"),
+        ("models: {a/b: {main: main}}", r"models\.a/b\.main: found 'main'. Allowed: a full commit of 40"),
+        (f"models: {{a/b: {{main: {OLD[:7]}}}}}", "Allowed: a full commit"),
+        ("- a", "not a mapping"),
+        ("models: {a/b: {main: x}", "not valid YAML"),
+    ],
+)
+def test_a_lock_with_wrong_content_is_refused_before_anything_starts(tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "own.lock.yaml").write_text(text)
+    with pytest.raises(StudyError, match=rf"own\.lock\.yaml.*{word}"):
+        study_of(tmp_path)
