@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model
 
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import SamplingSettings
+from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.embedding import EmbedderSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
@@ -85,7 +86,7 @@ def _metric(value: str) -> str:
 class Data(Strict):
     """A data set: a part of the nano world."""
 
-    world: Literal["pretraining", "heldout", "answers", "preferences"]
+    world: Literal["pretraining", "heldout", "answers", "preferences", "choices", "contrasts"]
     """Which part of the world is sampled."""
     n: int = Field(gt=0)
     """Number of documents or examples."""
@@ -203,6 +204,8 @@ class Measures(Strict):
     """Token-level statistics on held-out text; null leaves them out."""
     diversity: Diversity = Diversity()
     """Diversity of the completions to each prompt."""
+    benchmarks: BenchmarkSettings | None = None
+    """Tasks of LM Evaluation Harness; null leaves them out."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 

@@ -14,6 +14,7 @@ from modecollapse.cells import Cell, Model
 from modecollapse.config import FORMATS, STAGE_MODELS, CompletionsStage, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
 from modecollapse.errors import StudyError
+from modecollapse.measures.benchmarks import Task, find_tasks
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
@@ -35,6 +36,8 @@ class Study:
     prompts: Mapping[str, PromptSet]
     resolved: Mapping[tuple[str, str], StageBase]
     """(size, stage) → the stage with that size's differences applied."""
+    benchmarks: Sequence[Task] = field(default=(), compare=False)
+    """The tasks of `measures.benchmarks`, found and checked."""
     completions: Path | None = field(default=None, compare=False)
     reference: Path | None = field(default=None, compare=False)
     """Directory of the results of others that are to be compared with ours; None leaves the comparison out."""
@@ -153,6 +156,9 @@ class Study:
     def measures_tokens(self) -> bool:
         return self.config.measures.tokens is not None and bool(self.trained())
 
+    def runs_benchmarks(self) -> bool:
+        return bool(self.benchmarks) and bool(self.trained())
+
 
 def parse_study(content: Mapping[str, Any], name: str, path: Path, config_directory: Path, results: Path) -> Study:
     """Validate the content of a study file as a whole and resolve it.
@@ -189,7 +195,9 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         check_reference(config, prompts)
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from error
-    return Study(name, path, config, Paths(results / name), prompts, resolved)
+    benchmarks = config.measures.benchmarks
+    tasks = find_tasks(benchmarks, path, config_directory) if benchmarks else ()
+    return Study(name, path, config, Paths(results / name), prompts, resolved, tasks)
 
 
 def _find(file: str, study: Path, config_directory: Path) -> Path:
