@@ -69,7 +69,7 @@ def run_benchmarks(
             tables[pair] = made
     for place, path in enumerate(outputs):
         whole = pa.concat_tables([tables[pair][place].replace_schema_metadata(None) for pair in pairs])
-        write_sealed(whole, path, {"model": canonical(asdict(identity))})
+        write_sealed(whole, path, {"model": canonical(asdict(identity)), "spec": canonical(spec)})
 
 
 def _kept(store: Store, key: str) -> tuple[pa.Table, ...] | None:

@@ -43,6 +43,8 @@ from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.measures.benchmarks import BenchmarkSettings, Task, leak_free
 
 logger = logging.getLogger(__name__)
+# Advice about an option of the harness's command line, for every task whose data is handed to it.
+logging.getLogger("lm_eval.api.task").addFilter(lambda record: "Custom kwargs" not in record.getMessage())
 
 RESULT_COLUMNS = {
     "task": "string", "shots": "int64", "filter": "string", "metric": "string", "value": "float64", "se": "float64",
@@ -293,7 +295,7 @@ def _results(
                 "higher_is_better": built.higher_is_better().get(metric),
                 "chance": _chance(built, scored) if metric in _GUESSED else np.nan,
                 "n_truncated": truncated,
-                "version": str(built.VERSION),
+                "version": str((task.config.get("metadata") or {}).get("version", "")),
             }
         )
     return pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).astype(RESULT_COLUMNS)
