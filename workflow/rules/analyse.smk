@@ -56,7 +56,9 @@ if study.runs_benchmarks():
             results=targets.all_benchmark_results(),
             samples=targets.all_benchmark_samples(),
         output:
-            **targets.table_outputs("benchmarks", "benchmarks_pooled", "benchmark_tests"),
+            **targets.table_outputs(
+                "benchmarks", "benchmarks_pooled", "benchmark_tests"
+            ),
         log:
             paths.log("tabulate_benchmarks", "tables"),
         conda:

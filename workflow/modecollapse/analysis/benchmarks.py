@@ -5,8 +5,8 @@ documents in the place of prompts. Thousands of documents leave no skewness to s
 and not bootstrapped. An accuracy may be 0 or 1, where a symmetric interval would have no width: it gets Wilson's (1927)
 score interval, with the number of documents that gives the variance at hand (Korn and Graubard 1998) and Student's t.
 
-Perplexity is the exponential of a mean, and its interval that of the mean. Other aggregates are the harness's affair: they
-have its standard error, if it gives one.
+Perplexity is the exponential of a mean, and its interval that of the mean. Other aggregates are the harness's affair:
+they have its standard error, if it gives one.
 """
 
 import itertools
@@ -152,7 +152,7 @@ def _scores(samples: Samples) -> dict[tuple[Any, ...], Scores]:
     found = {}
     for key, part in whole.groupby(_METRIC, sort=False):
         values = part.pivot(index=["document", "hash"], columns="seed", values="value").sort_index()
-        found[key] = Scores(tuple(values.columns), values)
+        found[key] = Scores(tuple(int(seed) for seed in values.columns), values)
     return found
 
 

@@ -59,13 +59,14 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED, _BENCHMARKS = (
     "Output diversity",
     "Token level",
     "Attribution",
     "Against the truth",
     "The study",
     "Comparison with stored results",
+    "Benchmarks",
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
@@ -95,6 +96,7 @@ FIGURES: Mapping[str, FigureSpec] = {
     "published_panels": FigureSpec(
         "published", "published_panels", ("published",), _PUBLISHED, per_size=True, uses=("curves",)
     ),
+    "benchmarks": FigureSpec("benchmarks", "benchmarks", ("benchmarks_pooled",), _BENCHMARKS),
     "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True),
 }
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,9 +55,7 @@ def _distinct(values: tuple[int, ...] | None) -> tuple[int, ...] | None:
     return values
 
 
-Shots = Annotated[
-    tuple[Annotated[int, Field(ge=0, le=100)], ...], Field(min_length=1), AfterValidator(_distinct)
-]
+Shots = Annotated[tuple[Annotated[int, Field(ge=0, le=100)], ...], Field(min_length=1), AfterValidator(_distinct)]
 Limit = Annotated[int, Field(ge=1)]
 
 
@@ -82,7 +81,7 @@ class BenchmarkSettings(Strict):
         BeforeValidator(_named, json_schema_input_type=list[str] | dict[str, BenchmarkTask | None]),
         Field(min_length=1),
     ]
-    """Names of tasks; or a mapping of names to what the task does differently (`shots`, `limit`, `data`, `revision`)."""
+    """Names of tasks; or a mapping: name → what it does differently (`shots`, `limit`, `data`, `revision`)."""
     shots: Shots = (0, 5)
     """Numbers of solved examples before each question."""
     limit: Limit | None = None
@@ -116,7 +115,11 @@ class _Loader(yaml.SafeLoader):
     pass
 
 
-_Loader.add_constructor("!function", lambda loader, node: _Function(loader.construct_scalar(node)))
+def _function(loader: _Loader, node: yaml.ScalarNode) -> _Function:
+    return _Function(loader.construct_scalar(node))
+
+
+_Loader.add_constructor("!function", _function)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +153,7 @@ class Task:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides its documents and its scoring, beside the commit or the content of its data set."""
-        data = {
-            split: [sha256_file(path) for path in paths] for split, paths in self.data_files.items()
-        }
+        data = {split: [sha256_file(path) for path in paths] for split, paths in self.data_files.items()}
         return {
             "name": self.name,
             "files": dict(self.files),
@@ -184,8 +185,10 @@ def find_tasks(settings: BenchmarkSettings, study: Path, config_directory: Path)
     for name, changes in settings.tasks.items():
         path = own.get(name) or _packaged_task(name)
         if path is None:
-            raise StudyError(f"{key}.tasks: {name!r} is no task of LM Evaluation Harness {harness_version()}"
-                             f"{' nor of ' + settings.include if settings.include else ''}. {_suggestion(name, own)}")
+            raise StudyError(
+                f"{key}.tasks: {name!r} is no task of LM Evaluation Harness {harness_version()}"
+                f"{' nor of ' + settings.include if settings.include else ''}. {_suggestion(name, own)}"
+            )
         tasks.append(_read_task(name, path, name in own, changes, f"{key}.tasks.{name}"))
     for task in tasks:
         _check_task(task, settings, f"{key}.tasks.{task.name}")
@@ -247,7 +250,7 @@ def _packaged_task(name: str) -> Path | None:
     """The file of one of the harness's own tasks: directories whose name begins as the task's are looked into first."""
 
     def alike(directory: str) -> int:
-        return -len(os.path.commonprefix([directory, name]))
+        return -sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(directory, name, strict=False)))
 
     root = tasks_directory()
     with os.scandir(root) as entries:
@@ -292,9 +295,7 @@ def _read_task(name: str, path: Path, own: bool, changes: BenchmarkTask, key: st
     return Task(name, path, own, config, files, changes, _local_files(config, base, changes, own, key))
 
 
-def _merged(
-    path: Path, read: dict[Path, Mapping[str, Any]], key: str, within: tuple[Path, ...] = ()
-) -> dict[str, Any]:
+def _merged(path: Path, read: dict[Path, Mapping[str, Any]], key: str, within: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The keys of a task file after those of the files that it includes, which its own override."""
     path = path.resolve()
     if path in within:

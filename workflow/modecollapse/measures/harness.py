@@ -4,8 +4,8 @@ The model is loaded as everywhere else here and handed to the harness, which onl
 random generators, is evaluated in batches of its own and is built anew for each number of shots, so a result does not
 depend on what else was run.
 
-A text begins with the token that the tokenizer itself puts before texts: Llama's beginning of text, none for GPT-NeoX. An
-empty context is replaced by that token, or by the end-of-text token where there is none.
+A text begins with the token that the tokenizer itself puts before texts: Llama's beginning of text, none for GPT-NeoX.
+An empty context is replaced by that token, or by the end-of-text token where there is none.
 """
 
 import contextlib
@@ -53,9 +53,9 @@ RESULT_COLUMNS = {
 }  # fmt: skip
 """Of a table with one row per metric of a task.
 
-`se` is the harness's standard error, NaN where it has none; `n` documents; `aggregation` how the harness makes one value
-of theirs, e.g. "mean"; `chance` the accuracy of guessing, NaN where nothing is guessed; `n_truncated` the requests of the
-task that lost their beginning because they exceed the model's context."""
+`se` is the harness's standard error, NaN where it has none; `n` documents; `aggregation` how the harness makes one
+value of theirs, e.g. "mean"; `chance` the accuracy of guessing, NaN where nothing is guessed; `n_truncated` the requests
+of the task that lost their beginning because they exceed the model's context."""
 
 SAMPLE_COLUMNS = {
     "task": "string", "shots": "int64", "filter": "string", "metric": "string", "document": "int64", "hash": "string",
@@ -189,7 +189,7 @@ def load_data(task: Task, source: Path | None) -> dict[str, Any]:
 
 
 def _load_snapshot(task: Task, directory: Path, key: str, options: Mapping[str, Any]) -> Any:
-    """The data set in the files of a hub repository: as its card says, or as the hub's Parquet conversion lays it out."""
+    """The data set in a hub repository's files: as its card says, or as the hub's Parquet conversion lays it out."""
     name, kwargs = task.config.get("dataset_name"), dict(task.config.get("dataset_kwargs") or {})
     kwargs.pop("trust_remote_code", None)  # nothing here would heed it
     repository = str(task.config["dataset_path"])
@@ -269,9 +269,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _results(
-    task: Task, shots: int, built: ConfigurableTask, found: Mapping[str, Any], truncated: int
-) -> pd.DataFrame:
+def _results(task: Task, shots: int, built: ConfigurableTask, found: Mapping[str, Any], truncated: int) -> pd.DataFrame:
     samples = found["samples"][task.name]
     values: Mapping[str, Any] = found["results"][task.name]
     rows = []

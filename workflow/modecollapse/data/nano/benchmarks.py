@@ -65,7 +65,8 @@ def contrasts(documents: Iterable[str], n: int, source: random.Random) -> pa.Tab
 
     In the copy a determiner and the word after it are exchanged: "the old fox" becomes "old the fox".
     """
-    rows, seen = [], set()
+    rows: list[dict[str, object]] = []
+    seen: set[str] = set()
     for document in documents:
         if len(rows) == n:
             break
