@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jinja2 import BaseLoader, StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import SandboxedEnvironment
 from lm_eval.api.registry import metric_registry
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import evaluate
@@ -54,8 +54,8 @@ RESULT_COLUMNS = {
 """Of a table with one row per metric of a task.
 
 `se` is the harness's standard error, NaN where it has none; `n` documents; `aggregation` how the harness makes one
-value of theirs, e.g. "mean"; `chance` the accuracy of guessing, NaN where nothing is guessed; `n_truncated` the requests
-of the task that lost their beginning because they exceed the model's context."""
+value of theirs, e.g. "mean"; `chance` the accuracy of guessing, NaN where nothing is guessed; `n_truncated` the
+requests of the task that lost their beginning because they exceed the model's context."""
 
 SAMPLE_COLUMNS = {
     "task": "string", "shots": "int64", "filter": "string", "metric": "string", "document": "int64", "hash": "string",
@@ -68,7 +68,7 @@ LOG_LIKELIHOOD = "log_likelihood"
 
 _GUESSED = ("acc", "acc_norm", "acc_bytes", "exact_match")
 
-_SANDBOX = ImmutableSandboxedEnvironment(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
+_SANDBOX = SandboxedEnvironment(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True)
 _SANDBOX.filters.update(lm_eval.utils.env.filters)
 
 
