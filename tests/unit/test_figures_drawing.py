@@ -82,6 +82,7 @@ def tables() -> dict[str, pd.DataFrame]:
     sides = {"format_before": ("okay",), "format_after": ("human",)}
     effects = grid(size=SIZES, prompts=prompts, temperature=("mean",), metric=cut, step=("plm>sft", "plm>dpo"), **sides)
     effects = effects.merge(parts, how="cross").assign(words=20)
+    asked = grid(**models, task=("arc_easy", "lambada_openai"), shots=(0, 5), metric=("perplexity", "acc"))
     floor = pd.DataFrame([{"task": "pretraining", "quantity": "entropy_floor", "lambda": math.nan, "value": 0.7}])
     return {
         "curves": measured("curves", curves),
@@ -89,6 +90,9 @@ def tables() -> dict[str, pd.DataFrame]:
         "published": measured("published", published),
         "matched_attribution": measured("matched_attribution", matched),
         "format_effect": measured("format_effect", effects),
+        "benchmarks_pooled": measured("benchmarks_pooled", asked).assign(
+            filter="none", chance=np.where(asked["task"] == "arc_easy", 0.25, math.nan), higher_is_better=True
+        ),
         "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
         "vocabulary_cdf": grid(**models, rank_share=(0.001, 0.01, 0.1, 1.0)).assign(
             seed=0, mass=lambda frame: frame["rank_share"] ** 0.1
@@ -332,6 +336,27 @@ def test_token_figures_draw_the_corrected_definition_only(
         replica = tables[name].assign(definition="replica", **{number: 7.0, "low": 6.0, "high": 8.0})
         both[name] = pd.concat([replica, tables[name]], ignore_index=True)
     assert drawn(both) == drawn(tables)
+
+
+def test_benchmarks_show_the_accuracy_of_every_task_and_shots_beside_guessing(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("benchmarks").draw(tables, context)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["arc_easy, 0-shot", "arc_easy, 5-shot", "lambada_openai, 0-shot", "lambada_openai, 5-shot"]
+    rows = tables["benchmarks_pooled"].query("task == 'arc_easy' and shots == 5 and metric == 'acc'")
+    axes = figure.axes[1]
+    points = sorted(line.get_ydata()[0] for line in axes.lines if len(line.get_ydata()) == 1)
+    assert points == sorted(rows["value"])
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [0.25]
+    assert not [line for line in figure.axes[3].lines if line.get_linestyle() == "--"], "nothing is guessed here"
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+
+
+def test_a_benchmark_where_lower_is_better_says_so(tables: dict[str, pd.DataFrame], context: FigureContext) -> None:
+    asked = tables["benchmarks_pooled"].query("metric == 'perplexity'").assign(higher_is_better=False)
+    figure = Drawing("benchmarks").draw({"benchmarks_pooled": asked}, context)
+    assert figure.axes[0].get_ylabel() == "Perplexity\n↓ better"
 
 
 def test_samples_show_text_as_it_is_written_without_reading_mathematics_into_it(

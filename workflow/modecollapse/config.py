@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import SamplingSettings
+from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.embedding import EmbedderSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
@@ -128,7 +129,7 @@ class Data(Strict):
     null or not text; rows with an empty prompt or answer are left out and counted apart; an empty `text` stays.
     """
 
-    world: Literal["pretraining", "heldout", "answers", "preferences"] | None = None
+    world: Literal["pretraining", "heldout", "answers", "preferences", "choices", "contrasts"] | None = None
     """Which part of the world is sampled."""
     n: int | None = Field(None, gt=0)
     """Number of documents or examples of the world."""
@@ -289,6 +290,8 @@ class Measures(Strict):
     """Token-level statistics on held-out text; null leaves them out."""
     diversity: Diversity = Diversity()
     """Diversity of the completions to each prompt."""
+    benchmarks: BenchmarkSettings | None = None
+    """Tasks of LM Evaluation Harness; null leaves them out."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 

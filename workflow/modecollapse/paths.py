@@ -39,6 +39,12 @@ class Paths:
     def token_vocabulary(self, model: Model) -> str:
         return f"{self.root}/tokens/{model}/vocabulary.parquet"
 
+    def benchmark_results(self, model: Model) -> str:
+        return f"{self.root}/benchmarks/{model}/results.parquet"
+
+    def benchmark_samples(self, model: Model) -> str:
+        return f"{self.root}/benchmarks/{model}/samples.parquet"
+
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"
 

@@ -15,6 +15,7 @@ from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
 from modecollapse.figures.registry import Drawing
 from modecollapse.hub import Kind
+from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedding import embedder_digest
 from modecollapse.methods import adapter, checkpoint
 from modecollapse.prompts import PromptSet
@@ -160,6 +161,35 @@ def tokens_spec(study: Study) -> str:
             "threads": study.config.threads,
         }
     )
+
+
+def benchmarks_spec(study: Study, model: Model) -> str:
+    """What decides a model's benchmarks beside its weights and the study's own data sets."""
+    settings = study.config.measures.benchmarks
+    assert settings is not None
+    return canonical(
+        {
+            "revision": REVISIONS["benchmarks"],
+            "harness": harness_version(),
+            "settings": _plain(settings, "tasks", "shots", "limit", "include", "chat_template"),
+            "chat": model.stage in settings.chat_template,
+            "threads": study.config.threads,
+            "tasks": [
+                {
+                    **task.identity,
+                    "commit": study.lock.commit(task.hub) if task.hub else None,
+                    "limit": settings.limit_of(task.name),
+                    "shots": list(settings.shots_of(task.name)),
+                }
+                for task in study.benchmarks
+            ],
+        }
+    )
+
+
+def benchmark_spec(model_spec: dict[str, Any], task: dict[str, Any], shots: int) -> dict[str, Any]:
+    """What decides one task with one number of shots: its share of a benchmarks spec."""
+    return {**model_spec, "tasks": None, "task": {**task, "shots": shots}}
 
 
 def embedding_spec(study: Study) -> str:

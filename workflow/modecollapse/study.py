@@ -19,6 +19,7 @@ from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
 from modecollapse.hub import Kind, Lock, Needed, Revision, lock_path, read_lock
+from modecollapse.measures.benchmarks import Task, find_tasks, hub_revisions
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
@@ -52,6 +53,8 @@ class Study:
     """The commits of the hub that the study's revisions stand for."""
     runs: Runs = field(default_factory=Runs)
     """The stages that are epochs of one training run."""
+    benchmarks: Sequence[Task] = field(default=(), compare=False)
+    """The tasks of `measures.benchmarks`, found and checked."""
     file_digests: FileDigests = field(default_factory=FileDigests, compare=False)
     """Digests of files that the study takes from elsewhere."""
     completions: Path | None = field(default=None, compare=False)
@@ -227,6 +230,7 @@ class Study:
         """Everything that the study needs of the hub, each once."""
         found = [self.needed_of(model) for model in self.trained()]
         found += [self.needed_of_data(name) for name in used_data(self.config, self.resolved.values())]
+        found += [Needed(revision) for revision in hub_revisions(self.benchmarks)]
         return list(dict.fromkeys(needed for needed in found if needed))
 
     def revisions(self) -> list[Revision]:
@@ -283,6 +287,9 @@ class Study:
     def measures_tokens(self) -> bool:
         return self.config.measures.tokens is not None and bool(self.trained())
 
+    def runs_benchmarks(self) -> bool:
+        return bool(self.benchmarks) and bool(self.trained())
+
 
 def parse_study(content: Mapping[str, Any], name: str, path: Path, config_directory: Path, results: Path) -> Study:
     """Validate the content of a study file as a whole and resolve it.
@@ -325,7 +332,10 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         check_reference(config, prompts)
     except StudyError as error:
         raise StudyError(f"{path}: {runs.as_written(str(error))}") from error
-    return Study(name, path, config, Paths(results / name), prompts, resolved, read_lock(lock_path(path)), runs)
+    benchmarks = config.measures.benchmarks
+    tasks = find_tasks(benchmarks, path, config_directory) if benchmarks else ()
+    lock = read_lock(lock_path(path))
+    return Study(name, path, config, Paths(results / name), prompts, resolved, lock, runs, tasks)
 
 
 def _find(file: str, study: Path, config_directory: Path) -> Path:

@@ -44,6 +44,11 @@ def check_references(config: StudyConfig) -> None:
         raise StudyError("measures.truth: true values are known only in a `world`. Set it to false, or add `world`.")
     if config.measures.tokens:
         _known_data(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
+    if config.measures.benchmarks:
+        for task, changes in config.measures.benchmarks.tasks.items():
+            if changes.data is not None:
+                _known_data(config, f"measures.benchmarks.tasks.{task}.data", changes.data, ())
+        _known("measures.benchmarks.chat_template", config.measures.benchmarks.chat_template, config.stages, "stage")
     if config.tokenizer:
         for name in config.tokenizer.data:
             _known_data(config, "tokenizer.data", name, ())
@@ -236,6 +241,8 @@ COLUMNS = {
     "heldout": ("text",),
     "answers": ("prompt", "completion"),
     "preferences": ("prompt", "chosen", "rejected"),
+    "choices": ("question", "choices", "answer", "relation"),
+    "contrasts": ("sentences", "right"),
 }
 """Columns of each part of the world."""
 
@@ -282,6 +289,7 @@ def used_data(config: StudyConfig, stages: Iterable[StageBase]) -> list[str]:
     used = {stage.data for stage in stages}
     used.update(config.tokenizer.data if config.tokenizer else ())
     used.update([config.measures.tokens.data] if config.measures.tokens else ())
+    used.update(task.data for task in (config.measures.benchmarks.tasks.values() if config.measures.benchmarks else ()))
     return [name for name in config.data if name in used]
 
 

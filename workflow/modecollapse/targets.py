@@ -9,6 +9,7 @@ from modecollapse.cells import Cell, Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.hub import Needed
+from modecollapse.measures.benchmarks import hub_revisions
 from modecollapse.study import Study
 
 PACKAGE = Path(modecollapse.__file__).parent
@@ -99,8 +100,10 @@ class Targets:
             if job.rule.name == "train":
                 model = Model(job.wildcards.size, int(job.wildcards.seed), job.wildcards.stage)
                 needed.append(self.study.needed_of(model))
-            if job.rule.name == "read_data":
+            elif job.rule.name == "read_data":
                 needed.append(self.study.needed_of_data(job.wildcards.data))
+            elif job.rule.name == "run_benchmarks":
+                needed += [Needed(revision) for revision in hub_revisions(self.study.benchmarks)]
         return [need for need in needed if need is not None]
 
     def world_data(self) -> list[str]:
@@ -161,7 +164,8 @@ class Targets:
 
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.models for path in self.embeddings_of(model)]
-        return self.all_scores() + embeddings + self.all_token_documents() + self.all_token_vocabularies()
+        tokens = self.all_token_documents() + self.all_token_vocabularies()
+        return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
         return [self.paths.scores(model) for model in self.study.models]
@@ -173,6 +177,19 @@ class Targets:
     def all_token_vocabularies(self) -> list[str]:
         models = self.study.trained() if self.study.measures_tokens() else []
         return [self.paths.token_vocabulary(model) for model in models]
+
+    def all_benchmark_results(self) -> list[str]:
+        models = self.study.trained() if self.study.runs_benchmarks() else []
+        return [self.paths.benchmark_results(model) for model in models]
+
+    def all_benchmark_samples(self) -> list[str]:
+        models = self.study.trained() if self.study.runs_benchmarks() else []
+        return [self.paths.benchmark_samples(model) for model in models]
+
+    def benchmark_data(self) -> list[str]:
+        """The study's data sets that its benchmarks read, each once."""
+        names = (task.settings.data for task in self.study.benchmarks)
+        return [self.paths.data(name) for name in dict.fromkeys(names) if name is not None]
 
     def all_training_curves(self) -> list[str]:
         return [self.paths.curves(model) for model in self.study.trained()]
@@ -196,6 +213,8 @@ class Targets:
             names += ["tokens", "tokens_pooled", "vocabulary_cdf"]
         if self.compares_tokens():
             names += ["published_tokens"]
+        if self.study.runs_benchmarks():
+            names += ["benchmarks", "benchmarks_pooled", "benchmark_tests"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]

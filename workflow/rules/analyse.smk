@@ -49,6 +49,30 @@ if study.measures_tokens():
             "../../scripts/tabulate_tokens.py"
 
 
+if study.runs_benchmarks():
+
+    rule tabulate_benchmarks:
+        input:
+            results=targets.all_benchmark_results(),
+            samples=targets.all_benchmark_samples(),
+        output:
+            **targets.table_outputs(
+                "benchmarks", "benchmarks_pooled", "benchmark_tests"
+            ),
+        log:
+            paths.log("tabulate_benchmarks", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            spec=specs.analysis_spec(study),
+        script:
+            "../../scripts/tabulate_benchmarks.py"
+
+
 if targets.compares_tokens():
 
     rule compare_published_tokens:

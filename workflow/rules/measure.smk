@@ -95,6 +95,31 @@ if study.measures_tokens():
             "../../scripts/measure_tokens.py"
 
 
+if study.runs_benchmarks():
+
+    rule run_benchmarks:
+        input:
+            manifest=paths.manifest(ANY),
+            weights=ancient(paths.weights(ANY)),
+            data=targets.benchmark_data(),
+        output:
+            results=paths.benchmark_results(ANY),
+            samples=paths.benchmark_samples(ANY),
+        log:
+            paths.log("run_benchmarks", ANY),
+        priority: lambda wildcards: targets.rank(wildcards.size)
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            mem_mb=4000,
+            runtime=240,
+        params:
+            spec=lambda wildcards: specs.benchmarks_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/run_benchmarks.py"
+
+
 if study.embeds():
 
     rule embed:

@@ -30,6 +30,11 @@ _INTERVAL = [("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64
 _COMPLETION_SE = [("completion_se", pa.float64())]
 _CHANGE = [(name, pa.string()) for name in ("path", "step", "format_before", "format_after")]
 _DELTA = [(name, pa.float64()) for name in ("delta", "low", "high", "share", "share_low", "share_high")]
+_TASK = [("task", pa.string()), ("shots", pa.int64()), ("filter", pa.string()), ("metric", pa.string())]
+_ASKED = [
+    *(("n", pa.int64()), ("chance", pa.float64()), ("higher_is_better", pa.bool_()), ("n_truncated", pa.int64())),
+    ("version", pa.string()),
+]
 _TOKENS = [("metric", pa.string()), ("definition", pa.string()), ("unit", pa.string())]
 
 SCHEMAS: Mapping[str, pa.Schema] = {
@@ -41,6 +46,17 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "tokens": pa.schema([*_MODEL, *_TOKENS, *_INTERVAL, *_counts("n_documents", "n_tokens")]),
     "tokens_pooled": pa.schema([*_POOLED, *_TOKENS, *_INTERVAL, *_counts("n_seeds", "n_documents", "n_tokens")]),
+    "benchmarks": pa.schema([*_MODEL, *_TASK, *_numbers("value", "se", "low", "high"), *_ASKED]),
+    "benchmarks_pooled": pa.schema(
+        [*_POOLED, *_TASK, *_numbers("value", "se", "low", "high"), *_counts("n_seeds"), *_ASKED]
+    ),
+    "benchmark_tests": pa.schema(
+        [
+            *(("size", pa.string()), *_TASK, *_CHANGE, *_counts("n", "n_seeds", "lost", "gained")),
+            *(*_numbers("difference", "low", "high"), ("test", pa.string()), *_numbers("p", "p_holm")),
+            *(("family", pa.string()), *_counts("n_family")),
+        ]
+    ),
     "published_tokens": pa.schema(
         [
             *_POOLED,

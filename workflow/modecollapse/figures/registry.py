@@ -66,13 +66,14 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED, _BENCHMARKS = (
     "Output diversity",
     "Token level",
     "Attribution",
     "Against the truth",
     "The study",
     "Comparison with stored results",
+    "Benchmarks",
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
@@ -119,6 +120,7 @@ FIGURES: Mapping[str, FigureSpec] = {
         "published", "published_panels", ("published",), _PUBLISHED, per_size=True, uses=("curves",)
     ),
     "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True, per_view=True),
+    "benchmarks": FigureSpec("benchmarks", "benchmarks", ("benchmarks_pooled",), _BENCHMARKS),
 }
 
 

@@ -11,11 +11,13 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modecollapse.errors import StudyError
 from modecollapse.hub import COMMIT, Kind, Needed, Revision, add_to_lock, repository_directory, snapshot
+from modecollapse.jobs.benchmarks import check_data
 from modecollapse.methods import adapter
 from modecollapse.methods.model_files import TOKENIZER_FILES
 from modecollapse.methods.weight_files import CONFIGURATION, LAYOUTS, shards_of
@@ -78,6 +80,7 @@ def download(study: Study) -> str:
             _remember_branch(need.revision, commit)
     if faults:
         raise StudyError("\n\n".join([*notes, *dict.fromkeys(faults)]))
+    check_data(replace(study, lock=lock))
     heading = f"{study.name}: {len(lines)} of {len(needed)} repositories of the hub are here and locked in {lock.file}"
     return "\n".join([f"{heading}:", *(f"  {line}" for line in lines), *notes])
 

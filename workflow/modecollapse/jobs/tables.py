@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.attribution import attribution_table
+from modecollapse.analysis.benchmarks import benchmark_tests_table, benchmarks_pooled_table, benchmarks_table
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.format_effects import format_effect_table
 from modecollapse.analysis.matched import matched_table
@@ -112,6 +113,21 @@ def tabulate_tokens(
     _write("tokens_pooled", tables.tokens_pooled_table(statistics, bootstrap), outputs)
     vocabularies_of = {model: vocabulary for model, _, vocabulary in measured}
     _write("vocabulary_cdf", tables.vocabulary_cdf_table(vocabularies_of), outputs)
+
+
+def tabulate_benchmarks(
+    spec: Mapping[str, Any], results: Sequence[Path], samples: Sequence[Path], outputs: Mapping[str, Path]
+) -> None:
+    """Write the tables of benchmarks, per model and pooled over seeds, and the paired tests between stages.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    read, answered = ({Model(**_identity(table, b"model")): table.to_pandas() for table in map(read_sealed, files)}
+                      for files in (results, samples))  # fmt: skip
+    _write("benchmarks", benchmarks_table(read, answered), outputs)
+    _write("benchmarks_pooled", benchmarks_pooled_table(read, answered), outputs)
+    _write("benchmark_tests", benchmark_tests_table(answered, paths(spec["lineage"])), outputs)
 
 
 def compare_published_tokens(

@@ -1,5 +1,6 @@
 """The nano world: everything that the embedded study learns from, is asked, and is measured against."""
 
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import Annotated
 import pyarrow as pa
 from pydantic import Field
 
-from modecollapse.data.nano import answer_rules, facts, genre_rules, lexicon, questions
+from modecollapse.data.nano import answer_rules, benchmarks, facts, genre_rules, lexicon, questions
 from modecollapse.data.nano.annotators import Annotators
 from modecollapse.data.nano.answers import AnswerModel
 from modecollapse.data.nano.corpus import Corpus
@@ -90,6 +91,30 @@ class World:
                 chosen, rejected = second, first
             rows.append({"prompt": question.text, "chosen": chosen, "rejected": rejected, "task": question.kind.task})
         return pa.Table.from_pylist(rows, schema=PREFERENCE_SCHEMA)
+
+    def choices(self, n: int, seed: int) -> pa.Table:
+        """`n` factual questions of a benchmark, each with answers to choose from: see `benchmarks.CHOICE_SCHEMA`.
+
+        Every fact is asked for once, in the wording that is held out for its subject, so 96 is the most.
+        """
+        asked = [
+            question
+            for kind in FACTUAL
+            for question in self._held_out_questions(
+                kind, len(self.grammar.rules[kind.slots[0]].options), self._source("choices of questions", seed)
+            )
+        ]
+        return benchmarks.choices(self.grammar, self.facts, asked, n, self._source("choices", seed))
+
+    def contrasts(self, n: int, seed: int) -> pa.Table:
+        """`n` sentences of held-out documents, each beside a broken copy: see `benchmarks.CONTRAST_SCHEMA`."""
+        source = self._source("contrasts of documents", seed)
+        documents = (
+            text
+            for _ in itertools.count()
+            for text in self.corpus.documents(100, source, held_out=True).column("text").to_pylist()
+        )
+        return benchmarks.contrasts(documents, n, self._source("contrasts", seed))
 
     def utility(self, prompt_text: str, completion: str) -> float | None:
         """The annotators' utility of any text as an answer (see `annotators.py` for text outside the grammar).

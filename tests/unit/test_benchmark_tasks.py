@@ -1,0 +1,192 @@
+"""Which benchmarks a study names: found without running code, and refused with what to do instead."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from modecollapse.errors import StudyError
+from modecollapse.hub import Kind, Revision
+from modecollapse.measures.benchmarks import (
+    BenchmarkSettings,
+    Task,
+    find_tasks,
+    hub_revisions,
+    leak_free,
+)
+
+PYTHIA = ["lambada_openai", "piqa", "winogrande", "arc_easy", "arc_challenge", "sciq", "logiqa", "wsc273"]
+
+OWN = """
+task: mine
+dataset_path: json
+dataset_kwargs: {data_files: {test: mine.jsonl}}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "{{question}}"
+doc_to_choice: choices
+doc_to_target: answer
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+
+
+def settings(**keys: Any) -> BenchmarkSettings:
+    return BenchmarkSettings.model_validate(keys, strict=False)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/mine.yaml").write_text(OWN)
+    (tmp_path / "tasks/mine.jsonl").write_text('{"question": "?", "choices": ["a", "b"], "answer": 0}\n')
+    return tmp_path / "own.yaml"
+
+
+def find(study: Path, **keys: Any) -> tuple[Task, ...]:
+    return find_tasks(settings(**keys), study, study.parent / "config")
+
+
+def edited(study: Path, old: str, new: str) -> Path:
+    file = study.parent / "tasks/mine.yaml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    return study
+
+
+def test_the_tasks_of_the_pythia_study_exist_under_these_names(study: Path) -> None:
+    tasks = find(study, tasks=PYTHIA)
+    assert [task.name for task in tasks] == PYTHIA
+    assert hub_revisions(tasks)[0] == Revision(Kind.DATASET, "EleutherAI/lambada_openai", "main")
+    assert len(hub_revisions(tasks)) == 7, "arc_easy and arc_challenge are parts of one repository"
+
+
+def test_a_list_of_tasks_is_a_mapping_without_differences() -> None:
+    assert settings(tasks=["a", "b"]) == settings(tasks={"a": None, "b": {}})
+    assert settings(tasks={"a": {"shots": [1], "limit": 3}, "b": {}}).shots_of("a") == (1,)
+    assert settings(tasks={"a": {"shots": [1], "limit": 3}, "b": {}}).shots_of("b") == (0, 5)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"tasks": []},
+        {"tasks": ["a", "a"]},
+        {"tasks": ["a"], "shots": [-1]},
+        {"tasks": ["a"], "shots": [0, 0]},
+        {"tasks": ["a"], "shots": []},
+        {"tasks": ["a"], "limit": 0},
+        {"tasks": {"a": {"shot": [0]}}},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        settings(**keys)
+
+
+def test_an_unknown_task_is_refused_with_names_like_it(study: Path) -> None:
+    with pytest.raises(StudyError, match=r"'lambda_openai' is no task .* Did you mean lambada_openai"):
+        find(study, tasks=["lambda_openai"])
+
+
+def test_a_group_is_refused_with_what_to_do(study: Path) -> None:
+    with pytest.raises(StudyError, match=r"'mmlu' is no task .* It is a group: name its tasks one by one"):
+        find(study, tasks=["mmlu"])
+
+
+def test_a_task_of_the_studys_own_directory_is_found_before_the_harnesss(study: Path) -> None:
+    edited(study, "task: mine", "task: piqa")
+    (task,) = find(study, tasks=["piqa"], include="tasks")
+    assert task.own
+    assert task.hub is None
+    assert task.data_files["test"] == (study.parent.resolve() / "tasks/mine.jsonl",)
+
+
+def test_a_directory_that_does_not_exist_is_refused(study: Path) -> None:
+    with pytest.raises(StudyError, match=r"include: there is no directory elsewhere"):
+        find(study, tasks=["mine"], include="elsewhere")
+
+
+def test_two_files_that_define_one_task_are_refused(study: Path) -> None:
+    (study.parent / "tasks/again.yaml").write_text(OWN)
+    with pytest.raises(StudyError, match=r"both .*again.yaml and .*mine.yaml define the task 'mine'"):
+        find(study, tasks=["mine"], include="tasks")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('doc_to_text: "{{question}}"', "doc_to_text: !function code.text", "names the Python function code.text"),
+        ("test_split: test", "class: !function code.Task", "names the Python function code.Task"),
+        ("test_split: test", "", "neither test_split nor validation_split"),
+        ("test_split: test", "test_split: test\nunsafe_code: true", "runs code that a model wrote"),
+        ("metric: acc", "metric: bleurt, hf_evaluate: true", "would be downloaded as code"),
+        ("output_type: multiple_choice", "output_type: choices", "output_type is 'choices'. Allowed: loglikelihood"),
+        ("mine.jsonl", "other.jsonl", "there is no file .*other.jsonl"),
+        ("mine.jsonl", "https://example.org/mine.jsonl", "there is no file"),
+        ("test_split: test", "test_split: test\nnum_fewshot: 0", r"defined without solved examples.*`shots: \[0\]`"),
+        ("dataset_path: json", "", "names no `dataset_path`"),
+        ("test_split: test", "test_split: [", "is no task file"),
+        ("test_split: test", "include: mine.yaml", "includes itself"),
+    ],
+)
+def test_a_task_file_of_ones_own_that_cannot_be_used_is_refused(study: Path, old: str, new: str, message: str) -> None:
+    (study.parent / "tasks/code.py").write_text("raise SystemExit('this code must not run')")
+    with pytest.raises(StudyError, match=message):
+        find(edited(study, old, new), tasks=["mine"], include="tasks")
+
+
+def test_a_task_on_the_studys_data_uses_one_split(study: Path) -> None:
+    keys: dict[str, Any] = {"tasks": {"mine": {"data": "facts"}}, "include": "tasks"}
+    assert find(study, **keys)[0].hub is None
+    with pytest.raises(StudyError, match=r"is one split, but the task uses test, train"):
+        find(edited(study, "test_split: test", "test_split: test\ntraining_split: train"), **keys)
+
+
+def test_the_identity_of_a_task_follows_its_files_and_its_data(study: Path) -> None:
+    def identity() -> dict[str, Any]:
+        return find(study, tasks=["mine"], include="tasks")[0].identity
+
+    first = identity()
+    assert identity() == first
+    edited(study, "{{question}}", "Q: {{question}}")
+    second = identity()
+    assert second != first
+    (study.parent / "tasks/mine.jsonl").write_text('{"question": "!", "choices": ["a", "b"], "answer": 0}\n')
+    assert identity() != second
+
+
+def test_the_identity_of_a_packaged_task_holds_what_it_includes_and_the_python_it_names(study: Path) -> None:
+    challenge, winogrande = find(study, tasks=["arc_challenge", "winogrande"])
+    assert set(challenge.files) == {"arc_challenge.yaml", "arc_easy.yaml"}
+    assert set(winogrande.files) == {"default.yaml", "preprocess_winogrande.py"}
+
+
+@pytest.mark.parametrize(
+    ("config", "changes"),
+    [
+        ({"test_split": "test"}, {"test_split": "test", "fewshot_split": "test"}),
+        ({"validation_split": "dev"}, {"test_split": "dev", "fewshot_split": "dev"}),
+        ({"test_split": "test", "training_split": "train"}, {}),
+        ({"test_split": "test", "validation_split": "dev"}, {}),
+        ({"validation_split": "dev", "fewshot_split": "dev"}, {"test_split": "dev", "fewshot_split": "dev"}),
+        ({"test_split": "test", "fewshot_config": {"samples": []}}, {}),
+    ],
+)
+def test_examples_from_the_evaluated_split_leave_the_evaluated_document_out(
+    config: dict[str, Any], changes: dict[str, str]
+) -> None:
+    assert leak_free(config) == changes
+
+
+def test_a_plan_with_benchmarks_loads_neither_the_harness_nor_a_framework(study: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from modecollapse.measures.benchmarks import *;"
+        f"find_tasks(BenchmarkSettings.model_validate({{'tasks': {PYTHIA}}}, strict=False), Path('x'), Path('y'));"
+        "print({'lm_eval', 'torch', 'datasets'} & set(sys.modules))"
+    )
+    path = str(Path(__file__).parents[2] / "workflow")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": path})
+    assert done.stdout.strip() == "set()", done.stderr

@@ -1,0 +1,102 @@
+"""Benchmarks: what every size and stage scores on each task, with intervals and the accuracy of guessing."""
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from modecollapse.figures import style
+from modecollapse.figures.context import FigureContext, Tables, records
+
+_PANELS_PER_ROW = 4
+_ACCURACY = "acc"
+_ROOM = 0.64
+"""Share of a size's room over which its stages are spread."""
+
+
+@style.styled
+def benchmarks(tables: Tables, context: FigureContext) -> Figure:
+    """One panel per task and number of shots; tasks keep their vertical axis over their numbers of shots.
+
+    Reads the table `benchmarks_pooled`: each task's accuracy, or its first metric and answer filter.
+    """
+    pooled = _one_metric(tables["benchmarks_pooled"])
+    panels = list(pooled.groupby(["task", "shots"], sort=False))
+    columns = max(1, min(_PANELS_PER_ROW, len(panels)))
+    rows = max(1, -(-len(panels) // columns))
+    left, right, top, bottom, gap = 0.52, 0.08, 0.46, 0.42, 0.42
+    width = min(2.4, (style.PAGE_WIDTH - left - right - gap * (columns - 1)) / columns)
+    # A lone panel is still as wide as its legend and footer.
+    right = max(right, 4.2 - left - width * columns - gap * (columns - 1))
+    sheet = style.sheet(
+        widths=[width] * columns,
+        heights=[1.25] * rows,
+        column_gaps=[gap] * (columns - 1),
+        row_gaps=[0.5] * (rows - 1),
+        margins=(left, right, top, bottom),
+    )
+    leaders: dict[str, Axes] = {}
+    guessing = False
+    for place, axes in enumerate(sheet.all()):
+        if place >= len(panels):
+            axes.set_axis_off()
+            continue
+        (task, shots), frame = panels[place]
+        leader = leaders.setdefault(str(task), axes)
+        if leader is not axes:
+            axes.sharey(leader)
+        guessing |= _panel(axes, frame, context)
+        axes.set_title(style.shortened(f"{task}, {shots}-shot", width + 0.8 * gap, style.BODY), pad=4)
+        if leader is axes or place % columns == 0:
+            axes.set_ylabel(_label(frame), fontsize=style.TINY, labelpad=2)
+    handles: list[Line2D] = style.stage_handles(context, set(pooled["stage"]))
+    if guessing:
+        handles.append(Line2D([], [], color=style.GREY, linestyle="dashed", linewidth=1.0, label="guessing"))
+    n = (style.counted(pooled["n"], "document"), style.counted(pooled["n_seeds"], "training seed"))
+    style.footer(sheet.figure, f"Each point: {', '.join(n)}. Lines: 95 % intervals.")
+    style.top_legend(sheet.figure, handles)
+    return sheet.figure
+
+
+def _one_metric(pooled: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one metric and filter of each task: its accuracy if it has one."""
+    chosen = {}
+    for task, rows in pooled.groupby("task", sort=False):
+        accuracy = rows[rows["metric"] == _ACCURACY]
+        first = (accuracy if len(accuracy) else rows).iloc[0]
+        chosen[task] = (first["metric"], first["filter"])
+    keys = zip(pooled["task"], pooled["metric"], pooled["filter"], strict=True)
+    return pooled.loc[[chosen[task] == (metric, filtered) for task, metric, filtered in keys]]
+
+
+def _panel(axes: Axes, frame: pd.DataFrame, context: FigureContext) -> bool:
+    """Draw the points of one task; returns whether guessing has a line."""
+    marks = style.marks(list(context.stages))
+    stages = [stage for stage in context.stages if (frame["stage"] == stage).any()]
+    for order, stage in enumerate(stages):
+        look = marks[stage]
+        shift = _ROOM * ((order + 0.5) / len(stages) - 0.5)
+        for row in records(frame[frame["stage"] == stage]):
+            at = context.sizes.index(row["size"]) + shift
+            axes.vlines(at, row["low"], row["high"], color=look.colour)
+            axes.plot([at], [row["value"]], color=look.colour, marker=look.marker, linestyle="none")
+    chance = float(frame["chance"].mean())
+    if math.isfinite(chance):
+        axes.axhline(chance, color=style.GREY, linestyle="dashed", linewidth=1.0, zorder=1)
+    axes.set_xticks(range(len(context.sizes)), context.sizes)
+    axes.set_xlim(-0.6, len(context.sizes) - 0.4)
+    axes.grid(axis="x", visible=False)
+    crowded = sum(len(size) for size in context.sizes) > 14
+    axes.tick_params(axis="x", length=0, labelsize=4.4 if crowded else style.TINY)
+    axes.margins(y=0.08)
+    return math.isfinite(chance)
+
+
+def _label(frame: pd.DataFrame) -> str:
+    """The metric, and which way is better where higher is not."""
+    metric = str(frame["metric"].iloc[0])
+    name = "Accuracy" if metric == _ACCURACY else metric.replace("_", " ").capitalize()
+    higher = frame["higher_is_better"].iloc[0]
+    return name if pd.isna(higher) or higher else f"{name}\n↓ better"
