@@ -310,7 +310,6 @@ def test_a_gguf_file_gives_the_same_bytes_wherever_it_lies(llama: Path, tmp_path
     assert sha256_directory(first) == sha256_directory(second)
 
 
-@pytest.mark.parametrize("quantisation", ["Q8_0", "Q4_0"])
 def test_a_gguf_file_of_the_same_name_in_the_working_directory_is_another_one(
     llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +321,7 @@ def test_a_gguf_file_of_the_same_name_in_the_working_directory_is_another_one(
     assert torch.allclose(logits(run(job_of(file, GGUF, tmp_path / "output"))), logits(llama), atol=1e-5)
 
 
+@pytest.mark.parametrize("quantisation", ["Q8_0", "Q4_0"])
 def test_a_quantised_gguf_file_is_saved_dequantised(llama: Path, tmp_path: Path, quantisation: str) -> None:
     file = write_llama(llama, tmp_path / "tiny.gguf", quantisation=quantisation)
     output = run(job_of(file, GGUF, tmp_path / "output"))
