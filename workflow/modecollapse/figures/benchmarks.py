@@ -73,7 +73,7 @@ def _one_metric(pooled: pd.DataFrame) -> pd.DataFrame:
 
 def _panel(axes: Axes, frame: pd.DataFrame, context: FigureContext) -> bool:
     """Draw the points of one task; returns whether guessing has a line."""
-    marks = style.marks(list(context.stages))
+    marks = style.marks(context.stages)
     stages = [stage for stage in context.stages if (frame["stage"] == stage).any()]
     for order, stage in enumerate(stages):
         look = marks[stage]
