@@ -45,15 +45,34 @@ class Runs:
         return next((run for run, stages in self.stages.items() if stage in stages), None)
 
     def expanded(self, config: StudyConfig) -> StudyConfig:
-        """The study with the stages of runs in the place of the runs, in `stages` and in what sizes do differently."""
+        """The study with the stages of runs in the place of the runs: in `stages`, in what sizes do differently, and in
+        lists of stages elsewhere."""
         if not self.stages:
             return config
+        across = {
+            name: {each: form for stage, form in wording.items() for each in self.stages.get(stage, [stage])}
+            for name, wording in config.analysis.across_formats.items()
+        }
+        measures = config.measures
+        if measures.benchmarks:
+            chats = tuple(
+                each for stage in measures.benchmarks.chat_template for each in self.stages.get(stage, [stage])
+            )
+            benchmarks = measures.benchmarks.model_copy(update={"chat_template": chats})
+            measures = measures.model_copy(update={"benchmarks": benchmarks})
         models = {}
         for size, model in config.models.items():
             changes = {each: keys for name, keys in model.stages.items() for each in self.stages.get(name, [name])}
             models[size] = model.model_copy(update={"stages": changes})
         stages = {key: each for name, stage in config.stages.items() for key, each in self.epochs(name, stage).items()}
-        return config.model_copy(update={"models": models, "stages": stages})
+        return config.model_copy(
+            update={
+                "models": models,
+                "stages": stages,
+                "measures": measures,
+                "analysis": config.analysis.model_copy(update={"across_formats": across}),
+            }
+        )
 
     def epochs(self, name: str, stage: StageBase) -> dict[str, StageBase]:
         """Name → stage of every epoch of a run, each continuing the one before; a stage trained alone is left as it is.
