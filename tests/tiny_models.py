@@ -61,6 +61,24 @@ def save_llama(directory: Path, context: int = 256, seed: int = 0, chat_template
     return _save(LlamaForCausalLM, config, tokenizer, directory, seed)
 
 
+def save_adapter(base: Path, directory: Path, targets: list[str], **options: Any) -> Path:
+    """Write a LoRA adapter of the model in `base`, whose matrices are not zero, to `directory`."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    network = AutoModelForCausalLM.from_pretrained(base)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM", **options)
+    model = get_peft_model(network, config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name or "modules_to_save" in name:
+                parameter.normal_(0, 0.3)
+    model.save_pretrained(directory)
+    return directory
+
+
 def _save(family: Any, config: Any, tokenizer: Any, directory: Path, seed: int) -> Path:
     import torch
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -17,7 +17,7 @@ from modecollapse.generation.models import load_causal_model
 from modecollapse.methods import METHODS
 from modecollapse.methods.adapter import AdapterSettings
 from modecollapse.methods.base import TrainingJob
-from tests.tiny_models import save_llama, save_neox
+from tests.tiny_models import save_adapter, save_llama, save_neox
 
 TARGETS = {"neox": ["query_key_value", "dense", "dense_h_to_4h"], "llama": ["q_proj", "v_proj", "down_proj"]}
 SAVE = {"neox": save_neox, "llama": save_llama}
@@ -31,18 +31,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save(root / family)
         save_adapter(root / family, root / f"{family}-adapter", TARGETS[family])
     return root
-
-
-def save_adapter(base: Path, directory: Path, targets: list[str], **options: Any) -> None:
-    torch.manual_seed(1)
-    network = AutoModelForCausalLM.from_pretrained(base)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM", **options)
-    model = get_peft_model(network, config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_" in name or "modules_to_save" in name:
-                parameter.normal_(0, 0.3)
-    model.save_pretrained(directory)
 
 
 def logits(network: Any) -> torch.Tensor:

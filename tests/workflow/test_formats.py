@@ -27,7 +27,7 @@ def study(checkpoint: Path, family: str) -> dict[str, Any]:
         "stages": {
             "base": {
                 "method": "checkpoint",
-                "path": str(checkpoint),
+                "source": {"path": str(checkpoint)},
                 "formats": ["okay", "human", "plain", "archangel", *dict.fromkeys([chat, "own"])],
             },
             "sft": {
