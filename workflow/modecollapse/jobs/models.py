@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, sha256_directory, sha256_file
+from modecollapse.errors import StudyError
 from modecollapse.hub import snapshot
 from modecollapse.jobs.data import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
@@ -142,11 +143,15 @@ def _train(
             format=PromptFormat("train", spec["format"]) if "format" in spec else None,
         )
     )
+    files = sha256_directory(output)
+    taken_over: Mapping[str, str] = spec.get("files", {})
+    if changed := [name for name, stated in taken_over.items() if files.get(name, stated) != stated]:
+        raise StudyError(f"{inputs.source}/{changed[0]} was changed while the study ran. Run the same command again.")
     manifest = Manifest(
         model=str(model),
         spec=dict(spec),
         inputs=dict(digests),
-        files=sha256_directory(output),
+        files=files,
         versions=library_versions(),
         seed=spec.get("seed", 0),
         steps=record.steps,
