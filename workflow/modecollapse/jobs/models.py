@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, sha256_directory, sha256_file
+from modecollapse.errors import StudyError
 from modecollapse.hub import snapshot
 from modecollapse.jobs.data import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
@@ -182,6 +183,10 @@ def _train(
             format=PromptFormat.from_spec("train_format", last["format"]) if "format" in last else None,
         )
     )
+    # Only a model that is taken over states files, and it is made alone.
+    found, stated = sha256_directory(outputs[-1]), last.get("files", {})
+    if changed := [name for name, digest in stated.items() if found.get(name, digest) != digest]:
+        raise StudyError(f"{inputs.source}/{changed[0]} was changed while the study ran. Run the same command again.")
     run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device())
     for each, directory, part in zip(asked, finished, record.epochs or [record], strict=True):
         manifest = Manifest(
