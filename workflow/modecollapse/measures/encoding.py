@@ -1,6 +1,6 @@
 """From documents to token ids, a few documents at a time, and long ones piece by piece.
 
-What a tokenizer returns beside the ids takes up to a kilobyte per token: a document of 100 MB would take many gigabytes.
+What a tokenizer returns beside the ids takes up to a kilobyte per token: 100 MB of text would take many gigabytes.
 """
 
 from collections.abc import Iterable, Iterator
