@@ -47,7 +47,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("data") / "project"
     make_project(root)
     (root / "study.yaml").write_text(STUDY)
-    (root / "asked.yaml").write_text("name: asked\nprompts: [{id: a, text: are bugs real?}, {id: b, text: why?}]\n")
+    (root / "asked.yaml").write_text("name: asked\nprompts: [{id: a, text: Say yes.}, {id: b, text: Say no.}]\n")
     save_neox(root / "tiny")
     (root / "answers").mkdir()
     for part in ("a", "b"):

@@ -1,6 +1,6 @@
 """From documents to token ids, a few documents at a time, and long ones piece by piece.
 
-What a tokenizer returns beside the ids takes hundreds of bytes per token: a document of 100 MB would take gigabytes.
+What a tokenizer returns beside the ids takes up to a kilobyte per token: 100 MB of text would take many gigabytes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ Ids = NDArray[np.int32]
 TOGETHER = 2**18
 """Characters of the documents that are tokenized in one call, at least one document."""
 
-LONGEST = 2**20
+LONGEST = 2**18
 """Characters that are tokenized as one text; a longer document is tokenized in pieces of this length."""
 
 OVERLAP = 2**13
