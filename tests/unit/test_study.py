@@ -557,6 +557,7 @@ def test_rules_for_different_choices_of_formats_have_different_names(content: di
     content["formats"] = {"a": "A {prompt}", "b": "B {prompt}", "a_b": "AB {prompt}"}
     for stage, formats in {"plm": ["a_b"], "sft": ["a", "b"], "dpo": ["b"]}.items():
         content["stages"][stage]["formats"] = formats
+    content["analysis"] = {"across_formats": {"mixed": {"plm": "a_b", "sft": "a", "dpo": "b"}}}
     rules = Targets(parse(content)).generating_rules(Model("{size}", 0, "{stage}"))
     assert len({name for name, _, _ in rules}) == 3
 

@@ -66,7 +66,8 @@ def test_token_statistics_do_not_depend_on_the_padding_token(directories, family
     texts = ["x", "a longer document, so that the other one is padded", ""]
     settings = TokenSettings(context=32, groups=2)
     tables = [token_statistics(directories[family, p], None, texts, settings, 1) for p in ("none", "end of text")]
-    assert tables[0][0].equals(tables[1][0])
+    # Not compared: the divergence from a reference, of which there is none.
+    assert tables[0][0].drop_columns("kl").equals(tables[1][0].drop_columns("kl"))
     alone, _ = token_statistics(directories[family, "none"], None, texts[:1], settings, 1)
     assert tables[0][0]["nll"][0].as_py() == pytest.approx(alone["nll"][0].as_py(), rel=1e-5)
     assert tables[0][0]["n_tokens"].to_pylist() == [len(text) for text in texts], "no BOS or EOS is scored"

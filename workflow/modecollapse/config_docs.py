@@ -62,7 +62,7 @@ def _type(value: dict[str, Any]) -> str:
     for union in ("anyOf", "oneOf"):
         if union in value:
             names = list(dict.fromkeys(_type(option) for option in value[union]))
-            return "a stage (see below)" if union == "oneOf" else " or ".join(names)
+            return "a stage (see below)" if "discriminator" in value else " or ".join(names)
     if value.get("type") == "array":
         return f"list of {_type(value.get('items', {}))}" if "items" in value else "list"
     if value.get("type") == "object":
