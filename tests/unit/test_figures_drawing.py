@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.tokens import UNITS
-from modecollapse.figures.context import FigureContext, StageInfo
+from modecollapse.figures import style
+from modecollapse.figures.context import FigureContext, StageInfo, View
 from modecollapse.figures.labels import axis_lines, output_label, token_label
 from modecollapse.figures.lineage import lineage
 from modecollapse.figures.registry import FIGURES, Drawing, figures_of
@@ -267,6 +270,125 @@ def test_several_prompt_formats_have_line_styles_of_their_own(
     figure = Drawing("self_bleu_cosine", "small").draw({"curves": pd.concat([tables["curves"], other])}, context)
     assert {"format: human", "format: okay"} <= set(texts(figure))
     assert len({line.get_linestyle() for line in figure.axes[0].lines}) == 2
+
+
+VIEWS = {
+    "human": dict.fromkeys(STAGES, "human"),
+    "paper": {"plm": "okay", "sft": "human", "dpo": "human"},
+}
+OF_FORMATS = [kind for kind, spec in FIGURES.items() if spec.per_view]
+
+
+def in_formats(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables of a study of two formats, of which "okay" has other values, and of its wording "paper"."""
+    both = dict(tables)
+    for name in ("curves", "samples", "attribution", "matched_attribution"):
+        other = tables[name].copy()
+        for column in {"value", "delta"} & set(other):
+            other[column] += 0.05
+        if name == "samples":
+            other["text"] = "asked okay"
+        both[name] = pd.concat([tables[name], other.assign(format="okay")])
+    for name in ("attribution", "matched_attribution"):
+        before = tables[name]["step"].map({"plm>sft": "okay", "sft>dpo": "human", "total": "okay"})
+        paper = tables[name].assign(format="paper", format_before=before, format_after="human")
+        both[name] = pd.concat([both[name], paper])
+    return both
+
+
+def viewed(context: FigureContext, view: str) -> FigureContext:
+    return replace(context, view=View(view, VIEWS[view]))
+
+
+@pytest.mark.parametrize("kind", OF_FORMATS)
+def test_a_figure_of_a_study_with_several_formats_shows_one_and_says_which(
+    kind: str, tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    def geometry(figure: Figure) -> list[Any]:
+        lines = [line.get_xydata().tolist() for axes in figure.axes for line in axes.lines]
+        return [lines, [bar.get_bbox().bounds for axes in figure.axes for bar in axes.patches]]
+
+    one = Drawing(kind, "small").draw(tables, context)
+    shown = Drawing(kind, "small").draw(in_formats(tables), viewed(context, "human"))
+    assert geometry(shown) == geometry(one)
+    assert "format: human" in " ".join(texts(shown))
+    assert not any("okay" in text for text in texts(shown))
+
+
+@pytest.mark.parametrize("kind", OF_FORMATS)
+def test_a_figure_across_formats_names_them_and_stays_inside_its_edges(
+    kind: str, tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing(kind, "small").draw(in_formats(tables), viewed(context, "paper"))
+    FigureCanvasAgg(figure).draw()
+    shown = " ".join(texts(figure))
+    assert "“paper”" in shown
+    if FIGURES[kind].compares:
+        assert "This step also changes the words around the prompt: PLM → SFT (okay → human)." in shown
+        assert "PLM → SFT (okay → human)" in texts(figure)
+        assert "SFT → DPO" in texts(figure)
+    else:
+        assert "PLM (okay)" in shown
+        assert "SFT (human)" in shown
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 >= -0.02
+    assert box.y0 >= -0.02
+    assert box.x1 <= width + 0.02
+    assert box.y1 <= height + 0.02
+
+
+def test_figures_of_a_study_with_several_formats_are_one_for_each_the_first_with_the_plain_name() -> None:
+    tables = ["curves", "attribution", "format_effect"]
+    names = figures_of(tables, ["S"], views=["paper", "okay", "human"], compared=["paper", "human"])
+    assert names["attribution"] == Drawing("attribution", None, "paper")
+    assert names["attribution+human"] == Drawing("attribution", None, "human")
+    assert "attribution+okay" not in names, "under that format no path is compared"
+    assert names["output_metrics_S+okay"] == Drawing("output_metrics", "S", "okay")
+    assert names["format_effect"] == Drawing("format_effect")
+    assert names["lineage"] == Drawing("lineage")
+
+
+def test_format_effects_are_parts_stacked_to_the_apparent_effect(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    effects = tables["format_effect"]
+    effects = effects.assign(delta=effects["effect"].map({"stage": 0.3, "format": -0.1, "apparent": 0.2}))
+    figure = Drawing("format_effect").draw({"format_effect": effects}, context)
+    axes = figure.axes[0]
+    bars = [(bar.get_y(), bar.get_height()) for bar in axes.patches]
+    assert np.array(bars) == pytest.approx(np.array([(0.0, 0.3), (0.0, -0.1)] * 4))
+    assert [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "D"] == pytest.approx([0.2] * 4)
+    legend = ["training: PLM → SFT", "training: PLM → DPO", "format: okay → human", "apparent effect"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == legend
+
+
+def test_format_effects_of_single_stages_are_drawn_where_no_step_changes_the_format(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    effects = tables["format_effect"]
+    of_stages = effects[(effects["effect"] == "format") & (effects["step"] == "plm>sft")]
+    of_stages = pd.concat(of_stages.assign(step=stage, within=stage) for stage in STAGES)
+    figure = Drawing("format_effect").draw({"format_effect": of_stages}, context)
+    assert len(figure.axes[0].patches) == len(SIZES) * len(STAGES)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["PLM", "SFT", "DPO", "format: okay → human"]
+
+
+@style.styled
+def with_legend(entries: int) -> Figure:
+    figure = Figure(figsize=(7.2, 2))
+    style.heading(figure, "llama-2-7b · first 20 words · format: human")
+    style.top_legend(figure, [Line2D([], [], label=f"stage {place}") for place in range(entries)])
+    return figure
+
+
+def test_a_legend_that_would_hide_the_heading_stands_beside_it_in_one_row_or_two() -> None:
+    for entries in (3, 6, 9):
+        figure = with_legend(entries)
+        FigureCanvasAgg(figure).draw()
+        heading, legend = figure.texts[0].get_window_extent(), figure.legends[0].get_window_extent()
+        assert legend.x0 > heading.x1 or legend.y1 < heading.y0
+        assert legend.x1 <= 7.2 * figure.dpi
 
 
 def test_attribution_bars_stack_steps_and_mark_the_total(context: FigureContext) -> None:

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.jobs.summary import print_summary
-from modecollapse.specs import score_spec
+from modecollapse.specs import analysis_spec, figure_spec, generation_spec, model_spec, score_spec
 from modecollapse.study import Study, parse_study
 from modecollapse.study_files import claim_results, load_study
 from modecollapse.study_inheritance import read_study, study_names
@@ -120,6 +120,44 @@ BAD = {
     ),
     "an unknown format": (put("generation", "formats", ["humna"]), ["generation.formats", "'humna'", "human"]),
     "a format without its prompt": (put("formats", {"mine": "Q: {question}"}), ["formats.mine", "{prompt}"]),
+    "a built-in chat redefined": (put("formats", {"chat": {}}), ["formats.chat", "another name"]),
+    "a misspelt key of a chat format": (
+        put("formats", {"mine": {"sytem": "Be brief."}}),
+        ["formats.mine", "sytem", "no such key", "Allowed: system, template", "'system'"],
+    ),
+    "a chat template that is none": (
+        put("formats", {"mine": {"template": "{% for m in messages %}"}}),
+        ["formats.mine", "is no Jinja template"],
+    ),
+    "a chat template that never reads the prompt": (
+        put("formats", {"mine": {"template": "Hello"}}),
+        ["formats.mine", "never reads `messages`"],
+    ),
+    "stages under different formats only": (
+        put("stages", "plm", "formats", ["okay"]),
+        [
+            "plm > sft > dpo",
+            "plm: okay; sft: human; dpo: human",
+            "across_formats",
+            "{plm: okay, sft: human, dpo: human}",
+        ],
+    ),
+    "a comparison of an unknown stage": (
+        put("analysis", "across_formats", {"paper": {"ppo": "human"}}),
+        ["analysis.across_formats.paper", "'ppo'", "plm, sft, dpo"],
+    ),
+    "a comparison under a format that was not measured": (
+        put("analysis", "across_formats", {"paper": {"plm": "okay", "sft": "human", "dpo": "human"}}),
+        ["analysis.across_formats.paper.plm", "not measured under the format 'okay'", "Allowed: human"],
+    ),
+    "a comparison of part of a path": (
+        put("analysis", "across_formats", {"paper": {"plm": "human", "sft": "human"}}),
+        ["analysis.across_formats.paper", "plm, sft", "Name all of plm, sft, dpo"],
+    ),
+    "a comparison called like a format": (
+        put("analysis", "across_formats", {"human": {"plm": "human", "sft": "human", "dpo": "human"}}),
+        ["analysis.across_formats.human", "a prompt format is called so"],
+    ),
     "a built-in format redefined": (put("formats", {"human": "{prompt}"}), ["formats.human", "another name"]),
     "an override of an unknown stage": (
         put("models", "tiny", "stages", {"ppo": {}}),
@@ -548,3 +586,37 @@ def test_only_what_a_study_calls_published_is_compared(content: dict[str, Any]) 
     assert "published_tokens" in Targets(study).table_names()
     content["measures"]["tokens"] = None
     assert "published_tokens" not in Targets(parse(content)).table_names()
+
+
+def test_stages_under_different_formats_are_compared_by_name(content: dict[str, Any]) -> None:
+    content["stages"]["plm"]["formats"] = ["okay"]
+    content["analysis"] = {"across_formats": {"paper": {"plm": "okay", "sft": "human", "dpo": "human"}}}
+    study = parse(content)
+    assert study.views() == {"paper": {"plm": "okay", "sft": "human", "dpo": "human"}}
+    assert json.loads(analysis_spec(study))["analysis"]["across_formats"] == content["analysis"]["across_formats"]
+    assert "format_effect" not in Targets(study).table_names(), "no stage has two formats"
+    drawing = Targets(study).drawings()["attribution"]
+    assert json.loads(figure_spec(study, drawing))["context"]["view"]["name"] == "paper"
+
+
+def test_specs_of_a_study_of_one_format_do_not_know_of_others(content: dict[str, Any]) -> None:
+    study = parse(content)
+    model = Model("tiny", 0, "sft")
+    assert "across_formats" not in analysis_spec(study)
+    assert json.loads(generation_spec(study, model))["formats"] == {"human": "Human: {prompt} Assistant: {start}"}
+    assert json.loads(model_spec(study, model))["format"] == "Human: {prompt} Assistant: {start}"
+    for drawing in Targets(study).drawings().values():
+        assert "view" not in json.loads(figure_spec(study, drawing))["context"]
+
+
+def test_a_chat_format_is_in_the_specs_of_what_is_made_with_it(content: dict[str, Any]) -> None:
+    content["formats"] = {"terse": {"system": "Be brief."}}
+    content["stages"]["sft"] |= {"formats": ["human", "chat", "terse"], "train_format": "terse"}
+    study = parse(content)
+    model = Model("tiny", 0, "sft")
+    terse = {"chat": {"system": "Be brief.", "template": None}}
+    assert json.loads(model_spec(study, model))["format"] == terse
+    found = json.loads(generation_spec(study, model))["formats"]
+    assert found["terse"] == terse
+    assert found["chat"] == {"chat": {"system": None, "template": None}}
+    assert "format_effect" in Targets(study).table_names()

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    create_model,
+    model_validator,
+)
 
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import SamplingSettings
@@ -112,6 +120,21 @@ FORMATS: Mapping[str, str | ChatFormat] = {
 """Prompt formats that every study can name; the first two are those of O'Mahony et al. (2024), section 2.3, `dialogue`
 is for training on prompts that hold their turns already, as those of `Dahoas/static-hh` do, and `chat` is the chat
 template in each model's tokenizer."""
+
+
+def _kind_of_format(value: Any) -> str:
+    if value is None:
+        return "null"
+    return "ChatFormat" if isinstance(value, dict | ChatFormat) else "text"
+
+
+OwnFormat = Annotated[
+    Annotated[str, AfterValidator(_template), Tag("text")]
+    | Annotated[ChatFormat, Tag("ChatFormat")]
+    | Annotated[None, Tag("null")],
+    Discriminator(_kind_of_format),
+]
+"""A study's own prompt format; faults are told of the kind that it is."""
 
 
 def _metric(value: str) -> str:
@@ -347,7 +370,7 @@ class StudyConfig(Strict):
         tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0,)
     """Training seeds; each is a dimension of the grid."""
-    formats: dict[Name, Annotated[str, AfterValidator(_template)] | ChatFormat | None] = Field(default_factory=dict)
+    formats: dict[Name, OwnFormat] = Field(default_factory=dict)
     """Further prompt formats beside the built-in ones: a text with `{prompt}` and perhaps `{start}`, a chat (see
     ChatFormat), or null where the words around finished completions differ."""
     prompts: Annotated[dict[Name, str], Field(min_length=1)]

@@ -74,8 +74,8 @@ def _keys(model: type[BaseModel], location: Sequence[Any]) -> Iterator[str]:
     for index, part in enumerate(location):
         if part == "[key]":
             continue
-        tagged = _tags(_walk(model, location[:index]))
-        if isinstance(part, str) and part in tagged:
+        here = _walk(model, location[:index])
+        if isinstance(part, str) and part in {*_tags(here), *_kinds(here)}:
             continue
         yield str(part)
 
@@ -91,7 +91,7 @@ def _walk(model: Any, location: Sequence[Any]) -> list[Any]:
                     for name, field in option.model_fields.items():
                         if part in (name, field.alias):
                             following.append(field.annotation)
-                    if part in _tags([option]):
+                    if part in {*_tags([option]), *_kinds(here)}:
                         following.append(option)
                 elif typing.get_origin(option) is dict:
                     following.append(typing.get_args(option)[1])
@@ -123,6 +123,13 @@ def _tags(annotations: Sequence[Any]) -> set[str]:
             elif issubclass(option, Source):
                 tags.add(option.__name__)  # see `modecollapse.sources.one_of`
     return tags
+
+
+def _kinds(annotations: Sequence[Any]) -> set[str]:
+    """What pydantic calls the members of a union of text and a model in its locations."""
+    options = [option for annotation in annotations for option in _options(annotation)]
+    models = {option.__name__ for option in options if isinstance(option, type) and issubclass(option, BaseModel)}
+    return {*models, "text", "null"} if models and str in options else set()
 
 
 def _field_names(annotations: Sequence[Any]) -> set[str]:

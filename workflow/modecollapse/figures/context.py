@@ -86,8 +86,11 @@ class FigureContext:
     """The prompt formats that are shown, where a study has several."""
 
     def in_view(self, frame: "pd.DataFrame") -> "pd.DataFrame":
-        """The rows of a table with `stage` and `format` that this figure shows."""
-        return frame if self.view is None else frame[frame["format"] == frame["stage"].map(self.view.formats)]
+        """The rows of a table with `stage` and `format` that this figure shows; the view is then their format."""
+        if self.view is None:
+            return frame
+        shown = frame[frame["format"] == frame["stage"].map(self.view.formats)]
+        return shown.assign(format=self.view.name)
 
     def compared(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The rows of a table of changes, whose `format` is the name of a view, that this figure shows."""
