@@ -13,6 +13,7 @@ from modecollapse.cells import Cell, Model
 from modecollapse.config import CompletionsStage
 from modecollapse.digests import canonical, sha256_file
 from modecollapse.figures.registry import Drawing
+from modecollapse.lineage import ordered
 from modecollapse.measures.embedding import embedder_digest
 from modecollapse.methods.checkpoint import files_taken_over
 from modecollapse.prompts import PromptSet
@@ -250,6 +251,8 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
             for name, prompts in study.prompts.items()
         },
     }
+    if study.stages != ordered(dict(sorted(study.lineage.items()))):
+        context["stages"] = study.stages  # a canonical string sorts names, and would lose their order
     if study.runs.stages:
         context["runs"] = {stage: run for run, stages in study.runs.stages.items() for stage in stages}
     return canonical(
