@@ -125,7 +125,7 @@ def test_an_ordinary_run_of_one_epoch_is_the_first_epoch_in_the_store(made: Proj
     assert digests[0] == digests[1] != []
 
 
-@pytest.mark.parametrize("run", ["sft", "dpo1"])
+@pytest.mark.parametrize("run", ["dpo1"])
 def test_a_killed_run_ends_with_the_models_of_an_undisturbed_one(made: Project, run: str) -> None:
     before = models(made)
     for stage in (f"{run}-1", f"{run}-2"):

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,16 @@ import pytest
 
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
+from modecollapse.figures.context import FigureContext, families
+from modecollapse.figures.registry import Drawing
+from modecollapse.jobs.models import Asked, Inputs, make_models
 from modecollapse.lineage import paths
+from modecollapse.methods import METHODS
+from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.order import epoch_batches
-from modecollapse.specs import model_spec, run_spec
+from modecollapse.schema import Strict
+from modecollapse.specs import figure_spec, model_spec, run_spec
+from modecollapse.store import Store, model_key
 from modecollapse.study import Study, parse_study
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
@@ -129,6 +138,16 @@ def test_a_label_gets_the_number_of_the_epoch(grid: dict[str, Any]) -> None:
     assert parse(grid).label("sft-2") == "Fine-tuned 2"
 
 
+def test_figures_show_stages_in_the_order_of_the_study_file(grid: dict[str, Any]) -> None:
+    study = parse(grid)
+    spec = json.loads(figure_spec(study, Drawing("lineage")))
+    context = FigureContext.from_spec(spec["context"], spec["sizes"])
+    assert list(context.stages) == study.stages
+    runs = ("sft", "dpo0", "dpo1", "dpo2")
+    assert families(context.stages) == [["plm"], *([f"{run}-{n}" for n in (1, 2, 3)] for run in runs)]
+    assert context.stages["dpo0-2"].run_label == "DPO0"
+
+
 def test_a_study_without_such_runs_is_as_it_was(smoke: dict[str, Any]) -> None:
     study = parse(smoke)
     assert study.runs.stages == {}
@@ -204,3 +223,49 @@ def test_bad_input_is_refused_with_the_key_of_the_study_file(case: str, grid: di
         parse(grid)
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.fixture
+def noisy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Registers the method "noisy", each of whose runs gives other weights; the list counts the runs."""
+    made: list[int] = []
+
+    def run(job: TrainingJob) -> TrainingRecord:
+        made.append(len(made))
+        for epoch, output in enumerate(job.epoch_outputs):
+            (output / "model.safetensors").write_text(f"run {made[-1]}, epoch {epoch}")
+        records = [TrainingRecord(steps=2 * n, tokens=3 * n, curves=[{"step": 2 * n, "loss": 0.5}]) for n in (1, 2)]
+        return TrainingRecord(steps=4, tokens=6, epochs=records)
+
+    fake = Method("noisy", 1, Strict, run, needs_parent=False, data_columns=(), modules=())
+    monkeypatch.setitem(METHODS, "noisy", fake)
+    return made
+
+
+def test_what_is_missing_of_a_run_is_made_again_and_what_is_there_stays_even_if_it_differs(
+    noisy: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path / "store")
+    asked = [
+        Asked(
+            Model("tiny", 0, f"sft-{n}"),
+            {"method": "noisy", "threads": 1, "epoch": n},
+            tmp_path / "models" / f"sft-{n}",
+        )
+        for n in (1, 2)
+    ]
+    first = make_models(asked, Strict(), Inputs(), store)
+    assert [(one.model, one.steps, one.tokens) for one in first] == [
+        ("tiny/s0/sft-1", 2, 3), ("tiny/s0/sft-2", 4, 6)
+    ]  # fmt: skip
+    assert make_models(asked, Strict(), Inputs(), store) == first
+    assert noisy == [0]
+    key = model_key(asked[1].spec, {})
+    shutil.rmtree(store.root / "models" / key[:2] / key)
+    with caplog.at_level(logging.WARNING):
+        again = make_models(asked, Strict(), Inputs(), store)
+    assert noisy == [0, 1]
+    assert again[0] == first[0]
+    assert again[1].weights != first[1].weights
+    assert "tiny/s0/sft-1 came back from the store, but its run" in caplog.text
+    assert not any(path.is_file() for path in (store.root / "state").rglob("*"))

@@ -15,6 +15,7 @@ from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
 from modecollapse.figures.registry import Drawing
 from modecollapse.hub import Kind
+from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedding import embedder_digest
 from modecollapse.methods import adapter, checkpoint
@@ -309,6 +310,8 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
             for name, prompts in study.prompts.items()
         },
     }
+    if study.stages != ordered(dict(sorted(study.lineage.items()))):
+        context["stages"] = study.stages  # a canonical string sorts names, and would lose their order
     if study.runs.stages:
         context["runs"] = {stage: run for run, stages in study.runs.stages.items() for stage in stages}
     if drawing.view is not None:

@@ -110,8 +110,10 @@ class FigureContext:
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], sizes: Sequence[str], size: str | None = None) -> "FigureContext":
-        """From the spec of a figure: `title`, `labels`, `methods`, `data`, `lineage`, `temperature`, `prompts`, perhaps
-        `view`, and `runs`, which names the run of stages that are epochs of one.
+        """From the spec of a figure: `title`, `labels`, `methods`, `data`, `lineage`, `temperature`, `prompts`.
+
+        Three may be left out: `stages`, their order where it is not that of their names with parents first; `runs`, the
+        run of each stage that is an epoch of one; and `view`, which prompt format is shown.
 
         The factual prompts come first, as in the figures of O'Mahony et al. (2024); other sets as in the study.
         """
@@ -123,7 +125,7 @@ class FigureContext:
                 data=spec["data"][stage] or "",
                 run=spec.get("runs", {}).get(stage, ""),
             )
-            for stage in ordered(spec["lineage"])
+            for stage in spec.get("stages") or ordered(spec["lineage"])
         }
         sets = sorted(spec["prompts"], key=lambda name: name != "factual")
         prompts = {name: spec["prompts"][name] for name in sets}
