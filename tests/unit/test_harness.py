@@ -12,7 +12,7 @@ import torch
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import load_causal_model
 from modecollapse.measures.benchmarks import BenchmarkSettings, Task, find_tasks
-from modecollapse.measures.harness import RESULT_COLUMNS, SAMPLE_COLUMNS, Harness, _build, load_data
+from modecollapse.measures.harness import RESULTS, SAMPLES, Harness, _build, load_data
 from tests.tiny_models import save_llama, save_neox
 
 SUMS = [
@@ -86,7 +86,9 @@ def run(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     (task,) = tasks(directory, name)
     harness = Harness(weights, settings(name, **changes), 1, "cpu")
-    return harness.run(task, shots, load_data(task, None), chat)
+    results, samples = harness.run(task, shots, load_data(task, None), chat)
+    assert (results.schema, samples.schema) == (RESULTS, SAMPLES)
+    return results.to_pandas(), samples.to_pandas()
 
 
 def log_likelihood(weights: Path, context: str, target: str) -> float:
@@ -125,8 +127,6 @@ def test_the_chosen_answer_is_the_likeliest(models: dict[str, Path], directory: 
 
 def test_tables_are_tidy_with_one_row_per_metric_and_per_document(models: dict[str, Path], directory: Path) -> None:
     results, samples = run(directory, models["llama"], "last", 2)
-    assert list(results.columns) == list(RESULT_COLUMNS)
-    assert list(samples.columns) == list(SAMPLE_COLUMNS)
     assert len(results) == 2
     assert len(samples) == 2 * 12
     assert samples["hash"].nunique() == 12
@@ -139,7 +139,7 @@ def test_a_result_does_not_depend_on_what_was_run_before(models: dict[str, Path]
     harness.run(last, 2, load_data(last, None), chat=False)
     again = harness.run(sums, 2, load_data(sums, None), chat=False)
     for first, second in zip(alone, again, strict=True):
-        pd.testing.assert_frame_equal(first, second)
+        assert first.to_pylist() == second.to_pylist()
 
 
 def test_another_seed_draws_other_examples_and_the_same_seed_the_same(directory: Path) -> None:

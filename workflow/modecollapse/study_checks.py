@@ -6,6 +6,7 @@ from typing import Any
 from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
 from modecollapse.config import FORMATS, TEXT_COLUMNS, CompletionsStage, Data, StageBase, StudyConfig
+from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.prompts import PromptSet
@@ -44,6 +45,12 @@ def check_references(config: StudyConfig) -> None:
         raise StudyError("measures.truth: true values are known only in a `world`. Set it to false, or add `world`.")
     if config.measures.tokens:
         _known_data(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
+    for name, data in config.data.items():
+        if data.world == "choices" and data.n > FACTS:
+            raise StudyError(
+                f"data.{name}.n: {data.n} questions, but each fact of the world is asked for once. Set it to at most "
+                f"{FACTS}."
+            )
     if config.measures.benchmarks:
         for task, changes in config.measures.benchmarks.tasks.items():
             if changes.data is not None:

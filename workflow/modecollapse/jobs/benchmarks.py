@@ -93,10 +93,10 @@ def _run(
     for done, (task, shots) in enumerate(pairs, start=1):
         if loaded is None or loaded[0] is not task:  # one data set in memory at a time
             loaded = (task, load_data(task, sources[task]))
-        frames = harness.run(task, shots, loaded[1], spec["chat"])
-        yield (task, shots), tuple(pa.Table.from_pandas(frame, preserve_index=False) for frame in frames)
+        tables = harness.run(task, shots, loaded[1], spec["chat"])
+        yield (task, shots), tables
         progress(done, len(pairs))
-        logger.info("done: %s, %d shots, %d documents", task.name, shots, frames[1]["document"].nunique())
+        logger.info("done: %s, %d shots, %d documents", task.name, shots, len(tables[1].column("document").unique()))
 
 
 def check_data(study: Study) -> None:

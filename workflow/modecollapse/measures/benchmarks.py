@@ -37,15 +37,21 @@ _SPLITS = ("test_split", "validation_split", "training_split", "fewshot_split")
 
 
 def _named(value: Any) -> Any:
-    """A list of names is a mapping without differences."""
+    """A list of names is a mapping without differences; lists become tuples, as JSON's do elsewhere."""
     if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
         twice = sorted({name for name in value if value.count(name) > 1})
         if twice:
             raise ValueError(f"given twice: {', '.join(twice)}; name each once")
         return {name: {} for name in value}
     if isinstance(value, dict):
-        return {name: {} if changes is None else changes for name, changes in value.items()}
+        return {name: {} if changes is None else _tuples(changes) for name, changes in value.items()}
     return value
+
+
+def _tuples(changes: Any) -> Any:
+    if not isinstance(changes, dict):
+        return changes
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
 
 
 def _distinct(values: tuple[int, ...] | None) -> tuple[int, ...] | None:

@@ -28,7 +28,7 @@ os.environ.setdefault("DISABLE_MULTIPROC", "1")
 import datasets
 import lm_eval.utils
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import torch
 from jinja2 import BaseLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
@@ -46,21 +46,28 @@ logger = logging.getLogger(__name__)
 # Advice about an option of the harness's command line, for every task whose data is handed to it.
 logging.getLogger("lm_eval.api.task").addFilter(lambda record: "Custom kwargs" not in record.getMessage())
 
-RESULT_COLUMNS = {
-    "task": "string", "shots": "int64", "filter": "string", "metric": "string", "value": "float64", "se": "float64",
-    "n": "int64", "aggregation": "string", "higher_is_better": "boolean", "chance": "float64",
-    "n_truncated": "int64", "version": "string",
-}  # fmt: skip
+_PAIR = [("task", pa.string()), ("shots", pa.int64()), ("filter", pa.string()), ("metric", pa.string())]
+
+RESULTS = pa.schema(
+    [
+        *_PAIR,
+        ("value", pa.float64()),
+        ("se", pa.float64()),
+        ("n", pa.int64()),
+        ("aggregation", pa.string()),
+        ("higher_is_better", pa.bool_()),
+        ("chance", pa.float64()),
+        ("n_truncated", pa.int64()),
+        ("version", pa.string()),
+    ]
+)
 """Of a table with one row per metric of a task.
 
 `se` is the harness's standard error, NaN where it has none; `n` documents; `aggregation` how the harness makes one
 value of theirs, e.g. "mean"; `chance` the accuracy of guessing, NaN where nothing is guessed; `n_truncated` the
 requests of the task that lost their beginning because they exceed the model's context."""
 
-SAMPLE_COLUMNS = {
-    "task": "string", "shots": "int64", "filter": "string", "metric": "string", "document": "int64", "hash": "string",
-    "value": "float64",
-}  # fmt: skip
+SAMPLES = pa.schema([*_PAIR, ("document", pa.int64()), ("hash", pa.string()), ("value", pa.float64())])
 """Of a table with one row per document and metric. `document` counts from 0 in the task's order, `hash` tells
 documents apart; `log_likelihood` (nats) stands here for what the harness aggregates as perplexity."""
 
@@ -103,7 +110,7 @@ class Harness:
         with _quiet():
             self._scorer = _Scorer(model, settings.batch_size)
 
-    def run(self, task: Task, shots: int, data: Mapping[str, Any], chat: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def run(self, task: Task, shots: int, data: Mapping[str, Any], chat: bool) -> tuple[pa.Table, pa.Table]:
         """Evaluate one task with one number of solved examples.
 
         Args:
@@ -111,7 +118,7 @@ class Harness:
             chat: whether to use the tokenizer's chat template.
 
         Returns:
-            Results and samples, with the columns of `RESULT_COLUMNS` and `SAMPLE_COLUMNS`.
+            Results and samples, with the schemas `RESULTS` and `SAMPLES`.
 
         Raises:
             StudyError: the task and its data do not fit, a metric is unknown, there are too few documents for the
@@ -269,7 +276,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _results(task: Task, shots: int, built: ConfigurableTask, found: Mapping[str, Any], truncated: int) -> pd.DataFrame:
+def _results(task: Task, shots: int, built: ConfigurableTask, found: Mapping[str, Any], truncated: int) -> pa.Table:
     samples = found["samples"][task.name]
     values: Mapping[str, Any] = found["results"][task.name]
     rows = []
@@ -296,7 +303,7 @@ def _results(task: Task, shots: int, built: ConfigurableTask, found: Mapping[str
                 "version": str((task.config.get("metadata") or {}).get("version", "")),
             }
         )
-    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).astype(RESULT_COLUMNS)
+    return pa.Table.from_pylist(rows, schema=RESULTS)
 
 
 def _chance(built: ConfigurableTask, samples: Sequence[Mapping[str, Any]]) -> float:
@@ -311,7 +318,7 @@ def _chance(built: ConfigurableTask, samples: Sequence[Mapping[str, Any]]) -> fl
     return float(np.mean(shares))
 
 
-def _samples(task: Task, shots: int, built: ConfigurableTask, samples: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _samples(task: Task, shots: int, built: ConfigurableTask, samples: Sequence[Mapping[str, Any]]) -> pa.Table:
     rows = []
     for sample in samples:
         for metric in sample["metrics"]:
@@ -330,4 +337,4 @@ def _samples(task: Task, shots: int, built: ConfigurableTask, samples: Sequence[
                     "value": float(value),
                 }
             )
-    return pd.DataFrame(rows, columns=list(SAMPLE_COLUMNS)).astype(SAMPLE_COLUMNS)
+    return pa.Table.from_pylist(rows, schema=SAMPLES)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from modecollapse.data.nano.facts import RELATIONS, Facts
+from modecollapse.data.nano.facts import RELATIONS, SUBJECTS, Facts
 from modecollapse.data.nano.grammar import Grammar, Slot
 from modecollapse.data.nano.questions import Question
 
@@ -26,6 +26,9 @@ CHOICE_SCHEMA = pa.schema(
 
 CONTRAST_SCHEMA = pa.schema([("sentences", pa.list_(pa.string())), ("right", pa.int64())])
 """Two sentences, one with two words exchanged; `right` is the index of the other one."""
+
+FACTS = sum(len(SUBJECTS[relation.kind]) for relation in RELATIONS)
+"""Facts of a world, and so the most questions with choices."""
 
 _VALUES = {relation.name: relation.values for relation in RELATIONS}
 _SENTENCE = re.compile(r"[^.!?]+[.!?]")
