@@ -1,4 +1,4 @@
-"""Benchmarks end to end: models of two families, a task of one's own, a kill, and edits that schedule only their own."""
+"""Benchmarks end to end: two families of models, a task of one's own, a kill, and edits that run only what is new."""
 
 import json
 import os
