@@ -46,7 +46,7 @@ def check_references(config: StudyConfig) -> None:
     if config.measures.tokens:
         _known_data(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
     for name, data in config.data.items():
-        if data.world == "choices" and data.n > FACTS:
+        if data.world == "choices" and (data.n or 0) > FACTS:
             raise StudyError(
                 f"data.{name}.n: {data.n} questions, but each fact of the world is asked for once. Set it to at most "
                 f"{FACTS}."
