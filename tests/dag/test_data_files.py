@@ -22,7 +22,7 @@ data:
   corpus: {source: {path: corpus.jsonl.zst}, columns: {text: body}, sample: 20, seed: 3}
 models: {tiny: {}}
 stages:
-  plm: {method: checkpoint, path: tiny}
+  plm: {method: checkpoint, source: {path: tiny}}
   sft: {method: sft, from: plm, data: dialogues, train_format: dialogue, max_length: 128, dtype: float32, batch_size: 8,
     log_every: 1, save_every: 1}
   dpo: {method: dpo, from: sft, data: pairs, train_format: dialogue, max_length: 128, max_prompt_length: 64,
