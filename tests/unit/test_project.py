@@ -1,9 +1,10 @@
 import ast
+import json
 import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,51 @@ def test_a_conda_environment_agrees_with_the_lock(environment: Path) -> None:
 def test_the_analysis_environment_has_no_deep_learning_framework() -> None:
     assert not pinned(ROOT / "envs/analysis.yaml").keys() & FRAMEWORKS
     assert pinned(ROOT / "envs/models.yaml").keys() >= FRAMEWORKS
+
+
+RUN_WITHOUT = """
+import importlib.abc, json, runpy, sys
+absent, scripts = json.loads(sys.argv[1])
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+for script in scripts:
+    runpy.run_path(script, run_name="imported")
+"""
+
+
+def with_dependencies(names: set[str]) -> set[str]:
+    """These distributions and everything that they require, extras left out."""
+    found: set[str] = set()
+    while names:
+        name = names.pop()
+        found.add(name)
+        try:
+            required = requires(name) or []
+        except PackageNotFoundError:  # for another platform
+            continue
+        names |= {normal(named(entry)) for entry in required if "extra ==" not in entry} - found
+    return found
+
+
+def test_the_analysis_environment_has_everything_that_its_scripts_import() -> None:
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    found = re.findall(r'envs/(\w+)\.yaml"(?:(?!envs/).)*?scripts/(\w+)\.py', rules, re.DOTALL)
+    scripts = [str(ROOT / f"scripts/{script}.py") for environment, script in found if environment == "analysis"]
+    assert len(scripts) > 10
+    there = with_dependencies(set(pinned(ROOT / "envs/analysis.yaml"))) | {"modecollapse"}
+    absent = [
+        module
+        for module, distributions in packages_distributions().items()
+        if not {normal(name) for name in distributions} & there
+    ]
+    command = [sys.executable, "-c", RUN_WITHOUT, json.dumps([absent, scripts])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_environment_that_a_rule_names_exists_and_none_is_left_over() -> None:
