@@ -70,10 +70,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a seed without a sample": ({"seed": 3}, ["`seed` has no effect without `sample`"]),
     "an empty sample": ({"sample": 0}, ["data.preferences.sample", "found 0"]),
     "every row broken": ({"broken_rows": 1.0}, ["data.preferences.broken_rows", "less than 1"]),
-    "no place": ({"source": {}}, ["data.preferences.source", "`hub: ORGANISATION/NAME` and `path: FILE`"]),
-    "a misspelt key": ({"source": {"pth": "x"}}, ["data.preferences.source.pth", "no such key", "'path'"]),
-    "a hub id without owner": ({"source": {"hub": "static-hh"}}, ["'static-hh' is no data set", "ORGANISATION/NAME"]),
-    "a revision of a file": ({"source": {"path": "a.jsonl", "revision": "main"}}, ["`revision` belongs to `hub`"]),
+    "no place": ({"source": {}}, ["data.preferences.source", "found nothing", "{hub: …}, {path: …}"]),
+    "a misspelt key": ({"source": {"pth": "x"}}, ["data.preferences.source", "found pth", "{hub: …}, {path: …}"]),
+    "a hub id without owner": ({"source": {"hub": "static-hh"}}, ["data.preferences.source.hub", "'static-hh'", "OWNER/NAME"]),
+    "a revision of a file": ({"source": {"path": "a.jsonl", "revision": "main"}}, ["data.preferences.source.revision", "no such key", "Allowed: path"]),
     "files and split": (
         {"source": {"hub": "a/b"}, "files": "*.jsonl", "split": "train"},
         ["`files` takes the place of `split`"],
@@ -174,7 +174,7 @@ def test_a_hub_data_set_is_read_offline_at_the_locked_commit(
     content["data"]["preferences"] = HUB
     study = load(content, tmp_path)
     revision = Revision(Kind.DATASET, "org/pairs", "v1")
-    assert study.data_revisions() == [revision]
+    assert study.revisions() == [revision]
     # The whole grid can be planned without a lock; a job says what writes it.
     assert json.loads(data_spec(study, "preferences"))["hub"]["commit"] is None
     with pytest.raises(StudyError, match=r"org/pairs@v1.*snakemake download"):
