@@ -128,6 +128,18 @@ def test_broken_rows_of_csv_and_parquet_cost_only_themselves(tmp_path: Path) -> 
     assert broken(path) == {2: "its column 'text' is null, not text", 3: "it is not valid UTF-8"}
 
 
+def test_every_line_that_a_stray_quote_swallows_is_broken(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", b'text,n\ngood,1\n"oops,1\nlost,1\nlost,1\n"x"y,1\nalso good,2\n')
+    assert texts(path) == ["good", "also good"]
+    assert sorted(broken(path)) == [3, 4, 5, 6]
+
+
+def test_a_quote_that_is_never_closed_is_one_clear_error(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", b'text,n\ngood,1\n"oops,1\n' + b"lost,1\n" * 1000)
+    with pytest.raises(StudyError, match=r"a\.csv: a quote that is opened in line 3 or after is never closed"):
+        texts(path)
+
+
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.parquet"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_file_is_one_clear_error(name: str, share: float, tmp_path: Path) -> None:

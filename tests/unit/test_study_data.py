@@ -72,8 +72,14 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "every row broken": ({"broken_rows": 1.0}, ["data.preferences.broken_rows", "less than 1"]),
     "no place": ({"source": {}}, ["data.preferences.source", "found nothing", "{hub: …}, {path: …}"]),
     "a misspelt key": ({"source": {"pth": "x"}}, ["data.preferences.source", "found pth", "{hub: …}, {path: …}"]),
-    "a hub id without owner": ({"source": {"hub": "static-hh"}}, ["data.preferences.source.hub", "'static-hh'", "OWNER/NAME"]),
-    "a revision of a file": ({"source": {"path": "a.jsonl", "revision": "main"}}, ["data.preferences.source.revision", "no such key", "Allowed: path"]),
+    "a hub id without owner": (
+        {"source": {"hub": "static-hh"}},
+        ["data.preferences.source.hub", "'static-hh'", "OWNER/NAME"],
+    ),
+    "a revision of a file": (
+        {"source": {"path": "a.jsonl", "revision": "main"}},
+        ["data.preferences.source.revision", "no such key", "Allowed: path"],
+    ),
     "files and split": (
         {"source": {"hub": "a/b"}, "files": "*.jsonl", "split": "train"},
         ["`files` takes the place of `split`"],
@@ -153,6 +159,20 @@ def test_the_spec_follows_content_and_not_places_names_or_times(content: dict[st
     content["data"]["preferences"] = data
     moved.write_text(moved.read_text() + '{"q": "one more", "good": "x", "bad": "y"}\n')
     assert data_spec(load(content, tmp_path), "preferences") != spec
+
+
+def test_held_out_text_is_a_sample_of_as_many_documents_as_are_scored(content: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "text.jsonl").write_text('{"text": "A text."}\n')
+    content["data"]["heldout"] = {"source": {"path": "text.jsonl"}}
+    study = load(content, tmp_path)
+    assert study.data_sample("heldout") == 10_000
+    assert json.loads(data_spec(study, "heldout"))["sample"] == 10_000
+    content["measures"]["tokens"]["documents"] = 7
+    assert load(content, tmp_path).data_sample("heldout") == 7
+    content["data"]["heldout"]["sample"] = 3
+    assert load(content, tmp_path).data_sample("heldout") == 3
+    # What is trained on as well is read whole.
+    assert load(content, tmp_path).data_sample("preferences") is None
 
 
 def test_local_files_are_inputs_of_the_rule_that_reads_them(content: dict[str, Any], tmp_path: Path) -> None:

@@ -91,6 +91,22 @@ def test_a_fault_in_what_is_extended_names_the_key(tmp_path: Path) -> None:
         load_study({"study": str(own)}, CONFIG)
 
 
+def test_a_source_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    write(tmp_path, "base", {"stages": {"plm": {"method": "checkpoint", "source": {"hub": "a/b", "revision": "v1"}}}})
+    own = write(tmp_path, "own", {"extends": "base.yaml", "stages": {"plm": {"source": {"path": "here"}}}})
+    assert read_study(own, CONFIG)["stages"]["plm"] == {"method": "checkpoint", "source": {"path": "here"}}
+
+
+def test_prompt_files_beside_what_is_extended_are_found_there(tmp_path: Path) -> None:
+    for directory, text in (("base", "Theirs"), ("own", "Ours")):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "asked.yaml").write_text(f"name: asked\nprompts: [{{id: a, text: {text}}}]\n")
+    write(tmp_path / "base", "base", {"extends": "nano-smoke", "prompts": {"creative": "asked.yaml"}})
+    own = write(tmp_path / "own", "own", {"extends": "../base/base.yaml"})
+    study = load_study({"study": str(own)}, CONFIG)
+    assert study.prompts["creative"].prompts[0].text == "Theirs"
+
+
 def test_lock_files_are_no_studies(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     for name in ("one", "one.lock"):

@@ -1,5 +1,7 @@
 """Token statistics of tiny models against a slow float64 computation, one position at a time."""
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -347,10 +349,27 @@ def test_what_cannot_be_scored_is_refused(stage: Path, tmp_path: Path) -> None:
         score(stage, texts=["", ""])
     with pytest.raises(StudyError, match="context of 64 positions, the model knows 32"):
         score(stage, settings=TokenSettings(context=64))
-    with pytest.raises(StudyError, match="98 tokens, its reference 120"):
-        score(stage, make_model(tmp_path / "other", 1, vocabulary=120))
     with pytest.raises(StudyError, match="not numbers"):
         score(make_model(tmp_path / "broken", 1, scale=1e30))
+
+
+def test_kl_is_undefined_where_vocabularies_differ_and_all_else_is_not(stage: Path, tmp_path: Path) -> None:
+    larger = make_model(tmp_path / "larger", 1, vocabulary=120)
+    renamed = make_model(tmp_path / "renamed", 1)
+    file = renamed / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    file.write_text(json.dumps(content))
+    defined = score(stage, stage)[0].to_pandas()
+    for other in (larger, renamed):
+        documents, table = score(stage, other)
+        found = documents.to_pandas()
+        assert found["kl"].isna().all()
+        assert found.drop(columns="kl").equals(defined.drop(columns="kl"))
+        statistics = corrected_statistics(found, table.to_pandas(), Bootstrap(resamples=200, seed=0))
+        assert math.isnan(statistics.values["kl"])
+        assert math.isfinite(statistics.values["entropy"])
 
 
 def chunks_of(monkeypatch: pytest.MonkeyPatch, positions: int) -> None:

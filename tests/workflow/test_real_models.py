@@ -1,5 +1,6 @@
 """Models from everywhere, end to end: every kind of source, the study of the documentation, and the shipped studies."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+import zstandard
 
 from modecollapse.cells import Model
 from modecollapse.manifest import read_manifest
@@ -169,12 +171,52 @@ def test_the_whole_grid_of_a_study_of_real_models_is_planned_without_a_network(
     assert "Nothing was started" in refused
 
 
+def test_the_study_pythia_runs_with_a_tiny_model_in_the_place_of_the_real_one(tmp_path: Path, hub: Path) -> None:
+    cache_repository(hub, "EleutherAI/pythia-70m", files_of(save_neox(tmp_path / "neox", context=512)))
+    turn = {
+        "prompt": "\n\nHuman: Are bugs real?\n\nAssistant: ",
+        "response": "Yes.",
+        "chosen": "Yes.",
+        "rejected": "No.",
+    }
+    cache_repository(hub, "Dahoas/static-hh", {"train.jsonl": (json.dumps(turn) + "\n").encode() * 70}, kind="dataset")
+    corpus = zstandard.compress(b'{"text": "A document."}\n' * 30)
+    cache_repository(hub, "mit-han-lab/pile-val-backup", {"val.jsonl.zst": corpus}, kind="dataset")
+    sizes = ["pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"]
+    changes = {
+        "extends": "pythia",
+        "models": dict.fromkeys(sizes),
+        "stages": {"sft": {"max_length": 512}, "dpo": {"warmup_steps": 1}},
+        "generation": {"temperatures": [1.0], "completions": 2, "max_new_tokens": 4},
+        "measures": {
+            "tokens": {"context": 64},
+            "benchmarks": None,
+            "diversity": {"metrics": ["self_bleu", "leak_rate"], "controlled_completions": 0},
+        },
+        "analysis": {"resamples": 100},
+        "threads": 1,
+    }
+    project = make_project(tmp_path / "project", study="small.yaml")
+    (project.root / "small.yaml").write_text(yaml.safe_dump(changes))
+    project.run("download")
+    project.run("tables", "results/small/figures/format_effect.svg", "results/small/figures/attribution.svg")
+    tables = {
+        name: read_sealed(project.root / f"results/small/tables/{name}.parquet").to_pandas()
+        for name in ("attribution", "format_effect", "published_tokens")
+    }
+    paper = tables["attribution"].query("format == 'paper' and step == 'plm>sft'")
+    assert set(zip(paper["format_before"], paper["format_after"], strict=True)) == {("okay", "human")}
+    assert {"stage", "format", "apparent"} <= set(tables["format_effect"]["effect"])
+    assert set(tables["published_tokens"]["stage"]) == {"plm", "sft", "dpo"}
+
+
 def test_preference_tuning_by_epochs_has_the_settings_of_the_study_that_it_extends() -> None:
     one, epochs = (load_study({"study": name}, CONFIG) for name in ("pythia", "pythia-epochs"))
-    expected = one.settings(Model("pythia-2.8b", 0, "dpo")).model_dump(exclude={"epochs", "each_epoch"})
+    other = {"epochs", "each_epoch", "dtype"}
+    expected = one.settings(Model("pythia-2.8b", 0, "dpo")).model_dump(exclude=other)
     for run in range(4):
         model = Model("pythia-2.8b", 0, f"sft{run}-dpo-1")
-        assert epochs.settings(model).model_dump(exclude={"epochs", "each_epoch"}) == expected
+        assert epochs.settings(model).model_dump(exclude=other) == expected
         assert epochs.stage(model).train_format == one.stage(Model("pythia-2.8b", 0, "dpo")).train_format
 
 

@@ -171,7 +171,7 @@ class Data(Strict):
     study uses, under the same names."""
     sample: int | None = Field(None, gt=0)
     """Rows drawn from the source, all alike probable, kept in its order; a smaller sample is part of a larger one of
-    the same seed. Null takes all."""
+    the same seed. Null takes all; of a set that only token statistics read, as many as these score."""
     broken_rows: float = Field(0.01, ge=0, lt=1)
     """Largest share of broken rows that is passed over, with a warning in the log; more is an error."""
 

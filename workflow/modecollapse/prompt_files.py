@@ -29,7 +29,7 @@ def read_prompts(path: Path, name: str) -> PromptSet:
     """The prompt set in a YAML file, under the name that the study gives it.
 
     Raises:
-        StudyError: misspelt keys, no prompts, empty texts, or an id or text that occurs twice.
+        StudyError: misspelt keys, no prompts, empty texts or answers, or an id or text that occurs twice.
     """
     try:
         content = _PromptFile.model_validate_json(json.dumps(read_yaml(path)))
@@ -41,6 +41,12 @@ def read_prompts(path: Path, name: str) -> PromptSet:
     for prompt in content.prompts:
         if prompt.text is not None and not prompt.text.strip():
             raise StudyError(f"{path}: the prompt {prompt.id} has an empty text. Write its text, or remove it.")
+        for answer in prompt.answers:
+            if not any(character.isalnum() for character in answer):
+                raise StudyError(
+                    f"{path}: the prompt {prompt.id} accepts the answer {answer!r}, which every completion contains. "
+                    "Write an answer with a letter or digit, or remove it."
+                )
         for kind, value in (("id", prompt.id), ("text", prompt.text)):
             if value is None:
                 continue

@@ -50,7 +50,7 @@ def data_spec(study: Study, name: str) -> str:
     spec: dict[str, Any] = {
         "revision": REVISIONS["data"],
         "columns": study.data_columns(name),
-        "sample": data.sample,
+        "sample": study.data_sample(name),
         "seed": data.seed,
     }
     if isinstance(data.source, HubSource):

@@ -248,6 +248,13 @@ class Study:
             return None
         return Needed(data.source.of(Kind.DATASET), (data.files,) if data.files else ())
 
+    def data_sample(self, name: str) -> int | None:
+        """How many rows of a data set with a source are drawn; None for all of them."""
+        data, tokens = self.config.data[name], self.config.measures.tokens
+        if data.sample is None and tokens and name not in used_data(self.config, self.resolved.values(), tokens=False):
+            return tokens.documents
+        return data.sample
+
     def data_columns(self, name: str) -> dict[str, str]:
         """Our columns of a data set with a source, in a fixed order → the source's."""
         return columns_of(self.config, self.resolved.values(), name)

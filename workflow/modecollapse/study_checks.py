@@ -291,11 +291,11 @@ def columns_of(config: StudyConfig, stages: Iterable[StageBase], name: str) -> d
     return {column: named[column] for column in TEXT_COLUMNS if column in named}
 
 
-def used_data(config: StudyConfig, stages: Iterable[StageBase]) -> list[str]:
-    """The data sets that something in the study needs, in the order of the file."""
+def used_data(config: StudyConfig, stages: Iterable[StageBase], tokens: bool = True) -> list[str]:
+    """The data sets that something in the study needs, in the order of the file; perhaps but for token statistics."""
     used = {stage.data for stage in stages}
     used.update(config.tokenizer.data if config.tokenizer else ())
-    used.update([config.measures.tokens.data] if config.measures.tokens else ())
+    used.update([config.measures.tokens.data] if config.measures.tokens and tokens else ())
     used.update(task.data for task in (config.measures.benchmarks.tasks.values() if config.measures.benchmarks else ()))
     return [name for name in config.data if name in used]
 

@@ -142,7 +142,7 @@ def _check_sources(study: Study) -> None:
             if context is not None:
                 check_lengths(study.config, model.size, model.stage, study.stage(model), context)
         except StudyError as error:
-            raise StudyError(f"{study.file}: {error}") from error
+            raise StudyError(f"{study.file}: {study.runs.as_written(str(error))}") from error
 
 
 def _check_local_source(study: Study, model: Model) -> None:

@@ -13,7 +13,8 @@ def read_study(path: Path, config_directory: Path) -> dict[str, Any]:
     """The content of a study file, with everything that it takes from the study it extends.
 
     Mappings are merged key by key; lists and single values are replaced; null removes a key. A stage that names another
-    `method` replaces the whole stage, since keys of one method mean nothing to another.
+    `method` replaces the whole stage, since keys of one method mean nothing to another, and a `source` is replaced as a
+    whole. Prompt files beside a file that is extended are found there.
 
     Raises:
         StudyError: a file that cannot be read, that does not exist, or that extends itself.
@@ -26,6 +27,8 @@ def read_study(path: Path, config_directory: Path) -> dict[str, Any]:
             raise StudyError(f"{chain[0]}: extends: {names}, which is a circle. Remove one of these keys.")
         chain.append(path)
         below = read_yaml(path)
+        if len(chain) > 1:
+            _keep_prompts(below, path)
         base = below.pop("extends", None)
         content = _merged(below, content)
         if base is None:
@@ -56,7 +59,12 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any], *key: str) -> d
         before = merged.get(name)
         if value is None and name in merged:
             del merged[name]
-        elif isinstance(value, Mapping) and isinstance(before, Mapping) and not _replaces(value, before, *key):
+        elif (
+            isinstance(value, Mapping)
+            and isinstance(before, Mapping)
+            and name != "source"
+            and not _replaces(value, before, *key)
+        ):
             merged[name] = _merged(before, value, *key, name)
         else:
             merged[name] = copy.deepcopy(value)
@@ -66,3 +74,11 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any], *key: str) -> d
 def _replaces(value: Mapping[str, Any], before: Mapping[str, Any], *key: str) -> bool:
     """Whether a stage becomes another one as a whole."""
     return key == ("stages",) and value.get("method", before.get("method")) != before.get("method")
+
+
+def _keep_prompts(content: dict[str, Any], path: Path) -> None:
+    """Name prompt files beside `path` so that they are found wherever the study that extends it lies."""
+    prompts = content.get("prompts")
+    if isinstance(prompts, dict):
+        beside = {name: path.parent / file for name, file in prompts.items() if isinstance(file, str)}
+        prompts.update({name: str(file.resolve()) for name, file in beside.items() if file.is_file()})

@@ -73,7 +73,7 @@ def read_data(spec: Mapping[str, Any], files: Sequence[Path], tolerated: float, 
     rows = read_rows(files, columns, spec["sample"], spec["seed"], reading)
     number = write_sealed_texts(list(columns), rows, output, finished)
     if spec["sample"] and number < spec["sample"]:
-        logger.warning("%s: `sample` asks for %d rows, it has only %d", source, spec["sample"], number)
+        logger.warning("%s: a sample of %d rows is asked for, it has only %d", source, spec["sample"], number)
     logger.info("%s: %d rows", output, number)
 
 

@@ -153,7 +153,8 @@ def token_statistics(
 
     Args:
         model_directory: model and tokenizer.
-        reference_directory: the model of the first stage, for KL(model ‖ reference); None leaves `kl` undefined (NaN).
+        reference_directory: the model of the first stage, for KL(model ‖ reference); `kl` is undefined (NaN) without
+            one, and if its vocabulary is another.
         texts: held-out documents.
         settings: see `TokenSettings`.
         threads: CPU threads of this process.
@@ -171,8 +172,8 @@ def token_statistics(
             empty: what comes after it, O'Mahony et al. computed but did not keep.
 
     Raises:
-        StudyError: no text; a context longer than the model's; a reference with another vocabulary; a head that does
-            more than a matrix product; predictions that are not numbers.
+        StudyError: no text; a context longer than the model's; a head that does more than a matrix product; predictions
+            that are not numbers.
     """
     from modecollapse.generation.models import load_causal_model
 
@@ -198,6 +199,9 @@ def score_documents(
     import torch
 
     _check(model, reference, settings)
+    if reference is not None and not _share_vocabulary(model, reference):
+        logger.warning("the model and its reference have different vocabularies, so KL between them is undefined")
+        reference = None
     n = min(len(texts), settings.documents)
     sums = _Sums(model, reference, _blocks(n, settings.groups))
     if unfinished and (before := unfinished.load()) is not None:
@@ -470,11 +474,6 @@ def _check(model: CausalModel, reference: CausalModel | None, settings: TokenSet
             f"Token statistics ask for a context of {settings.context} positions, the model knows {model.context}. "
             f"Set context to at most {model.context}."
         )
-    if reference is not None and reference.vocabulary_size != model.vocabulary_size:
-        raise StudyError(
-            f"KL needs one vocabulary: the model has {model.vocabulary_size} tokens, its reference "
-            f"{reference.vocabulary_size}."
-        )
     for each in {id(one): one for one in (model, reference) if one is not None}.values():
         ids = torch.full((1, 2), each.prefix_token, device=each.device)
         with torch.inference_mode():
@@ -485,6 +484,16 @@ def _check(model: CausalModel, reference: CausalModel | None, settings: TokenSet
                 f"Models of type {each.network.config.model_type} are not supported here: their logits are more than "
                 "their output embeddings applied to the last hidden state."
             )
+
+
+def _share_vocabulary(model: CausalModel, reference: CausalModel) -> bool:
+    """Whether every entry of the logits stands for the same token in both, as far as both tokenizers know it."""
+    if model is reference:
+        return True
+    ours, theirs = ({i: token for token, i in each.tokenizer.get_vocab().items()} for each in (model, reference))
+    return model.vocabulary_size == reference.vocabulary_size and all(
+        theirs.get(i, token) == token for i, token in ours.items()
+    )
 
 
 def _blocks(n: int, groups: int) -> NDArray[np.int64]:

@@ -40,7 +40,7 @@ class FineTuningSettings(Strict):
     learning_rate: float = Field(1e-6, gt=0)
     """Peak learning rate (paper: 1e-6 for all sizes and stages)."""
     schedule: ScheduleName = "constant"
-    """`constant` (paper), or `cosine` down to 10 % of the peak; both after `warmup_steps`."""
+    """`constant` (authors' code), or `cosine` down to 10 % of the peak; both after `warmup_steps`."""
     warmup_steps: int = Field(0, ge=0)
     """Updates of linear warm-up."""
     epochs: int = Field(1, ge=1)

@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,21 +121,33 @@ def _csv(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
     reader = csv.reader(lines, strict=True)
     names: list[str] | None = None
     while True:
+        first = reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, Broken(f"it is not valid CSV ({error})")
+            if "unexpected end of data" in str(error):
+                raise StudyError(
+                    f"{path}: a quote that is opened in line {first} or after is never closed, so nothing behind it "
+                    "can be told apart. Mend it: a quote inside quotes is written twice."
+                ) from error
+            # Each line that a stray quote swallowed was a row to somebody.
+            yield from _each(range(first, reader.line_num + 1), f"it is not valid CSV ({error})")
             continue
         if not row:
             continue
         if names is None:
             names = row
         elif len(row) != len(names):
-            yield reader.line_num, Broken(f"it has {len(row)} fields, not {len(names)} as the first line")
+            reason = f"it has {len(row)} fields, not {len(names)} as the first line"
+            yield from _each(range(first, reader.line_num + 1), reason)
         else:
             yield reader.line_num, dict(zip(names, row, strict=True))
+
+
+def _each(lines: Iterable[int], reason: str) -> Iterator[tuple[int, Broken]]:
+    return ((line, Broken(reason)) for line in lines)
 
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, Any]]:
