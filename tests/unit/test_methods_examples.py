@@ -35,6 +35,14 @@ def test_an_answer_is_what_follows_the_rendered_prompt_and_ends_with_end_of_text
     assert encoded.answers == [[[6, 7, 0]], [[0]]]
 
 
+def test_prompts_that_hold_their_turns_are_not_put_into_a_format_once_more(tokenizer):
+    turns = ["Human: why ? Assistant: "]
+    with pytest.raises(StudyError, match=r"row 0 ends with 'Assistant:'.*train_format: dialogue"):
+        encode(tokenizer, HUMAN, turns, [["so"]])
+    encoded = encode(tokenizer, PromptFormat("dialogue", "{prompt}"), turns, [["so"]])
+    assert encoded.prompts == [[2, 4, 5, 8, 3, 4]]
+
+
 def test_a_tokenizer_that_merges_prompt_and_answer_is_refused():
     whole = _tokenizer(pre_tokenizers.Split("|", "isolated"))
     with pytest.raises(StudyError, match=r"row 0 .* merges the end of the prompt"):

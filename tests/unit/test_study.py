@@ -253,6 +253,8 @@ def test_an_error_names_the_file_and_every_fault(content: dict[str, Any]) -> Non
     [
         ("prompts: []", "prompts is empty"),
         ("prompts: [{id: a, text: ' '}]", "empty text"),
+        ("prompts: [{id: a, text: x, answers: [y, '']}]", "accepts the answer ''"),
+        ("prompts: [{id: a, text: x, answers: ['...']}]", "accepts the answer '...'"),
         ("prompts: [{id: a, text: x}, {id: a, text: y}]", "the id 'a' is used twice"),
         ("prompts: [{id: a, text: x}, {id: b, text: x}]", "the text 'x' is used twice"),
         ("prompts: [{id: a, text: null}]", "has no text, but the stage plm"),

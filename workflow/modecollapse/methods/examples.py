@@ -57,8 +57,9 @@ def encode(tokenizer: Any, form: PromptFormat, prompts: Sequence[str], answers: 
 
     Raises:
         StudyError: the tokenizer merges the end of a prompt with the beginning of its answer, or cannot put a prompt
-            into a chat format.
+            into a chat format; or prompts hold their turns already, so that the format would add them once more.
     """
+    _check_turns(form, prompts)
     rendered = [render(form, tokenizer, prompt) for prompt in prompts]
     prompt_ids = token_ids(tokenizer, rendered)
     encoded = []
@@ -67,6 +68,19 @@ def encode(tokenizer: Any, form: PromptFormat, prompts: Sequence[str], answers: 
         full = token_ids(tokenizer, whole)
         encoded.append([_answer(*pair, tokenizer, row) for row, pair in enumerate(zip(prompt_ids, full, strict=True))])
     return Encoded(prompts=prompt_ids, answers=encoded)
+
+
+def _check_turns(form: PromptFormat, prompts: Sequence[str]) -> None:
+    """Prompts such as those of `Dahoas/static-hh` end with the mark of the assistant's turn."""
+    if not form.is_chat and form.fill("x") == "x":
+        return
+    for row, prompt in enumerate(prompts):
+        mark = next((mark for mark in form.markers if prompt.rstrip().endswith(mark)), None)
+        if mark is not None:
+            raise StudyError(
+                f"The prompt of row {row} ends with {mark!r}: it holds its turns already, and the format would put "
+                "words of its own around them. Set train_format: dialogue, which adds none."
+            )
 
 
 def _answer(prompt: Ids, full: Ids, tokenizer: Any, row: int) -> Ids:
