@@ -19,7 +19,7 @@ models:
   neox: {stages: {}}
   llama: {stages: {}}
 stages:
-  base: {method: checkpoint, path: "checkpoints/{size}"}
+  base: {method: checkpoint, source: {path: "checkpoints/{size}"}}
 prompts: {factual: prompts/nano-factual.yaml}
 generation: {temperatures: ["1.0"], completions: 2, max_new_tokens: 4}
 measures:
