@@ -135,21 +135,3 @@ def repository_directory(revision: Revision) -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"{revision.kind}s--{revision.repository.replace('/', '--')}"
-
-
-def snapshot(revision: Revision, commit: str | None, study: str) -> Path:
-    """The directory of the hub's cache that holds `revision` at `commit`, as `download` put it there.
-
-    The place is the cache's documented one and not asked of the hub's library: that counts a snapshot as incomplete
-    which has only the files that a study needs.
-
-    Raises:
-        StudyError: the revision is not locked, or its files are not in the cache.
-    """
-    command = f"Run `snakemake download --config study={study}` where there is a network."
-    if commit is None:
-        raise StudyError(f"{revision}: no commit is locked for it. {command}")
-    found = repository_directory(revision) / "snapshots" / commit
-    if not found.is_dir():
-        raise StudyError(f"{revision}: commit {commit} is not in the hub's cache, {found.parents[2]}. {command}")
-    return found

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modecollapse.errors import StudyError
+from modecollapse.name_patterns import select
 
 FORMATS = ("jsonl", "json", "csv", "parquet")
 """Formats by their suffix. `json` is JSON Lines, or one array of objects."""
@@ -94,9 +95,9 @@ def hub_files(snapshot: Path, subset: str | None, split: str | None, files: str 
         StudyError: there is no such subset or split, nothing matches, or a file is in no known format.
     """
     if files is not None:
-        found = _matches(snapshot, files) or [file for file in [snapshot / files] if file.is_file()]
+        there = sorted(file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file())
+        found = [snapshot / name for name in select(there, files)]
         if not found:
-            there = sorted(str(file.relative_to(snapshot)) for file in snapshot.rglob("*") if file.is_file())
             raise StudyError(
                 f"files: nothing in the data set matches {files!r}; it holds {', '.join(there[:12]) or 'nothing'}. "
                 "Correct `files`."
