@@ -8,12 +8,12 @@ writes before it fetches the first of them. A snapshot counts only if it is know
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from modecollapse.data.sources.patterns import select
 from modecollapse.errors import StudyError
 from modecollapse.hub import Kind, Needed, Revision, repository_directory
 from modecollapse.methods import adapter
 from modecollapse.methods.model_files import TOKENIZER_FILES
 from modecollapse.methods.weight_files import CONFIGURATION, LAYOUTS, shards_of
-from modecollapse.name_patterns import select
 
 _SMALL_FILES = (*CONFIGURATION, adapter.CONFIG, *TOKENIZER_FILES, *(name for name, index in LAYOUTS if index))
 """What is needed of a model beside its weights."""
