@@ -448,6 +448,74 @@ def test_a_cache_without_the_list_of_a_commits_files_is_made_whole_by_one_downlo
     require_downloads(again(study), study.needed())
 
 
+UNUSABLE = {
+    "code of its own": (
+        {"config.json": b'{"model_type": "own", "auto_map": {"AutoModel": "own.Own"}}'},
+        "no remote code is ever run: .* of the type 'own'",
+    ),
+    "no tokenizer": ({"tokenizer.json": None}, "has no tokenizer"),
+    "a broken configuration": ({"config.json": b"{"}, r"config\.json cannot be read"),
+    "weights that were cut off": ({"model.safetensors": tensors()[:-1]}, r"model\.safetensors cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_model_that_can_never_be_used_is_refused_by_the_download_and_before_any_job(
+    hub: PretendHub, tmp_path: Path, case: str
+) -> None:
+    changes, word = UNUSABLE[case]
+    hub.repository(NAME).push({name: data for name, data in {**MODEL, **changes}.items() if data is not None})
+    study = study_of(tmp_path)
+    with pytest.raises(StudyError, match=rf"stages\.base\.source \({NAME}@main\): .*{word}.*name another repository"):
+        download(study)
+    study = again(study)
+    with pytest.raises(StudyError, match=word):
+        require_downloads(study, study.needed())
+
+
+def test_a_model_that_once_had_code_of_its_own_is_used_where_its_type_is_known_now(
+    hub: PretendHub, tmp_path: Path
+) -> None:
+    config = b'{"model_type": "llama", "auto_map": {"AutoModelForCausalLM": "own.Own"}}'
+    hub.repository(NAME).push({**MODEL, "config.json": config})
+    assert "1 of 1" in download(study_of(tmp_path))
+
+
+def test_adapters_and_gguf_files_that_can_never_be_used_are_refused_by_the_download(
+    hub: PretendHub, tmp_path: Path
+) -> None:
+    hub.repository(NAME).push({**MODEL, "a.gguf": b"hello"})
+    hub.repository("someone/adapter").push(
+        {"adapter_config.json": b'{"peft_type": "IA3"}', "adapter_model.safetensors": tensors()}
+    )
+    with pytest.raises(StudyError, match=r"stages\.base\.source .*a\.gguf is not a GGUF file"):
+        download(study_of(tmp_path / "a", {"hub": NAME, "gguf": "a.gguf"}))
+    tuned = {"method": "adapter", "from": "base", "source": {"hub": "someone/adapter"}}
+    with pytest.raises(StudyError, match=r"stages\.tuned\.source .*peft_type: found 'IA3'"):
+        download(study_of(tmp_path / "b", tuned=tuned))
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        ({"split": "test"}, "split: the data set has no 'test'"),
+        ({"subset": "other"}, "`datasets` finds no files in the data set"),
+        ({"files": "notes.txt"}, r"notes\.txt: its format is not known"),
+        ({"columns": {"text": "body"}}, r"data\.texts\.columns: the first row of .* has no 'body'; it has text"),
+    ],
+)
+def test_a_data_set_that_can_never_be_read_is_refused_by_the_download_and_before_any_job(
+    hub: PretendHub, tmp_path: Path, data: dict[str, Any], word: str
+) -> None:
+    hub.repository(NAME, kind="dataset").push({**PARTS, "notes.txt": b"x"})
+    study = data_study(tmp_path, **data)
+    with pytest.raises(StudyError, match=word):
+        download(study)
+    study = again(study)
+    with pytest.raises(StudyError, match=word):
+        require_downloads(study, study.needed())
+
+
 def test_a_study_without_the_hub_downloads_nothing(tmp_path: Path) -> None:
     assert "needs nothing of the hub" in download(study_of(tmp_path, {"path": "somewhere"}))
 

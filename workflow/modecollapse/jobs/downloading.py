@@ -17,6 +17,8 @@ from typing import Any
 from modecollapse.errors import StudyError
 from modecollapse.hub import COMMIT, Kind, Needed, Revision, add_to_lock, repository_directory
 from modecollapse.jobs.benchmarks import check_data
+from modecollapse.jobs.data import files_of
+from modecollapse.jobs.models import find_source
 from modecollapse.publishing import publish_file
 from modecollapse.snapshots import (
     absent_files,
@@ -29,6 +31,8 @@ from modecollapse.snapshots import (
     unlisted,
 )
 from modecollapse.study import Study
+from modecollapse.study_checks import used_data
+from modecollapse.study_files import check_columns, check_source
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +77,7 @@ def download(study: Study) -> str:
         if locked is not None and resolved.get(revision, locked) != locked:
             notes.append(_moved(revision, locked, resolved[revision], study.lock.file, command))
     lock = add_to_lock(study.lock.file, resolved, command)
+    study = replace(study, lock=lock)
     lines = []
     for need in needed:
         commit = lock.commit(need.revision)
@@ -80,6 +85,7 @@ def download(study: Study) -> str:
             continue
         try:
             bytes_there = _fetch(need, commit)
+            _check_content(study, need)
             lines.append(f"{need.revision}: commit {commit}, {bytes_there / 1e9:.2f} GB in the hub's cache")
         except StudyError as error:
             if str(error) not in faults:
@@ -88,13 +94,13 @@ def download(study: Study) -> str:
             _remember_branch(need.revision, commit)
     if faults:
         raise StudyError("\n\n".join([*notes, *dict.fromkeys(faults)]))
-    check_data(replace(study, lock=lock))
+    check_data(study)
     heading = f"{study.name}: {len(lines)} of {len(needed)} repositories of the hub are here and locked in {lock.file}"
     return "\n".join([f"{heading}:", *(f"  {line}" for line in lines), *notes])
 
 
 def require_downloads(study: Study, needed: Iterable[Needed]) -> None:
-    """Check that this is locked and in the cache, so that no job starts in vain.
+    """Check that this is locked, in the cache, and can be used, so that no job starts in vain.
 
     Raises:
         StudyError: a line for each revision that is not; it names the command that fetches them.
@@ -103,6 +109,7 @@ def require_downloads(study: Study, needed: Iterable[Needed]) -> None:
     for need in dict.fromkeys(needed):
         try:
             snapshot(need, study.lock.commit(need.revision), study.called())
+            _check_content(study, need)
         except StudyError as error:
             missing.append(str(error))
     if missing:
@@ -116,6 +123,28 @@ def require_downloads_or_exit(study: Study, needed: Iterable[Needed]) -> None:
     except StudyError as error:
         print(f"\n{error}\n\nNothing was started and nothing was changed.", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_content(study: Study, needed: Needed) -> None:
+    """Check what was fetched as local sources are checked when a study is planned: by headers and first rows.
+
+    Raises:
+        StudyError: weights or data of the study cannot be taken from there.
+    """
+    # Models of several seeds may share a source; one of each stage tells what is to be taken from it.
+    for model in {model.stage: model for model in study.trained() if study.needed_of(model) == needed}.values():
+        path = find_source(study, model)
+        assert path is not None
+        try:
+            check_source(study, model, path)
+        except StudyError as error:
+            raise StudyError(
+                f"{study.file}: stages.{model.stage}.source ({needed.revision}): {error} Or name another repository, "
+                "another `revision`, or a mended copy of it with `path`."
+            ) from error
+    for name in used_data(study.config, study.resolved.values()):
+        if study.needed_of_data(name) == needed:
+            check_columns(study, name, files_of(study, name)[:1])
 
 
 def _moved(revision: Revision, locked: str, now: str, lock: Path, command: str) -> str:
