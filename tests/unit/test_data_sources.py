@@ -56,6 +56,9 @@ WRITTEN = {
     "a.jsonl.zst": zstandard.compress(json_lines(ROWS)),
     "two.jsonl.zst": zstandard.compress(json_lines(ROWS[:2])) + zstandard.compress(json_lines(ROWS[2:])),
     "lines.json": json_lines(ROWS),
+    "indented.json": b"\xef\xbb\xbf" + b" \n" * 9999 + json.dumps(ROWS).encode(),
+    "indented.json.gz": gzip.compress(b"\n" * 99 + json.dumps(ROWS).encode()),
+    "indented.json.zst": zstandard.compress(b"\n" * 99_999 + json.dumps(ROWS).encode()),
     "array.json": json.dumps(ROWS, indent=1).encode(),
     "a.csv": ("text,n\r\n" + "".join('"' + r["text"].replace('"', '""') + f'",{r["n"]}\r\n' for r in ROWS)).encode(),
     "a.parquet": parquet({"text": ODD, "n": range(len(ODD))}),
@@ -117,6 +120,11 @@ def test_broken_lines_are_told_by_number_and_reason_and_cost_only_themselves(tmp
     assert found[8] == "it has no column 'text'; it has body, id"
     assert found[9] == "it is a list, not an object with columns"
     assert found[11] == "its column 'text' is not valid Unicode"
+
+
+def test_lines_are_counted_from_the_first_one_although_it_is_empty(tmp_path: Path) -> None:
+    for name in ("a.json", "a.jsonl"):
+        assert list(broken(write(tmp_path, name, b"\n" * 99 + b' {"text": "good"}\n{"text": 5}\n'))) == [101]
 
 
 def test_broken_rows_of_csv_and_parquet_cost_only_themselves(tmp_path: Path) -> None:

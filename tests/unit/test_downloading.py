@@ -537,6 +537,20 @@ def test_a_lock_is_sorted_and_keeps_every_entry_as_it_was(tmp_path: Path) -> Non
     assert list(yaml.safe_load(lock.read_text())["models"]) == ["a/a", "b/b"]
 
 
+@pytest.mark.parametrize("text", ["", "\n", "# only the heading\n", "models:\n"])
+def test_a_lock_whose_entries_were_all_deleted_is_empty(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.lock.yaml").write_text(text)
+    assert study_of(tmp_path).lock.commits == {}
+
+
+@pytest.mark.parametrize("name", ["a/{sise}", "../..", "a/.b", "a/b--c"])
+def test_an_id_that_no_repository_can_have_is_refused_by_the_download_too(
+    hub: PretendHub, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(StudyError, match=r"hub: found .*Allowed: OWNER/NAME"):
+        download(study_of(tmp_path, {"hub": name}))
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -545,7 +559,7 @@ def test_a_lock_is_sorted_and_keeps_every_entry_as_it_was(tmp_path: Path) -> Non
         ("models: {a/b: main}", r"models\.a/b: found 'main'"),
         ("models: {a/b: {main: main}}", r"models\.a/b\.main: found 'main'. Allowed: a full commit of 40"),
         (f"models: {{a/b: {{main: {OLD[:7]}}}}}", "Allowed: a full commit"),
-        ("- a", "not a mapping"),
+        ("- a", "not a mapping.*Write lines"),
         ("models: {a/b: {main: x}", "not valid YAML"),
     ],
 )

@@ -16,7 +16,7 @@ from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.records import first_columns
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
-from modecollapse.hub import repository_directory
+from modecollapse.hub import check_revision, repository_directory
 from modecollapse.measures.embedding import find_embedder
 from modecollapse.methods.adapter import check_adapter
 from modecollapse.methods.checkpoint import check_files, context_of
@@ -130,7 +130,10 @@ def _check_sources(study: Study) -> None:
     """
     for model in study.trained():
         try:
+            if (needed := study.needed_of(model)) is not None:
+                check_revision(needed.revision)
             if (path := study.local_source(model)) is not None:
+                _check_braces(path, "{size} and {seed} are filled in")
                 check_source(study, model, path)
         except StudyError as error:
             raise StudyError(f"{study.file}: stages.{model.stage}.source ({model}): {error}") from error
@@ -158,6 +161,14 @@ def check_source(study: Study, model: Model, path: Path) -> None:
         check_adapter(path)
     else:
         check_files(path)
+
+
+def _check_braces(path: Path, allowed: str) -> None:
+    """A path is no pattern to Snakemake, which has no way to write braces that are none."""
+    if re.search(r"\{.*\}", str(path)):
+        raise StudyError(
+            f"{path}: Snakemake takes what stands in braces for a wildcard. Allowed: {allowed}. Rename it."
+        )
 
 
 def _known_directory(study: Study, origin: Model) -> Path | None:
@@ -188,7 +199,15 @@ def _check_data(study: Study) -> None:
     for name in used_data(study.config, study.resolved.values()):
         if study.config.data[name].source is None:
             continue
-        check_columns(study, name, study.data_files(name)[:1])
+        files, needed = study.data_files(name), study.needed_of_data(name)
+        try:
+            if needed is not None:
+                check_revision(needed.revision)
+            for file in files:
+                _check_braces(file, "none")
+        except StudyError as error:
+            raise StudyError(f"{study.file}: data.{name}.source: {error}") from error
+        check_columns(study, name, files[:1])
 
 
 def check_columns(study: Study, name: str, files: Sequence[Path]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modecollapse.errors import StudyError
-from modecollapse.hub import COMMIT, Kind, Needed, Revision, add_to_lock, repository_directory
+from modecollapse.hub import COMMIT, Kind, Needed, Revision, add_to_lock, check_revision, repository_directory
 from modecollapse.jobs.benchmarks import check_data
 from modecollapse.jobs.data import files_of
 from modecollapse.jobs.models import find_source
@@ -305,6 +305,9 @@ def _explained(revision: Revision, commit: str = "") -> Iterator[None]:
             f"{revision}: the repository has no such branch, tag or commit. Correct `revision` in the study; "
             f"{page}/tree/main lists them."
         ) from None
+    except errors.HFValidationError:
+        check_revision(revision)
+        raise StudyError(f"{revision}: its id is no id of a repository. Correct it.") from None
     except errors.HfHubHTTPError as error:
         raise StudyError(_refusal(revision, error.response.status_code, page, constants.ENDPOINT)) from None
     except Exception as error:  # whatever it is, the token must not stand in it
