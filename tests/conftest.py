@@ -1,6 +1,5 @@
 """A copy of the project in a directory of its own, the smoke study finished once, and ways to edit and plan."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
+from tests.pretend_hub import cache_repository
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "scripts", "config", "profiles", "envs")
@@ -120,17 +121,8 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str,
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(root))
 
     def add(repository: str, files: dict[str, bytes]) -> Path:
-        place = root / f"datasets--{repository.replace('/', '--')}"
-        commit = hashlib.sha1(repository.encode()).hexdigest()
-        for name, content in files.items():
-            blob = place / "blobs" / hashlib.sha256(content).hexdigest()
-            link = place / "snapshots" / commit / name
-            for directory in (blob.parent, link.parent, place / "refs"):
-                directory.mkdir(parents=True, exist_ok=True)
-            blob.write_bytes(content)
-            link.symlink_to(os.path.relpath(blob, link.parent))
-        (place / "refs" / "main").write_text(commit)
-        return place / "snapshots" / commit
+        commit = cache_repository(root, repository, files, kind="dataset")
+        return root / f"datasets--{repository.replace('/', '--')}" / "snapshots" / commit
 
     return add
 

@@ -40,9 +40,17 @@ def _blob(name: str, data: bytes) -> str:
 
 
 def cache_repository(
-    cache: Path, repository: str, files: Mapping[str, bytes], kind: str = "model", branch: str | None = "main"
+    cache: Path,
+    repository: str,
+    files: Mapping[str, bytes],
+    kind: str = "model",
+    branch: str | None = "main",
+    listed: bool = True,
 ) -> str:
-    """Put a repository into the hub's cache (blobs, a snapshot of links to them, refs); returns its commit."""
+    """Put a repository into the hub's cache (blobs, a snapshot of links to them, refs); returns its commit.
+
+    `listed`: with the list of the commit's files, which older versions of the hub's library do not write.
+    """
     commit = commit_of(files)
     root = cache / f"{kind}s--{repository.replace('/', '--')}"
     for name, data in files.items():
@@ -57,6 +65,11 @@ def cache_repository(
         ref = root / "refs" / branch
         ref.parent.mkdir(parents=True, exist_ok=True)
         ref.write_text(commit)
+    if listed:
+        listing = root / "trees" / f"{commit}.json"
+        listing.parent.mkdir(parents=True, exist_ok=True)
+        entries = {name: {"size": len(data), "blob_id": _blob(name, data)} for name, data in files.items()}
+        listing.write_text(json.dumps({"format_version": 1, "files": entries}))
     return commit
 
 

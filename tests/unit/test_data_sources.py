@@ -20,8 +20,10 @@ from modecollapse.data.sources.records import Broken, first_columns, read_record
 from modecollapse.data.sources.rows import Reading, read_rows
 from modecollapse.data.sources.sampling import Sample
 from modecollapse.errors import CorruptFile, StudyError
+from modecollapse.hub import Kind, Needed, Revision
 from modecollapse.jobs.data import read_data
 from modecollapse.sealed import SealedTexts, read_metadata, read_sealed
+from modecollapse.snapshots import chosen_files
 
 ODD = [
     "plain",
@@ -54,6 +56,9 @@ WRITTEN = {
     "a.jsonl.zst": zstandard.compress(json_lines(ROWS)),
     "two.jsonl.zst": zstandard.compress(json_lines(ROWS[:2])) + zstandard.compress(json_lines(ROWS[2:])),
     "lines.json": json_lines(ROWS),
+    "indented.json": b"\xef\xbb\xbf" + b" \n" * 9999 + json.dumps(ROWS).encode(),
+    "indented.json.gz": gzip.compress(b"\n" * 99 + json.dumps(ROWS).encode()),
+    "indented.json.zst": zstandard.compress(b"\n" * 99_999 + json.dumps(ROWS).encode()),
     "array.json": json.dumps(ROWS, indent=1).encode(),
     "a.csv": ("text,n\r\n" + "".join('"' + r["text"].replace('"', '""') + f'",{r["n"]}\r\n' for r in ROWS)).encode(),
     "a.parquet": parquet({"text": ODD, "n": range(len(ODD))}),
@@ -115,6 +120,11 @@ def test_broken_lines_are_told_by_number_and_reason_and_cost_only_themselves(tmp
     assert found[8] == "it has no column 'text'; it has body, id"
     assert found[9] == "it is a list, not an object with columns"
     assert found[11] == "its column 'text' is not valid Unicode"
+
+
+def test_lines_are_counted_from_the_first_one_although_it_is_empty(tmp_path: Path) -> None:
+    for name in ("a.json", "a.jsonl"):
+        assert list(broken(write(tmp_path, name, b"\n" * 99 + b' {"text": "good"}\n{"text": 5}\n'))) == [101]
 
 
 def test_broken_rows_of_csv_and_parquet_cost_only_themselves(tmp_path: Path) -> None:
@@ -373,3 +383,80 @@ def test_files_of_a_hub_data_set_are_those_of_its_page_or_of_its_files_names(
     ):
         with pytest.raises(StudyError, match=message):
             names(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("heading", "word"),
+    [
+        ("configs: [{config_name: a, data_files: ABSOLUTE}]", "names '/.*secret.jsonl', which is not a file of the"),
+        ("configs: [{config_name: a, data_files: ../secret.jsonl}]", "names '../secret.jsonl'"),
+        ("configs: [{config_name: a, data_files: [{split: train, path: ['a/../../*.jsonl']}]}]", "names 'a/../../"),
+        ("configs: [{config_name: a, data_dir: .., data_files: '*.jsonl'}]", r"names '\.\.'"),
+        (
+            "configs: [{config_name: a, data_files: 'https://127.0.0.1:1/a.jsonl'}]",
+            "names 'https://127.0.0.1:1/a.jsonl'",
+        ),
+        ("configs: [", "`datasets` finds no files in the data set: .*Name a `subset`"),
+        ("configs: 3", "`datasets` finds no files in the data set: .*Name a `subset`"),
+        ("configs: [a]", "`datasets` finds no files in the data set: .*Name a `subset`"),
+    ],
+)
+def test_a_page_that_is_broken_or_names_files_outside_the_data_set_is_refused(
+    tmp_path: Path, heading: str, word: str
+) -> None:
+    secret = write(tmp_path, "secret.jsonl", json_lines(ROWS))
+    write(tmp_path, "set/a/train.jsonl", json_lines(ROWS))
+    page = f"---\n{heading.replace('ABSOLUTE', str(secret))}\n---\n"
+    write(tmp_path, "set/README.md", page.encode())
+    with pytest.raises(StudyError, match=word):
+        hub_files(tmp_path / "set", None, None, None)
+
+
+def test_a_data_set_in_a_cache_behind_a_link_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "real/blobs/1", json_lines(ROWS))
+    (tmp_path / "real/set").mkdir()
+    (tmp_path / "real/set/train.jsonl").symlink_to("../blobs/1")
+    (tmp_path / "linked").symlink_to("real")
+    assert [file.name for file in hub_files(tmp_path / "linked/set", None, None, None)] == ["train.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "named"),
+    [
+        ("*.jsonl", ["a.jsonl"]),
+        ("./*.jsonl", ["a.jsonl"]),
+        ("data/*", ["data/b.jsonl", "data/c[1].jsonl"]),
+        ("*/*.jsonl", ["data/b.jsonl", "data/c[1].jsonl"]),
+        ("**/*.jsonl", ["a.jsonl", "data/b.jsonl", "data/c[1].jsonl", "data/deep/d.jsonl"]),
+        ("data/**", ["data/b.jsonl", "data/c[1].jsonl", "data/deep/d.jsonl"]),
+        ("data/[bd].jsonl", ["data/b.jsonl"]),
+        ("data/c[1].jsonl", ["data/c[1].jsonl"]),
+        ("data/c[[]1].jsonl", ["data/c[1].jsonl"]),
+        (".*.jsonl", [".hidden.jsonl"]),
+        ("?.jsonl", ["a.jsonl"]),
+        ("../set/*.jsonl", []),
+        ("/*.jsonl", []),
+        ("data", []),
+    ],
+)
+def test_a_pattern_of_files_names_the_same_ones_when_they_are_fetched_and_when_they_are_read(
+    tmp_path: Path, pattern: str, named: list[str]
+) -> None:
+    files = [".hidden.jsonl", "a.jsonl", "data/b.jsonl", "data/c[1].jsonl", "data/deep/d.jsonl", "data/deep/.e.jsonl"]
+    for file in files:
+        write(tmp_path / "set", file, json_lines(ROWS))
+    needed = Needed(Revision(Kind.DATASET, "a/b", "main"), (pattern,))
+    if not named:
+        with pytest.raises(StudyError, match="has no file"):
+            chosen_files(needed, files)
+        with pytest.raises(StudyError, match="nothing in the data set matches"):
+            hub_files(tmp_path / "set", None, None, pattern)
+        return
+    assert chosen_files(needed, files) == named
+    found = hub_files(tmp_path / "set", None, None, pattern)
+    assert [file.relative_to(tmp_path / "set").as_posix() for file in found] == named
+
+
+def test_a_local_pattern_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"\*\*x/\*\.jsonl: .*Correct the pattern"):
+        local_files("**x/*.jsonl", tmp_path / "study.yaml")

@@ -1,28 +1,47 @@
 """`download` resolves, locks and fetches what a study needs of the hub, and says what to do where it cannot."""
 
 import logging
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save
 
 from modecollapse.errors import StudyError
-from modecollapse.hub import Kind, Lock, Needed, Revision, add_to_lock, lock_path, read_lock, snapshot
+from modecollapse.hub import Kind, Lock, Needed, Revision, add_to_lock, lock_path, read_lock
+from modecollapse.jobs.data import files_of
 from modecollapse.jobs.downloading import download, require_downloads
+from modecollapse.snapshots import snapshot
 from modecollapse.study import Study, parse_study
 from tests import pretend_hub
 from tests.pretend_hub import PretendHub, Repository
 
 CONFIG = Path(__file__).parents[2] / "config"
 NAME = "someone/tiny-model"
+
+
+def tensors(value: float = 0.0) -> bytes:
+    """A safetensors file with one tensor."""
+    return save({"a": np.array([value])})
+
+
+def gguf(architecture: str = "llama") -> bytes:
+    """The beginning of a GGUF file, as far as it is read before a job starts."""
+    key, name = b"general.architecture", architecture.encode()
+    lengths = struct.pack("<Q", len(key)), struct.pack("<IQ", 8, len(name))
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + lengths[0] + key + lengths[1] + name
+
+
 MODEL = {
     "config.json": b"{}",
-    "tokenizer.json": b"{}",
+    "tokenizer.json": b"{ }",
     "README.md": b"# Tiny",
-    "model.safetensors": b"tensors",
+    "model.safetensors": tensors(),
     "pytorch_model.bin": b"pickle",
     "tf_model.h5": b"other",
     "flax_model.msgpack": b"other",
@@ -72,9 +91,9 @@ def test_a_revision_is_resolved_locked_and_fetched(hub: PretendHub, tmp_path: Pa
     assert lock.read_text().startswith("# Written by `snakemake download --config study=")
     assert yaml.safe_load(lock.read_text()) == {"models": {NAME: {"main": commit}}}
     revision = study.revisions()[0]
-    found = snapshot(revision, read_lock(lock).commit(revision), "own")
+    found = snapshot(study.needed()[0], read_lock(lock).commit(revision), "own")
     assert {path.name for path in found.iterdir()} == {"config.json", "tokenizer.json", "model.safetensors"}
-    assert (found / "model.safetensors").read_bytes() == b"tensors"
+    assert (found / "model.safetensors").read_bytes() == tensors()
 
 
 def test_pickled_weights_are_fetched_only_where_there_are_no_safetensors(hub: PretendHub, tmp_path: Path) -> None:
@@ -82,6 +101,7 @@ def test_pickled_weights_are_fetched_only_where_there_are_no_safetensors(hub: Pr
     hub.repository(NAME).push(
         {
             "config.json": b"{}",
+            "tokenizer.json": b"{ }",
             "pytorch_model.bin.index.json": index,
             "pytorch_model-1.bin": b"1",
             "pytorch_model-2.bin": b"2",
@@ -91,12 +111,12 @@ def test_pickled_weights_are_fetched_only_where_there_are_no_safetensors(hub: Pr
     )
     download(study_of(tmp_path))
     assert sorted(hub.downloads()) == [
-        "config.json", "pytorch_model-1.bin", "pytorch_model-2.bin", "pytorch_model.bin.index.json",
+        "config.json", "pytorch_model-1.bin", "pytorch_model-2.bin", "pytorch_model.bin.index.json", "tokenizer.json",
     ]  # fmt: skip
 
 
 def test_of_a_repository_of_gguf_files_only_the_named_one_is_fetched(hub: PretendHub, tmp_path: Path) -> None:
-    hub.repository(NAME).push({"tiny.Q4_0.gguf": b"GGUF4", "tiny.Q8_0.gguf": b"GGUF8", "config.json": b"{}"})
+    hub.repository(NAME).push({"tiny.Q4_0.gguf": gguf(), "tiny.Q8_0.gguf": gguf(), "config.json": b"{}"})
     download(study_of(tmp_path, {"hub": NAME, "gguf": "{size}.Q4_0.gguf"}))
     assert hub.downloads() == ["tiny.Q4_0.gguf"]
     (tmp_path / "other").mkdir()
@@ -107,7 +127,12 @@ def test_of_a_repository_of_gguf_files_only_the_named_one_is_fetched(hub: Preten
 def test_an_adapter_is_fetched_with_its_configuration(hub: PretendHub, tmp_path: Path) -> None:
     hub.repository(NAME).push(MODEL)
     hub.repository("someone/adapter").push(
-        {"adapter_config.json": b"{}", "adapter_model.safetensors": b"A", "adapter_model.bin": b"B", "README.md": b""}
+        {
+            "adapter_config.json": b'{"peft_type": "LORA"}',
+            "adapter_model.safetensors": tensors(),
+            "adapter_model.bin": b"B",
+            "README.md": b"",
+        }
     )
     tuned = {"method": "adapter", "from": "base", "source": {"hub": "someone/adapter"}}
     study = study_of(tmp_path, tuned=tuned)
@@ -130,7 +155,7 @@ def test_of_a_data_set_everything_is_fetched_unless_patterns_say_otherwise(
         monkeypatch.setattr(Study, "needed", lambda study, needed=needed: needed)
         download(again(base))
         commit = read_lock(lock_path(base.file)).commit(revision)
-        found = snapshot(revision, commit, "own")
+        found = snapshot(needed[0], commit, "own")
         assert set(pretend_hub.files_of(found)) == fetched
     assert "datasets:" in lock_path(base.file).read_text()
 
@@ -151,7 +176,7 @@ def test_a_branch_that_has_moved_is_reported_and_not_followed(hub: PretendHub, t
     old = repository.push(MODEL)
     study = study_of(tmp_path)
     download(study)
-    new = repository.push({**MODEL, "model.safetensors": b"other tensors"})
+    new = repository.push({**MODEL, "model.safetensors": tensors(1.0)})
     said = download(again(study))
     assert f"{NAME}@main HAS MOVED" in said
     assert old in said
@@ -322,6 +347,175 @@ def test_a_run_needs_what_is_not_locked_or_not_fetched_yet(
     require_downloads(replace(study, lock=Lock(study.lock.file, {study.revisions()[0]: commit})), study.needed())
 
 
+def rows(name: str) -> bytes:
+    return "".join(f'{{"text": "{name} {number}"}}\n' for number in range(10)).encode()
+
+
+PARTS = {f"data/train-{part:05}-of-00003.jsonl": rows(str(part)) for part in range(3)}
+
+
+def data_study(directory: Path, **data: Any) -> Study:
+    """A study of a data set of the hub, and of a local model."""
+    study = study_of(directory, {"path": "somewhere"})
+    content = yaml.safe_load(study.file.read_text())
+    content |= {"data": {"texts": {"source": {"hub": NAME}, **data}}, "measures": {"tokens": {"data": "texts"}}}
+    study.file.write_text(yaml.safe_dump(content))
+    return again(parse_study(content, "own", study.file, CONFIG, directory / "results"))
+
+
+def test_a_download_that_was_killed_after_its_first_file_is_neither_complete_nor_read(
+    hub: PretendHub, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    hub.repository(NAME, kind="dataset").push(PARTS)
+    study = data_study(tmp_path)
+
+    def killed(
+        *args: Any, allow_patterns: list[str], fetch: Any = huggingface_hub.snapshot_download, **more: Any
+    ) -> Any:
+        fetch(*args, allow_patterns=allow_patterns[:1], **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(huggingface_hub, "snapshot_download", killed)
+        with pytest.raises(KeyboardInterrupt):
+            download(study)
+    study = again(study)
+    lacks = (
+        rf"{NAME}@main: commit [0-9a-f]+ is not complete.* lacks data/train-00001-of-00003.jsonl, data/train-00002.*"
+    )
+    with pytest.raises(StudyError, match=lacks + "Run `snakemake download --config study="):
+        require_downloads(study, study.needed())
+    with pytest.raises(StudyError, match=lacks):
+        files_of(study, "texts")
+    with monkeypatch.context() as patch:
+        pretend_hub.use(patch, cache)
+        with pytest.raises(StudyError, match=lacks + "HF_HUB_OFFLINE=0"):
+            download(study)
+    assert "1 of 1" in download(study)
+    require_downloads(study, study.needed())
+    assert [file.name for file in files_of(study, "texts")] == [Path(name).name for name in PARTS]
+
+
+def test_what_was_fetched_for_other_files_of_a_repository_is_not_complete(hub: PretendHub, tmp_path: Path) -> None:
+    hub.repository(NAME, kind="dataset").push(PARTS)
+    first = data_study(tmp_path, files="data/train-00000*")
+    download(first)
+    require_downloads(again(first), first.needed())
+    whole = data_study(tmp_path)
+    with pytest.raises(StudyError, match=r"lacks data/train-00001-of-00003\.jsonl, data/train-00002"):
+        require_downloads(whole, whole.needed())
+    hub.repository(NAME).push({**MODEL, "tiny.gguf": gguf()})
+    other = tmp_path / "other"
+    download(study_of(other, {"hub": NAME, "gguf": "tiny.gguf"}))
+    model = again(study_of(other))
+    with pytest.raises(StudyError, match=r"lacks config\.json, tokenizer\.json"):
+        require_downloads(model, model.needed())
+
+
+def test_a_tokenizers_file_that_vanished_and_one_that_was_cut_off_are_missed_and_fetched_again(
+    hub: PretendHub, tmp_path: Path
+) -> None:
+    hub.repository(NAME).push({**MODEL, "tokenizer_config.json": b'{"chat_template": "x"}'})
+    study = study_of(tmp_path)
+    download(study)
+    study = again(study)
+    directory = snapshot(study.needed()[0], study.lock.commit(study.revisions()[0]), "own")
+    (directory / "tokenizer_config.json").unlink()
+    (directory / "tokenizer.json").write_bytes(b"{")
+    with pytest.raises(StudyError, match=r"lacks tokenizer\.json, tokenizer_config\.json"):
+        require_downloads(study, study.needed())
+    download(study)
+    require_downloads(study, study.needed())
+    assert (directory / "tokenizer.json").read_bytes() == b"{ }"
+
+
+def test_a_cache_without_the_list_of_a_commits_files_is_made_whole_by_one_download_with_a_network(
+    hub: PretendHub, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repository(NAME).push(MODEL)
+    pretend_hub.cache_repository(cache, NAME, MODEL, listed=False)
+    study = study_of(tmp_path)
+    with monkeypatch.context() as patch:
+        pretend_hub.use(patch, cache)
+        with pytest.raises(StudyError, match=r"but not the list of them.*HF_HUB_OFFLINE=0"):
+            download(study)
+        with pytest.raises(StudyError, match=r"but not the list of them.*Run `snakemake download"):
+            require_downloads(again(study), study.needed())
+    assert "1 of 1" in download(again(study))
+    assert hub.downloads() == []
+    require_downloads(again(study), study.needed())
+
+
+UNUSABLE = {
+    "code of its own": (
+        {"config.json": b'{"model_type": "own", "auto_map": {"AutoModel": "own.Own"}}'},
+        "no remote code is ever run: .* of the type 'own'",
+    ),
+    "no tokenizer": ({"tokenizer.json": None}, "has no tokenizer"),
+    "a broken configuration": ({"config.json": b"{"}, r"config\.json cannot be read"),
+    "weights that were cut off": ({"model.safetensors": tensors()[:-1]}, r"model\.safetensors cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_model_that_can_never_be_used_is_refused_by_the_download_and_before_any_job(
+    hub: PretendHub, tmp_path: Path, case: str
+) -> None:
+    changes, word = UNUSABLE[case]
+    hub.repository(NAME).push({name: data for name, data in {**MODEL, **changes}.items() if data is not None})
+    study = study_of(tmp_path)
+    with pytest.raises(StudyError, match=rf"stages\.base\.source \({NAME}@main\): .*{word}.*name another repository"):
+        download(study)
+    study = again(study)
+    with pytest.raises(StudyError, match=word):
+        require_downloads(study, study.needed())
+
+
+def test_a_model_that_once_had_code_of_its_own_is_used_where_its_type_is_known_now(
+    hub: PretendHub, tmp_path: Path
+) -> None:
+    config = b'{"model_type": "llama", "auto_map": {"AutoModelForCausalLM": "own.Own"}}'
+    hub.repository(NAME).push({**MODEL, "config.json": config})
+    assert "1 of 1" in download(study_of(tmp_path))
+
+
+def test_adapters_and_gguf_files_that_can_never_be_used_are_refused_by_the_download(
+    hub: PretendHub, tmp_path: Path
+) -> None:
+    hub.repository(NAME).push({**MODEL, "a.gguf": b"hello"})
+    hub.repository("someone/adapter").push(
+        {"adapter_config.json": b'{"peft_type": "IA3"}', "adapter_model.safetensors": tensors()}
+    )
+    with pytest.raises(StudyError, match=r"stages\.base\.source .*a\.gguf is not a GGUF file"):
+        download(study_of(tmp_path / "a", {"hub": NAME, "gguf": "a.gguf"}))
+    tuned = {"method": "adapter", "from": "base", "source": {"hub": "someone/adapter"}}
+    with pytest.raises(StudyError, match=r"stages\.tuned\.source .*peft_type: found 'IA3'"):
+        download(study_of(tmp_path / "b", tuned=tuned))
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        ({"split": "test"}, "split: the data set has no 'test'"),
+        ({"subset": "other"}, "`datasets` finds no files in the data set"),
+        ({"files": "notes.txt"}, r"notes\.txt: its format is not known"),
+        ({"columns": {"text": "body"}}, r"data\.texts\.columns: the first row of .* has no 'body'; it has text"),
+    ],
+)
+def test_a_data_set_that_can_never_be_read_is_refused_by_the_download_and_before_any_job(
+    hub: PretendHub, tmp_path: Path, data: dict[str, Any], word: str
+) -> None:
+    hub.repository(NAME, kind="dataset").push({**PARTS, "notes.txt": b"x"})
+    study = data_study(tmp_path, **data)
+    with pytest.raises(StudyError, match=word):
+        download(study)
+    study = again(study)
+    with pytest.raises(StudyError, match=word):
+        require_downloads(study, study.needed())
+
+
 def test_a_study_without_the_hub_downloads_nothing(tmp_path: Path) -> None:
     assert "needs nothing of the hub" in download(study_of(tmp_path, {"path": "somewhere"}))
 
@@ -343,6 +537,20 @@ def test_a_lock_is_sorted_and_keeps_every_entry_as_it_was(tmp_path: Path) -> Non
     assert list(yaml.safe_load(lock.read_text())["models"]) == ["a/a", "b/b"]
 
 
+@pytest.mark.parametrize("text", ["", "\n", "# only the heading\n", "models:\n"])
+def test_a_lock_whose_entries_were_all_deleted_is_empty(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.lock.yaml").write_text(text)
+    assert study_of(tmp_path).lock.commits == {}
+
+
+@pytest.mark.parametrize("name", ["a/{sise}", "../..", "a/.b", "a/b--c"])
+def test_an_id_that_no_repository_can_have_is_refused_by_the_download_too(
+    hub: PretendHub, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(StudyError, match=r"hub: found .*Allowed: OWNER/NAME"):
+        download(study_of(tmp_path, {"hub": name}))
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -351,7 +559,7 @@ def test_a_lock_is_sorted_and_keeps_every_entry_as_it_was(tmp_path: Path) -> Non
         ("models: {a/b: main}", r"models\.a/b: found 'main'"),
         ("models: {a/b: {main: main}}", r"models\.a/b\.main: found 'main'. Allowed: a full commit of 40"),
         (f"models: {{a/b: {{main: {OLD[:7]}}}}}", "Allowed: a full commit"),
-        ("- a", "not a mapping"),
+        ("- a", "not a mapping.*Write lines"),
         ("models: {a/b: {main: x}", "not valid YAML"),
     ],
 )

@@ -215,7 +215,10 @@ def edit_json(path: Path, **changes: Any) -> None:
         (lambda source: (source / "config.json").write_text('{"model_type": "unheard-of"}'), "not a configuration"),
         (lambda source: (source / "tokenizer.json").unlink(), "no tokenizer"),
         (lambda source: (source / "tokenizer.json").write_text("{}"), "The tokenizer in .* cannot be read"),
-        (lambda source: edit_json(source / "config.json", auto_map={"AutoModel": "own.Own"}), "no remote code is ever"),
+        (
+            lambda source: edit_json(source / "config.json", auto_map={"AutoModel": "own.Own"}, model_type="own"),
+            "no remote code is ever",
+        ),
         (
             lambda source: edit_json(source / "config.json", vocab_size=90),
             r"its token '.+' has the id 9\d, but the model knows ids 0 to 89",
@@ -228,6 +231,17 @@ def test_an_incomplete_or_damaged_directory_is_refused(
     damage(job.source)
     with pytest.raises(StudyError, match=word):
         run(job)
+
+
+def test_a_known_model_type_needs_no_code_of_its_own_and_none_is_run(job: TrainingJob, neox: Path) -> None:
+    ran = job.source / "ran"
+    (job.source / "own.py").write_text(f"open({str(ran)!r}, 'w')")
+    own = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}
+    edit_json(job.source / "config.json", auto_map=own)
+    output = run(job)
+    assert not (output / "own.py").exists()
+    assert torch.equal(logits(output), logits(neox))
+    assert not ran.exists()
 
 
 def test_a_vocabulary_that_is_padded_to_more_tokens_is_fine(job: TrainingJob) -> None:

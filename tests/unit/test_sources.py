@@ -242,3 +242,48 @@ def test_processes_that_remember_at_once_leave_a_record_that_can_be_read(large: 
     assert values == [sha256_file(file) for file in files]
     known = json.loads(record.read_text())
     assert all(re.fullmatch("[0-9a-f]{64}", value) for _, value in known.values())
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ({"hub": "a/{sise}"}, r"hub: found 'a/\{sise\}'\. Allowed: OWNER/NAME.*\{size\} and \{seed\}"),
+        ({"hub": "../.."}, r"hub: found '\.\./\.\.'"),
+        ({"hub": "a/.b"}, r"hub: found 'a/\.b'"),
+        ({"hub": "a/b", "gguf": "c.gguf", "revision": "{sise}"}, r"revision: found '\{sise\}'"),
+        *[
+            ({"hub": "a/b", "revision": name}, "revision: found")
+            for name in ("/etc/hostname", "../x", "a..b", "a b", "-x")
+        ],
+        ({"path": "{sise}/model"}, r"\{sise\}/model: Snakemake takes what stands in braces for a wildcard"),
+    ],
+)
+def test_names_that_nothing_can_have_are_refused_before_anything_starts(
+    tmp_path: Path, source: dict[str, str], word: str
+) -> None:
+    with pytest.raises(StudyError, match=rf"own\.yaml: stages\.base\.source \(.*\): {word}"):
+        load(tmp_path, source)
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/1", "step{seed}", "v1e5", "feature/x-y_z", "a" * 40])
+def test_names_of_revisions_as_git_has_them_are_allowed(tmp_path: Path, revision: str) -> None:
+    load(tmp_path, {"hub": "some-one/{size}.v1_b", "revision": revision})
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ({"path": "brace{x}.jsonl"}, r".*brace\{x\}\.jsonl: Snakemake takes what stands in braces.*Rename it"),
+        ({"path": "**x/*.jsonl"}, r"\*\*x/\*\.jsonl: .*Correct the pattern"),
+        ({"hub": "a/{size}"}, "hub: found"),
+        ({"hub": "a/b", "revision": "/etc/hostname"}, "revision: found"),
+    ],
+)
+def test_data_that_cannot_be_read_under_its_name_is_refused_before_anything_starts(
+    tmp_path: Path, source: dict[str, str], word: str
+) -> None:
+    model = save_neox(tmp_path / "model")
+    (tmp_path / "brace{x}.jsonl").write_text('{"text": "x"}\n')
+    measures = {"tokens": {"data": "texts", "context": 16}, "diversity": {"metrics": ["self_bleu"]}}
+    with pytest.raises(StudyError, match=rf"own\.yaml: data\.texts\.source: {word}"):
+        load(tmp_path, {"path": str(model)}, data={"texts": {"source": source}}, measures=measures)

@@ -165,7 +165,8 @@ class Data(Strict):
     split: str | None = None
     """Split of a hub data set; null is `train`."""
     files: str | None = None
-    """Files of a hub data set instead of a split: a pattern such as `val.jsonl.zst` or `data/*.parquet`."""
+    """Files of a hub data set instead of a split: a pattern such as `val.jsonl.zst` or `data/*.parquet`. `*` stays
+    within one directory, `**` stands for any number of them."""
     columns: Annotated[dict[TextColumn, str], Field(min_length=1)] | None = None
     """Our column → the source's: `text`, or `prompt` with `completion`, or with `chosen` and `rejected`. Null: what the
     study uses, under the same names."""

@@ -59,6 +59,33 @@ class Lock:
         return self.commits.get(revision)
 
 
+def check_revision(revision: Revision) -> None:
+    """Check that a repository and a revision of it can have these names; nobody is asked whether they exist.
+
+    Raises:
+        StudyError: the hub has no repositories, or git no revisions, of such names.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(revision.repository)
+    except HFValidationError:
+        raise StudyError(
+            f"hub: found {revision.repository!r}. Allowed: OWNER/NAME of letters, digits, '-', '_' and '.', neither "
+            "first nor last '-' or '.', and no '--' or '..'; of a model, {size} and {seed} are filled in. "
+            "Name a repository of the hub."
+        ) from None
+    name = revision.revision
+    if not all(part.strip(".") for part in name.split("/")) or re.search(
+        r"[\s\x00-\x1f\x7f~^:?*\[\]\\{}]|\.\.|^-", name
+    ):
+        raise StudyError(
+            f"revision: found {name!r}, which is no name of a branch, tag or commit. Allowed: e.g. 'main', 'v1.0', "
+            "'refs/pr/1', a commit of 40 hexadecimal digits; of a model, {size} and {seed} are filled in. Correct it."
+        )
+
+
 def lock_path(study: Path) -> Path:
     """The lock of a study file: beside it, e.g. ``pythia.lock.yaml`` of ``pythia.yaml``."""
     return study.with_name(f"{study.stem}.lock.yaml")
@@ -70,7 +97,7 @@ def read_lock(path: Path) -> Lock:
     Raises:
         StudyError: the file is not such a lock.
     """
-    if not path.is_file():
+    if not path.is_file() or _is_blank(path):
         return Lock(path)
     commits = {}
     for section, repositories in read_yaml(path).items():
@@ -85,6 +112,14 @@ def read_lock(path: Path) -> Lock:
                     )
                 commits[Revision(Kind(section.removesuffix("s")), str(repository), str(revision))] = commit
     return Lock(path, commits)
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether a file has nothing but comments: every entry was deleted, so that all are written anew."""
+    try:
+        return not any(line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError):
+        return False  # whoever reads it says so
 
 
 def _entries(path: Path, key: str, value: object) -> Mapping[str, object]:
@@ -135,21 +170,3 @@ def repository_directory(revision: Revision) -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"{revision.kind}s--{revision.repository.replace('/', '--')}"
-
-
-def snapshot(revision: Revision, commit: str | None, study: str) -> Path:
-    """The directory of the hub's cache that holds `revision` at `commit`, as `download` put it there.
-
-    The place is the cache's documented one and not asked of the hub's library: that counts a snapshot as incomplete
-    which has only the files that a study needs.
-
-    Raises:
-        StudyError: the revision is not locked, or its files are not in the cache.
-    """
-    command = f"Run `snakemake download --config study={study}` where there is a network."
-    if commit is None:
-        raise StudyError(f"{revision}: no commit is locked for it. {command}")
-    found = repository_directory(revision) / "snapshots" / commit
-    if not found.is_dir():
-        raise StudyError(f"{revision}: commit {commit} is not in the hub's cache, {found.parents[2]}. {command}")
-    return found

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.records import first_columns
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
-from modecollapse.hub import repository_directory
+from modecollapse.hub import check_revision, repository_directory
 from modecollapse.measures.embedding import find_embedder
 from modecollapse.methods.adapter import check_adapter
 from modecollapse.methods.checkpoint import check_files, context_of
@@ -130,7 +130,11 @@ def _check_sources(study: Study) -> None:
     """
     for model in study.trained():
         try:
-            _check_local_source(study, model)
+            if (needed := study.needed_of(model)) is not None:
+                check_revision(needed.revision)
+            if (path := study.local_source(model)) is not None:
+                _check_braces(path, "{size} and {seed} are filled in")
+                check_source(study, model, path)
         except StudyError as error:
             raise StudyError(f"{study.file}: stages.{model.stage}.source ({model}): {error}") from error
         try:
@@ -145,16 +149,26 @@ def _check_sources(study: Study) -> None:
             raise StudyError(f"{study.file}: {study.runs.as_written(str(error))}") from error
 
 
-def _check_local_source(study: Study, model: Model) -> None:
-    path = study.local_source(model)
-    if path is None:
-        return
+def check_source(study: Study, model: Model, path: Path) -> None:
+    """Check that the directory or GGUF file `path` has what a model is taken over from; of weights only the headers.
+
+    Raises:
+        StudyError: something is missing or damaged, or of a kind that is not read.
+    """
     if isinstance(study.source(model), GgufSource):
         check_gguf(path)
     elif study.stage(model).method == "adapter":
         check_adapter(path)
     else:
         check_files(path)
+
+
+def _check_braces(path: Path, allowed: str) -> None:
+    """A path is no pattern to Snakemake, which has no way to write braces that are none."""
+    if re.search(r"\{.*\}", str(path)):
+        raise StudyError(
+            f"{path}: Snakemake takes what stands in braces for a wildcard. Allowed: {allowed}. Rename it."
+        )
 
 
 def _known_directory(study: Study, origin: Model) -> Path | None:
@@ -185,21 +199,38 @@ def _check_data(study: Study) -> None:
     for name in used_data(study.config, study.resolved.values()):
         if study.config.data[name].source is None:
             continue
+        files, needed = study.data_files(name), study.needed_of_data(name)
         try:
-            columns = study.data_columns(name)
+            if needed is not None:
+                check_revision(needed.revision)
+            for file in files:
+                _check_braces(file, "none")
         except StudyError as error:
-            raise StudyError(f"{study.file}: {error}") from error
-        for file in study.data_files(name)[:1]:
-            try:
-                present = first_columns(file)
-            except StudyError as error:
-                raise StudyError(f"{study.file}: data.{name}: {error}") from error
-            missing = [column for column in columns.values() if present is not None and column not in present]
-            if present is not None and missing:
-                raise StudyError(
-                    f"{study.file}: data.{name}.columns: the first row of {file} has no {missing[0]!r}; it has "
-                    f"{', '.join(present) or 'no columns'}. Say how they are called: `columns: {{ours: theirs}}`."
-                )
+            raise StudyError(f"{study.file}: data.{name}.source: {error}") from error
+        check_columns(study, name, files[:1])
+
+
+def check_columns(study: Study, name: str, files: Sequence[Path]) -> None:
+    """Check that the first rows of these files of a data set have the columns that are used of it.
+
+    Raises:
+        StudyError: a column is missing, or a file cannot be read.
+    """
+    try:
+        columns = study.data_columns(name)
+    except StudyError as error:
+        raise StudyError(f"{study.file}: {error}") from error
+    for file in files:
+        try:
+            present = first_columns(file)
+        except StudyError as error:
+            raise StudyError(f"{study.file}: data.{name}: {error}") from error
+        missing = [column for column in columns.values() if present is not None and column not in present]
+        if present is not None and missing:
+            raise StudyError(
+                f"{study.file}: data.{name}.columns: the first row of {file} has no {missing[0]!r}; it has "
+                f"{', '.join(present) or 'no columns'}. Say how they are called: `columns: {{ours: theirs}}`."
+            )
 
 
 def _study_file(study: str, config_directory: Path) -> Path:

@@ -67,7 +67,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise StudyError(f"{path} is not valid YAML: {error}. Mend the line that is named.") from error
     if not isinstance(value, dict):
-        raise StudyError(f"{path} holds {type(value).__name__}, not a mapping of keys to values.")
+        raise StudyError(
+            f"{path} holds {type(value).__name__}, not a mapping of keys to values. Write lines `key: value`."
+        )
     return value
 
 

@@ -11,11 +11,12 @@ import pyarrow as pa
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, digest
 from modecollapse.generation.progress import reporter
-from modecollapse.hub import snapshot
+from modecollapse.hub import Needed
 from modecollapse.jobs.running import Job, device
 from modecollapse.manifest import read_manifest
 from modecollapse.measures.benchmarks import Task
 from modecollapse.sealed import SEAL, read_metadata, read_sealed, write_sealed
+from modecollapse.snapshots import snapshot
 from modecollapse.specs import benchmark_spec
 from modecollapse.store import Store
 from modecollapse.study import Study
@@ -120,7 +121,7 @@ def _source(study: Study, task: Task) -> Path | None:
         return path
     if task.hub is None:
         return None
-    return snapshot(task.hub, study.lock.commit(task.hub), study.called())
+    return snapshot(Needed(task.hub), study.lock.commit(task.hub), study.called())
 
 
 def _seal(study: Study, task: Task) -> str | None:

@@ -11,9 +11,9 @@ from modecollapse.data.sources.files import hub_files
 from modecollapse.data.sources.rows import Reading, read_rows
 from modecollapse.digests import canonical, digest, sha256_directory
 from modecollapse.errors import CorruptFile, StudyError
-from modecollapse.hub import snapshot
 from modecollapse.publishing import publish_directory, publish_file
 from modecollapse.sealed import read_sealed, write_sealed, write_sealed_texts
+from modecollapse.snapshots import snapshot
 from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def files_of(study: Study, name: str) -> list[Path]:
     if needed is None:
         return study.data_files(name)
     revision = needed.revision
-    directory = snapshot(revision, study.lock.commit(revision), study.called())
+    directory = snapshot(needed, study.lock.commit(revision), study.called())
     try:
         return hub_files(directory, data.subset, data.split, data.files)
     except StudyError as error:

@@ -4,7 +4,6 @@ The only place that touches the network. The token is taken by the hub's library
 (`HF_TOKEN`, `hf auth login`); it stands in no message and no log.
 """
 
-import fnmatch
 import glob
 import logging
 import re
@@ -16,20 +15,33 @@ from pathlib import Path
 from typing import Any
 
 from modecollapse.errors import StudyError
-from modecollapse.hub import COMMIT, Kind, Needed, Revision, add_to_lock, repository_directory, snapshot
+from modecollapse.hub import COMMIT, Kind, Needed, Revision, add_to_lock, check_revision, repository_directory
 from modecollapse.jobs.benchmarks import check_data
-from modecollapse.methods import adapter
-from modecollapse.methods.model_files import TOKENIZER_FILES
-from modecollapse.methods.weight_files import CONFIGURATION, LAYOUTS, shards_of
+from modecollapse.jobs.data import files_of
+from modecollapse.jobs.models import find_source
 from modecollapse.publishing import publish_file
+from modecollapse.snapshots import (
+    absent_files,
+    chosen_files,
+    chosen_weights,
+    lacking,
+    listed_files,
+    snapshot,
+    snapshot_directory,
+    unlisted,
+)
 from modecollapse.study import Study
+from modecollapse.study_checks import used_data
+from modecollapse.study_files import check_columns, check_source
 
 logger = logging.getLogger(__name__)
 
-_SMALL_FILES = (*CONFIGURATION, adapter.CONFIG, *TOKENIZER_FILES, *(name for name, index in LAYOUTS if index))
-"""What is fetched of a model beside its weights."""
-
 _TIMEOUT_SECONDS = 30
+
+_ONLINE = (
+    "HF_HUB_OFFLINE is set, so nothing is fetched. Run the same command with HF_HUB_OFFLINE=0 where there is a network."
+)
+_AGAIN = "Run the same command again."
 
 
 def download(study: Study) -> str:
@@ -65,6 +77,7 @@ def download(study: Study) -> str:
         if locked is not None and resolved.get(revision, locked) != locked:
             notes.append(_moved(revision, locked, resolved[revision], study.lock.file, command))
     lock = add_to_lock(study.lock.file, resolved, command)
+    study = replace(study, lock=lock)
     lines = []
     for need in needed:
         commit = lock.commit(need.revision)
@@ -72,6 +85,7 @@ def download(study: Study) -> str:
             continue
         try:
             bytes_there = _fetch(need, commit)
+            _check_content(study, need)
             lines.append(f"{need.revision}: commit {commit}, {bytes_there / 1e9:.2f} GB in the hub's cache")
         except StudyError as error:
             if str(error) not in faults:
@@ -80,13 +94,13 @@ def download(study: Study) -> str:
             _remember_branch(need.revision, commit)
     if faults:
         raise StudyError("\n\n".join([*notes, *dict.fromkeys(faults)]))
-    check_data(replace(study, lock=lock))
+    check_data(study)
     heading = f"{study.name}: {len(lines)} of {len(needed)} repositories of the hub are here and locked in {lock.file}"
     return "\n".join([f"{heading}:", *(f"  {line}" for line in lines), *notes])
 
 
 def require_downloads(study: Study, needed: Iterable[Needed]) -> None:
-    """Check that this is locked and in the cache, so that no job starts in vain.
+    """Check that this is locked, in the cache, and can be used, so that no job starts in vain.
 
     Raises:
         StudyError: a line for each revision that is not; it names the command that fetches them.
@@ -94,7 +108,8 @@ def require_downloads(study: Study, needed: Iterable[Needed]) -> None:
     missing = []
     for need in dict.fromkeys(needed):
         try:
-            snapshot(need.revision, study.lock.commit(need.revision), study.called())
+            snapshot(need, study.lock.commit(need.revision), study.called())
+            _check_content(study, need)
         except StudyError as error:
             missing.append(str(error))
     if missing:
@@ -108,6 +123,28 @@ def require_downloads_or_exit(study: Study, needed: Iterable[Needed]) -> None:
     except StudyError as error:
         print(f"\n{error}\n\nNothing was started and nothing was changed.", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_content(study: Study, needed: Needed) -> None:
+    """Check what was fetched as local sources are checked when a study is planned: by headers and first rows.
+
+    Raises:
+        StudyError: weights or data of the study cannot be taken from there.
+    """
+    # Models of several seeds may share a source; one of each stage tells what is to be taken from it.
+    for model in {model.stage: model for model in study.trained() if study.needed_of(model) == needed}.values():
+        path = find_source(study, model)
+        assert path is not None
+        try:
+            check_source(study, model, path)
+        except StudyError as error:
+            raise StudyError(
+                f"{study.file}: stages.{model.stage}.source ({needed.revision}): {error} Or name another repository, "
+                "another `revision`, or a mended copy of it with `path`."
+            ) from error
+    for name in used_data(study.config, study.resolved.values()):
+        if study.needed_of_data(name) == needed:
+            check_columns(study, name, files_of(study, name)[:1])
 
 
 def _moved(revision: Revision, locked: str, now: str, lock: Path, command: str) -> str:
@@ -168,61 +205,35 @@ def _resolve(revision: Revision) -> str:
 def _fetch(needed: Needed, commit: str) -> int:
     """Put the files of a commit into the cache, if they are not there; returns how many bytes are needed of it."""
     revision = needed.revision
-    directory = repository_directory(revision) / "snapshots" / commit
+    directory = snapshot_directory(revision, commit)
     if _is_offline():
         if not directory.is_dir():
             raise StudyError(
-                f"{revision}: commit {commit} is not in the hub's cache, {directory.parents[2]}, and HF_HUB_OFFLINE is "
-                "set, so nothing is fetched. Run the same command with HF_HUB_OFFLINE=0 where there is a network."
+                f"{revision}: commit {commit} is not in the hub's cache, {directory.parents[2]}. {_ONLINE}"
             )
-        names = [path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()]
+        sizes = listed_files(revision, commit)
+        if sizes is None:
+            raise StudyError(f"{revision}: {unlisted(revision, commit)} {_ONLINE}")
+        names = list(sizes)
     else:
         with _explained(revision, commit):
             names = _api().list_repo_files(revision.repository, repo_type=revision.kind.value, revision=commit)
-    chosen = _get(revision, commit, directory, _chosen(needed, names))
-    if revision.kind is Kind.MODEL and not needed.files:
-        chosen += _get(revision, commit, directory, _weights(revision, names, directory))
+    chosen = _get(revision, commit, chosen_files(needed, names))
+    chosen += _get(revision, commit, chosen_weights(needed, names, directory))
     return sum((directory / name).stat().st_size for name in chosen)
 
 
-def _chosen(needed: Needed, names: Sequence[str]) -> list[str]:
-    """What is needed of a repository's files, apart from a model's weights."""
-    if not needed.files:
-        return [name for name in names if needed.revision.kind is Kind.DATASET or name in _SMALL_FILES]
-    chosen = []
-    for pattern in needed.files:
-        matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-        if not matching:
-            raise StudyError(
-                f"{needed.revision} has no file {pattern}. It holds {', '.join(names[:20]) or 'nothing'}. "
-                "Correct the name in the study."
-            )
-        chosen += matching
-    return list(dict.fromkeys(chosen))
-
-
-def _weights(revision: Revision, names: Sequence[str], directory: Path) -> list[str]:
-    """The weight files of a model or an adapter: safetensors, and pickled ones only where there are none."""
-    layouts = [*LAYOUTS, (adapter.WEIGHTS, False), (adapter.PICKLED, False)]
-    for leading, is_index in layouts:
-        if leading in names:
-            chosen = shards_of(directory / leading) if is_index else [leading]
-            if missing := set(chosen) - set(names):
-                raise StudyError(f"{revision} lacks {min(missing)}, which its {leading} lists. Use another revision.")
-            return chosen
-    raise StudyError(
-        f"{revision} has no weights of a kind that is read: none of {', '.join(name for name, _ in layouts)}. "
-        f"It holds {', '.join(names[:20]) or 'nothing'}. For a GGUF file, name it: {{hub: …, gguf: FILE}}."
-    )
-
-
-def _get(revision: Revision, commit: str, directory: Path, names: Sequence[str]) -> list[str]:
-    """Fetch these files unless they are there; what is there was written as a whole by the hub's library."""
-    absent = [name for name in names if not (directory / name).is_file()]
-    if absent and not _is_offline():
+def _get(revision: Revision, commit: str, names: Sequence[str]) -> list[str]:
+    """Fetch these files unless they are there in full, and the list of the commit's files with them."""
+    directory, sizes = snapshot_directory(revision, commit), listed_files(revision, commit)
+    absent = absent_files(directory, names, sizes or {})
+    # What other tools have put into the cache may be all that is needed, but come without that list.
+    if (absent or sizes is None) and not _is_offline():
         from huggingface_hub import constants, snapshot_download
 
         with _explained(revision, commit):
+            for name in absent:
+                _remove_cut_off(directory / name)
             snapshot_download(
                 revision.repository,
                 repo_type=revision.kind.value,
@@ -230,13 +241,21 @@ def _get(revision: Revision, commit: str, directory: Path, names: Sequence[str])
                 allow_patterns=[glob.escape(name) for name in absent],
                 endpoint=constants.ENDPOINT,
             )
-        absent = [name for name in names if not (directory / name).is_file()]
+        sizes = listed_files(revision, commit)
+        absent = absent_files(directory, names, sizes or {})
     if absent:
-        raise StudyError(
-            f"{revision}: {', '.join(absent[:5])} of commit {commit} did not arrive in the hub's cache, {directory}. "
-            "Run the same command again, with HF_HUB_OFFLINE=0 where there is a network."
-        )
+        raise StudyError(f"{revision}: {lacking(directory, absent)} {_ONLINE if _is_offline() else _AGAIN}")
+    if sizes is None:
+        raise StudyError(f"{revision}: {unlisted(revision, commit)} See that it can be written there. {_AGAIN}")
     return list(names)
+
+
+def _remove_cut_off(file: Path) -> None:
+    """Remove a file that is there in part, with its blob: the hub's library takes whatever is there for whole."""
+    blob = file.resolve()
+    file.unlink(missing_ok=True)
+    if blob.parent.name == "blobs":
+        blob.unlink(missing_ok=True)
 
 
 def _remember_branch(revision: Revision, commit: str) -> None:
@@ -286,6 +305,9 @@ def _explained(revision: Revision, commit: str = "") -> Iterator[None]:
             f"{revision}: the repository has no such branch, tag or commit. Correct `revision` in the study; "
             f"{page}/tree/main lists them."
         ) from None
+    except errors.HFValidationError:
+        check_revision(revision)
+        raise StudyError(f"{revision}: its id is no id of a repository. Correct it.") from None
     except errors.HfHubHTTPError as error:
         raise StudyError(_refusal(revision, error.response.status_code, page, constants.ENDPOINT)) from None
     except Exception as error:  # whatever it is, the token must not stand in it

@@ -15,7 +15,6 @@ import pyarrow as pa
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, sha256_directory, sha256_file
 from modecollapse.errors import StudyError
-from modecollapse.hub import snapshot
 from modecollapse.jobs.data import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
 from modecollapse.methods import METHODS
@@ -24,6 +23,7 @@ from modecollapse.methods.base import TrainingJob
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.snapshots import snapshot
 from modecollapse.sources import GgufSource
 from modecollapse.store import Store, model_key, place_model
 
@@ -74,7 +74,7 @@ def find_source(study: "Study", model: Model) -> Path | None:
     needed = study.needed_of(model)
     if needed is None:
         return study.local_source(model)
-    found = snapshot(needed.revision, study.lock.commit(needed.revision), study.called())
+    found = snapshot(needed, study.lock.commit(needed.revision), study.called())
     source = study.source(model)
     return found / source.gguf if isinstance(source, GgufSource) else found
 

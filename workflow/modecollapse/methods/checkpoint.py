@@ -58,7 +58,7 @@ def check_files(source: Path) -> None:
 
     Raises:
         StudyError: no directory; no configuration, tokenizer or weights in it; incomplete weights; or a model that
-            would need code from its repository.
+            transformers does not know without code from its repository.
     """
     if not source.is_dir():
         raise StudyError(f"{source}: there is no such directory. Name one with a complete Hugging Face model.")
@@ -67,11 +67,20 @@ def check_files(source: Path) -> None:
     if not has_tokenizer(source):
         raise StudyError(f"{source} has no tokenizer. Put its files (e.g. tokenizer.json) beside the weights.")
     find_weights(source)
-    if "auto_map" in read_json(source / "config.json"):
+    config = read_json(source / "config.json")
+    # Many models had code of their own before transformers knew them, and still name it: its own code is used then.
+    if "auto_map" in config and not _is_known(config.get("model_type")):
         raise StudyError(
-            f"{source}/config.json asks for code of its own (auto_map), and no remote code is ever run. "
-            "Use a model type that transformers knows, and remove auto_map."
+            f"{source}/config.json asks for code of its own (auto_map), and no remote code is ever run: transformers "
+            f"has no causal language model of the type {config.get('model_type')!r} itself. Use a model of a type that "
+            "it knows."
         )
+
+
+def _is_known(model_type: object) -> bool:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def context_of(source: Path) -> int | None:

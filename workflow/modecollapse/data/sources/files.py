@@ -1,8 +1,11 @@
 """Which files a data set is read from, and in which order."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from modecollapse.data.sources.patterns import select
 from modecollapse.errors import StudyError
 
 FORMATS = ("jsonl", "json", "csv", "parquet")
@@ -81,7 +84,10 @@ def _matches(base: Path, pattern: str) -> list[Path]:
     place = Path(pattern)
     if place.is_absolute():
         base, pattern = Path(place.anchor), str(place.relative_to(place.anchor))
-    return sorted(file for file in base.glob(pattern) if file.is_file() and not file.name.startswith("."))
+    try:
+        return sorted(file for file in base.glob(pattern) if file.is_file() and not file.name.startswith("."))
+    except ValueError as error:  # ** beside other letters
+        raise StudyError(f"{pattern}: {error}. Correct the pattern in `path`.") from error
 
 
 def hub_files(snapshot: Path, subset: str | None, split: str | None, files: str | None) -> list[Path]:
@@ -94,9 +100,10 @@ def hub_files(snapshot: Path, subset: str | None, split: str | None, files: str 
         StudyError: there is no such subset or split, nothing matches, or a file is in no known format.
     """
     if files is not None:
-        found = _matches(snapshot, files) or [file for file in [snapshot / files] if file.is_file()]
+        inside = sorted(file.relative_to(snapshot) for file in snapshot.rglob("*") if file.is_file())
+        there = [file.as_posix() for file in inside]
+        found = [snapshot / name for name in select(there, files)]
         if not found:
-            there = sorted(str(file.relative_to(snapshot)) for file in snapshot.rglob("*") if file.is_file())
             raise StudyError(
                 f"files: nothing in the data set matches {files!r}; it holds {', '.join(there[:12]) or 'nothing'}. "
                 "Correct `files`."
@@ -116,16 +123,58 @@ def _of_split(snapshot: Path, subset: str | None, split: str) -> list[Path]:
     import tempfile
 
     import datasets
+    import yaml
 
     try:
+        _check_page(snapshot)
         with tempfile.TemporaryDirectory() as cache:  # the library locks a directory that it would build in
             builder = datasets.load_dataset_builder(str(snapshot), subset, cache_dir=cache)
-    except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
+    # The page may hold anything, and the library expects the best.
+    except (
+        ValueError, TypeError, AttributeError, KeyError, OSError, yaml.YAMLError, datasets.exceptions.DatasetsError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())
         raise StudyError(
-            f"`datasets` finds no files in the data set: {error}. Name a `subset` that it has, or the files themselves "
-            "with `files`."
+            f"`datasets` finds no files in the data set: {reason}. Name a `subset` that it has, or the files "
+            "themselves with `files`."
         ) from error
     splits = {str(name): files for name, files in (builder.config.data_files or {}).items()}
     if split not in splits:
         raise StudyError(f"split: the data set has no {split!r}. Allowed: {', '.join(splits)}. Name one of these.")
+    roots = (os.path.abspath(snapshot), snapshot.resolve())
+    for file in splits[split]:  # as their paths are written: in the hub's cache they are links to elsewhere
+        if not any(Path(os.path.normpath(file)).is_relative_to(root) for root in roots):
+            raise _outside(file)
     return [Path(file) for file in splits[split]]
+
+
+def _check_page(snapshot: Path) -> None:
+    """Check the `configs` of the data set's page before the library follows them to other directories and hosts."""
+    import yaml
+    from datasets import config
+    from huggingface_hub import DatasetCard
+
+    page, settings = snapshot / config.REPOCARD_FILENAME, snapshot / config.REPOYAML_FILENAME
+    headings = [DatasetCard.load(page).data.to_dict()] if page.is_file() else []
+    headings += [yaml.safe_load(settings.read_text(encoding="utf-8")) or {}] if settings.is_file() else []
+    for heading in headings:
+        for entry in heading.get("configs") or []:
+            for name in [*_strings(entry.get("data_files")), *_strings(entry.get("data_dir"))]:
+                outside = os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir
+                if outside or "://" in name or "::" in name:
+                    raise _outside(name)
+
+
+def _strings(value: Any) -> list[str]:
+    """The texts in nested lists and the values of mappings."""
+    if isinstance(value, str):
+        return [value]
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in inside for text in _strings(item)]
+
+
+def _outside(name: str) -> StudyError:
+    return StudyError(
+        f"the data set's page names {name!r}, which is not a file of the data set, and nothing else is read. Name a "
+        "`subset` or a `split` of its own files, or the files themselves with `files`."
+    )

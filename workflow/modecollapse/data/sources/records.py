@@ -79,9 +79,9 @@ def _decoded(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, A
         raise StudyError(f"{path} cannot be read as {kind}: {error}. Fetch it again, or correct its name.") from error
 
 
-def _json_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
+def _json_lines(path: Path, file: IO[bytes], first: int = 1) -> Iterator[tuple[int, Any]]:
     # Only line feeds end lines: U+2028 and the like may stand in a JSON string.
-    for number in itertools.count(1):
+    for number in itertools.count(first):
         line = file.readline(LONGEST_LINE)
         if not line:
             return
@@ -94,13 +94,28 @@ def _json_lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
 
 
 def _json(path: Path, file: Any) -> Iterator[tuple[int, Any]]:
-    if not file.peek(_PEEK)[:_PEEK].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
-        yield from _json_lines(path, file)
+    skipped = _skip_blanks(file)
+    if not file.peek(1).startswith(b"["):
+        yield from _json_lines(path, file, skipped + 1)
         return
-    rows = _from_json(file.read().removeprefix(codecs.BOM_UTF8))
+    rows = _from_json(file.read())
     if isinstance(rows, Broken):
         raise StudyError(f"{path}: {rows.reason}. Mend it, or write one row per line (.jsonl).")
     yield from enumerate(rows, 1)
+
+
+def _skip_blanks(file: Any) -> int:
+    """Read on to the first character that means something; returns how many lines were passed."""
+    if file.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
+        file.read(len(codecs.BOM_UTF8))
+    lines = 0
+    while there := file.peek(_PEEK):
+        blanks = len(there) - len(there.lstrip(b" \t\r\n"))
+        lines += there[:blanks].count(b"\n")
+        file.read(blanks)
+        if blanks < len(there):
+            break
+    return lines
 
 
 def _from_json(data: bytes) -> Any:
