@@ -48,6 +48,19 @@ def test_two_trainings_with_equal_weights_give_the_same_manifest_to_the_byte(run
     assert set(json.loads((tmp_path / "first" / "run.json").read_text())) == {"wall_seconds", "device"}
 
 
+def test_what_cannot_be_told_about_a_source_stands_in_the_log_and_in_the_record_of_the_run_only(
+    runs: list[float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "plain", tmp_path / "store")
+    inputs, spec = Inputs(remark="Nobody knows."), {"method": "fake", "threads": 1}
+    for name in ("made", "restored"):
+        caplog.clear()
+        make_model(MODEL, spec, Strict(), inputs, tmp_path / name, Store(tmp_path / "other store"))
+        assert "Nobody knows." in caplog.text
+        assert json.loads((tmp_path / name / "run.json").read_text())["remarks"] == ["Nobody knows."]
+        assert (tmp_path / name / "manifest.json").read_bytes() == (tmp_path / "plain" / "manifest.json").read_bytes()
+
+
 def test_the_record_of_the_run_is_the_one_that_made_the_weights(runs: list[float], tmp_path: Path) -> None:
     make(tmp_path / "model", tmp_path / "store")
     record = (tmp_path / "model" / "run.json").read_bytes()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modecollapse.adapter_bases import check_base
 from modecollapse.cells import Model
 from modecollapse.comparison.stored_results import read_results
 from modecollapse.completions import check_completions
@@ -18,7 +19,7 @@ from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
 from modecollapse.hub import repository_directory
 from modecollapse.measures.embedding import find_embedder
-from modecollapse.methods.adapter import check_adapter
+from modecollapse.methods.adapter import CONFIG, check_adapter
 from modecollapse.methods.checkpoint import check_files, context_of
 from modecollapse.methods.gguf_files import check_gguf
 from modecollapse.methods.model_files import has_chat_template
@@ -134,6 +135,9 @@ def _check_sources(study: Study) -> None:
         except StudyError as error:
             raise StudyError(f"{study.file}: stages.{model.stage}.source ({model}): {error}") from error
         try:
+            adapter = _known_adapter(study, model)
+            if adapter is not None:
+                check_base(study, model, adapter)
             directory = _known_directory(study, study.origin(model))
             if directory is None:
                 continue
@@ -161,11 +165,25 @@ def _known_directory(study: Study, origin: Model) -> Path | None:
     """Where the configuration of a taken-over model is, if it is on this machine."""
     if study.stage(origin).method != "checkpoint" or isinstance(study.source(origin), GgufSource):
         return None
-    directory, needed = study.local_source(origin), study.needed_of(origin)
+    directory = _source_directory(study, origin)
+    return directory if directory and (directory / "config.json").is_file() else None
+
+
+def _known_adapter(study: Study, model: Model) -> Path | None:
+    """The directory of a model's own adapter, if it is one and on this machine."""
+    if study.stage(model).method != "adapter":
+        return None
+    directory = _source_directory(study, model)
+    return directory if directory and (directory / CONFIG).is_file() else None
+
+
+def _source_directory(study: Study, model: Model) -> Path | None:
+    """Where the files of a model's source are, or will be."""
+    directory, needed = study.local_source(model), study.needed_of(model)
     if directory is None and needed is not None:
         commit = study.lock.commit(needed.revision)
         directory = repository_directory(needed.revision) / "snapshots" / (commit or "not-locked")
-    return directory if directory and (directory / "config.json").is_file() else None
+    return directory
 
 
 def _check_chat(study: Study, model: Model, source: Path) -> None:

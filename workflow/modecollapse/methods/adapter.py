@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from modecollapse.errors import StudyError
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.model_files import TOKENIZER_FILES, copy_files, copy_tokenizer
@@ -30,6 +32,10 @@ class AdapterSettings(Strict):
     source: AdapterSource
     """`{hub: OWNER/NAME, revision: main}` or `{path: DIRECTORY}`: adapter_config.json and adapter_model.safetensors
     (or .bin). Merged in float32, saved in the parent's precision. If it has a tokenizer, that replaces the parent's."""
+    trained_on: str | None = Field(None, min_length=1)
+    """The base that the adapter's adapter_config.json names (`base_model_name_or_path`), where the stage `from` has
+    equal weights from elsewhere; `{size}` and `{seed}` are filled in. Null: if both are repositories of the hub, they
+    have to be the same one."""
 
 
 def run(job: TrainingJob) -> TrainingRecord:
