@@ -217,8 +217,12 @@ def edit_json(path: Path, **changes: Any) -> None:
         (lambda source: (source / "tokenizer.json").write_text("{}"), "The tokenizer in .* cannot be read"),
         (lambda source: edit_json(source / "config.json", auto_map={"AutoModel": "own.Own"}), "no remote code is ever"),
         (
-            lambda source: edit_json(source / "config.json", vocab_size=90),
+            lambda source: edit_json(pickled(source) / "config.json", vocab_size=90),
             r"its token '.+' has the id 9\d, but the model knows ids 0 to 89",
+        ),
+        (
+            lambda source: edit_json(source / "config.json", vocab_size=200),
+            r"vocab_size: found 200, but embed_out\.weight in model\.safetensors has 104 rows",
         ),
     ],
 )
@@ -276,6 +280,25 @@ def test_weights_of_the_hub_are_linked_from_its_cache_and_a_local_directory_is_c
     assert not (taken.parent / "config.json").samefile(snapshot / "config.json")
     assert not (run(job) / "model.safetensors").samefile(job.source / "model.safetensors")
     assert sha256_directory(taken.parent) == sha256_directory(job.output)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"vocab_size": 200}, r"mismatched keys gpt_neox\.embed_in\.weight \(\[104, 32\] instead of \[200, 32\]\), "),
+        ({"hidden_size": 64}, r"mismatched keys gpt_neox\.embed_in\.weight .* and more\. Use the config\.json"),
+        ({"num_hidden_layers": 3}, r"missing keys gpt_neox\.layers\.2\."),
+        ({"num_hidden_layers": 1}, r"unexpected keys gpt_neox\.layers\.1\."),
+    ],
+)
+def test_a_model_of_another_shape_than_its_configuration_is_refused_on_loading(
+    neox: Path, tmp_path: Path, change: dict[str, int], word: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(neox, model)
+    edit_json(model / "config.json", **change)
+    with pytest.raises(StudyError, match=f"do not fit its config.json: {word}"):
+        load_causal_model(model, "float32", 1, "cpu")
 
 
 def test_weights_of_the_cache_that_are_not_what_was_downloaded_are_refused(neox: Path, tmp_path: Path) -> None:

@@ -111,6 +111,37 @@ def tensor_names(path: Path) -> set[str]:
         raise StudyError(f"{path} cannot be read: {error}. Download the checkpoint again.") from error
 
 
+def check_embeddings(files: WeightFiles) -> None:
+    """Check that embeddings and output layer have a row for each token that config.json speaks of; headers are read.
+
+    Pickled weights have no header that could be read without unpickling them: a mismatch there is found on loading.
+
+    Raises:
+        StudyError: they have more or fewer rows.
+    """
+    from safetensors import safe_open
+
+    known = read_json(files.directory / "config.json").get("vocab_size")
+    if files.pickled or not isinstance(known, int):
+        return
+    for tensor, shard in sorted(files.tensors.items()):
+        if not f".{tensor}".endswith(_BY_TOKEN):
+            continue
+        with safe_open(files.directory / shard, framework="numpy") as file:
+            shape = file.get_slice(tensor).get_shape()
+        if len(shape) == 2 and shape[0] != known:
+            raise StudyError(
+                f"{files.directory}/config.json: vocab_size: found {known}, but {tensor} in {shard} has {shape[0]} "
+                f"rows. Use the config.json that belongs to the weights."
+            )
+
+
+_BY_TOKEN = tuple(
+    f".{name}.weight" for name in ("embed_in", "embed_tokens", "wte", "word_embeddings", "embed_out", "lm_head")
+)
+"""Endings of the names of tensors with one row per token, in the families of models that are common."""
+
+
 def check_blobs(directory: Path, names: tuple[str, ...]) -> None:
     """Check large files of the hub's cache: their blobs are called by their SHA-256 (small ones by another digest).
 
