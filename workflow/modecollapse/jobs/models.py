@@ -202,9 +202,8 @@ def _train(
         )
     )
     # Only a model that is taken over states files, and it is made alone.
-    found, stated = sha256_directory(outputs[-1]), last.get("files", {})
-    if changed := [name for name, digest in stated.items() if found.get(name, digest) != digest]:
-        raise StudyError(f"{inputs.source}/{changed[0]} was changed while the study ran. Run the same command again.")
+    if (changed := _changed(inputs.source, last, outputs[-1])) is not None:
+        raise StudyError(f"{changed} was changed while the study ran. Run the same command again.")
     remarks = (inputs.remark,) if inputs.remark else ()
     run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device(), remarks=remarks)
     for each, directory, part in zip(asked, finished, record.epochs or [record], strict=True):
@@ -222,6 +221,26 @@ def _train(
         write_run(run, directory / "run.json")
         write_manifest(manifest, directory / "manifest.json")
     return finished
+
+
+def _changed(source: Path | None, spec: Mapping[str, Any], output: Path) -> Path | None:
+    """The first file of this machine that is not what the spec says was taken over; None if all are.
+
+    A copy in the output tells by itself. What was converted or merged leaves none, so its source is read again.
+    """
+    if source is None:
+        return None
+    gguf = spec.get("source", {})
+    if "gguf" in gguf and "hub" not in gguf:
+        return source if _digest(source) != gguf["gguf"] else None
+    for name, digest in spec.get("files", {}).items():
+        if _digest(output / name if (output / name).is_file() else source / name) != digest:
+            return source / name
+    return None
+
+
+def _digest(path: Path) -> str | None:
+    return sha256_file(path) if path.is_file() else None
 
 
 def _device() -> str:
