@@ -255,6 +255,30 @@ def test_where_the_base_of_an_adapter_cannot_be_told_the_run_says_so(
     assert describe_source(study, TUNED)["remark"] is None
 
 
+def test_a_chat_format_needs_the_template_of_the_tokenizer_that_the_stage_will_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chatting, plain = save_llama(tmp_path / "chatting"), save_llama(tmp_path / "plain", chat_template=None)
+
+    def tuned(tokenizer: Path | None) -> dict[str, Any]:
+        name = tokenizer.name if tokenizer else "none"
+        stage = adapter_of(tmp_path / f"adapter-{name}")
+        for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            if tokenizer and (tokenizer / file).is_file():
+                (tmp_path / f"adapter-{name}" / file).write_bytes((tokenizer / file).read_bytes())
+        return {**stage, "formats": ["human", "chat"]}
+
+    load(tmp_path / "study", {"path": "plain"}, tuned(chatting))
+    load(tmp_path / "study", {"path": "chatting"}, tuned(None))
+    with pytest.raises(StudyError, match=r"stages\.tuned\.formats .*adapter-plain"):
+        load(tmp_path / "study", {"path": "chatting"}, tuned(plain))
+    with pytest.raises(StudyError, match=r"stages\.tuned\.formats .*plain"):
+        load(tmp_path / "study", {"path": "plain"}, tuned(None))
+    hub = {"method": "adapter", "from": "base", "source": {"hub": "org/not-here-yet"}, "formats": ["human", "chat"]}
+    load(tmp_path / "study", {"path": "plain"}, hub)  # it may bring a tokenizer with a template
+
+
 def test_an_adapter_of_the_hub_is_compared_with_its_parent_as_soon_as_it_is_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
