@@ -1,9 +1,11 @@
 """Finished weights are taken over from every kind of source, and only if they load without running anybody's code."""
 
+import io
 import json
 import os
 import pickle
 import shutil
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +175,18 @@ def test_a_bare_malicious_pickle_is_refused_too(job: TrainingJob, tmp_path: Path
     assert not trace.exists()
 
 
+QUANTISED = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+NESTED = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3\n"
+
+
+def oldest(path: Path) -> None:
+    """What torch wrote before 0.2: four members in a tar."""
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle", "sys_info"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -193,6 +207,22 @@ def cut(path: Path) -> None:
             lambda source: torch.save({"w": torch.ones(1)}, source / min(sharded(source, "bin").values())),
             "lacks embed_out",
         ),
+        (lambda source: pickled(source, lambda _: {"w": torch.eye(3).to_sparse()}), "w is sparse, not a plain"),
+        (lambda source: pickled(source, lambda _: {"w": torch.empty(3, device="meta")}), "w is without data"),
+        (lambda source: pickled(source, lambda _: {"w": torch.ones(3, dtype=torch.complex64)}), "w is complex"),
+        (lambda source: pickled(source, lambda _: {"w": QUANTISED}), "w is quantised"),
+        (lambda source: pickled(source, lambda _: {"w": NESTED}), "w is nested"),
+        (
+            lambda source: pickled(source, lambda _: {"w": torch.ones(1).expand(10**6, 10**7)}),
+            r"its tensors claim 40000000000000 bytes, but the file has \d{4}\.",
+        ),
+        (
+            lambda source: (pickled(source) / "pytorch_model.bin").write_bytes(b"\x80\x02garbage" * 9),
+            r"cannot be read: its pickle is damaged\. Download the checkpoint again",
+        ),
+        (lambda source: (pickled(source) / "pytorch_model.bin").write_bytes(POINTER), "only a pointer of git-lfs"),
+        (lambda source: (source / "model.safetensors").write_bytes(POINTER), "only a pointer of git-lfs"),
+        (lambda source: oldest(pickled(source) / "pytorch_model.bin"), r"oldest format of torch \(\.tar\)"),
     ],
 )
 def test_damaged_pickled_weights_are_refused(job: TrainingJob, damage: Callable[[Path], None], word: str) -> None:
