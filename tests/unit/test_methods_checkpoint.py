@@ -22,9 +22,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from modecollapse.digests import sha256_directory
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import load_causal_model
-from modecollapse.methods import METHODS
+from modecollapse.methods import METHODS, weight_files
+from modecollapse.methods.adapter import check_adapter
 from modecollapse.methods.base import TrainingJob
-from modecollapse.methods.checkpoint import CheckpointSettings
+from modecollapse.methods.checkpoint import CheckpointSettings, check_files
 from tests import pretend_hub
 from tests.gguf_files import write_llama
 from tests.tiny_models import save_llama, save_neox
@@ -245,6 +246,11 @@ def edit_json(path: Path, **changes: Any) -> None:
         (lambda source: (source / "config.json").write_text('{"model_type": "unheard-of"}'), "not a configuration"),
         (lambda source: (source / "tokenizer.json").unlink(), "no tokenizer"),
         (lambda source: (source / "tokenizer.json").write_text("{}"), "The tokenizer in .* cannot be read"),
+        (
+            lambda source: edit_json(source / "config.json", num_attention_heads="four"),
+            r"not a configuration.*num_attention_heads.*Use the config\.json that belongs",
+        ),
+        (lambda source: edit_json(source / "config.json", vocab_size=None), "not a configuration.*vocab_size"),
         (lambda source: edit_json(source / "config.json", auto_map={"AutoModel": "own.Own"}), "no remote code is ever"),
         (
             lambda source: edit_json(pickled(source) / "config.json", vocab_size=90),
@@ -262,6 +268,24 @@ def test_an_incomplete_or_damaged_directory_is_refused(
     damage(job.source)
     with pytest.raises(StudyError, match=word):
         run(job)
+
+
+@pytest.mark.parametrize("check", [check_files, check_adapter])
+def test_a_tokenizer_that_only_a_missing_library_reads_is_refused_before_anything_starts(
+    neox: Path, tmp_path: Path, check: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(neox, source)
+    (source / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    shutil.copyfile(source / "model.safetensors", source / "adapter_model.safetensors")
+    (source / "tokenizer.json").rename(source / "tokenizer.model")
+    monkeypatch.setattr(weight_files, "find_spec", lambda library: None)
+    with pytest.raises(
+        StudyError, match=r"tokenizer\.model only, and the library sentencepiece.*not installed\. Use a"
+    ):
+        check(source)
+    monkeypatch.setattr(weight_files, "find_spec", lambda library: library)
+    check(source)
 
 
 def test_a_vocabulary_that_is_padded_to_more_tokens_is_fine(job: TrainingJob) -> None:

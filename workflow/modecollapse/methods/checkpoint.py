@@ -10,6 +10,7 @@ from modecollapse.methods.weight_files import (
     CONFIGURATION,
     check_blobs,
     check_embeddings,
+    check_tokenizer,
     check_vocabulary,
     find_weights,
     has_tokenizer,
@@ -67,6 +68,7 @@ def check_files(source: Path) -> None:
         raise StudyError(f"{source} has no config.json. Name a complete Hugging Face model directory.")
     if not has_tokenizer(source):
         raise StudyError(f"{source} has no tokenizer. Put its files (e.g. tokenizer.json) beside the weights.")
+    check_tokenizer(source)
     check_embeddings(find_weights(source))
     if "auto_map" in read_json(source / "config.json"):
         raise StudyError(

@@ -10,6 +10,7 @@ import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -326,18 +327,43 @@ _ABOUT_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_
 """Files that go with a tokenizer and are none by themselves."""
 
 
+def check_tokenizer(directory: Path) -> None:
+    """Check that a directory's tokenizer, if it has one, is in a form that can be read here.
+
+    Raises:
+        StudyError: it is only there as `tokenizer.model`, and the library that reads this is not installed.
+    """
+    if not (directory / "tokenizer.model").is_file():
+        return
+    if any((directory / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        return
+    if not any(find_spec(library) for library in ("sentencepiece", "tiktoken")):
+        raise StudyError(
+            f"{directory} has its tokenizer as tokenizer.model only, and the library sentencepiece, which reads it, is "
+            "not installed. Use a directory with tokenizer.json. Where sentencepiece is installed, it can be written "
+            f"beside the weights: `AutoTokenizer.from_pretrained({str(directory)!r}).save_pretrained(…)`."
+        )
+
+
 def check_vocabulary(directory: Path) -> None:
     """Check that the model of a directory knows every token of its tokenizer; it may know more (padding).
 
     Raises:
         StudyError: it does not, or its configuration or tokenizer cannot be read.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoTokenizer
 
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"{directory}/config.json is not a configuration that transformers knows: {error}") from error
+        known = config.get_text_config().vocab_size
+        if not isinstance(known, int):
+            raise ValueError(f"vocab_size: found {known!r}. Allowed: a number")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise StudyError(
+            f"{directory}/config.json is not a configuration that transformers knows: {' '.join(str(error).split())} "
+            "Use the config.json that belongs to the weights."
+        ) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
         vocabulary = tokenizer.get_vocab()
@@ -349,7 +375,6 @@ def check_vocabulary(directory: Path) -> None:
         ) from error
     if not vocabulary:
         raise StudyError(f"The tokenizer in {directory} knows no token. Put the model's own beside the weights.")
-    known = config.get_text_config().vocab_size
     token = max(vocabulary, key=lambda name: vocabulary[name])
     if vocabulary[token] >= known:
         raise StudyError(
