@@ -1,6 +1,7 @@
 """Make the models after each epoch of one run."""
 
 from pathlib import Path
+from typing import Any
 
 from modecollapse.jobs.models import Asked, Inputs, make_models
 from modecollapse.jobs.running import running
@@ -11,6 +12,7 @@ if __name__ == "__main__":
     with running() as job:
         job.load(*METHODS[job.spec["method"]].libraries)
         study, first = job.planned(run_spec)
+        inputs: dict[str, Any] = {name: Path(path) for name, path in job.snakemake.input.items()}
         manifests = map(Path, job.snakemake.output.manifests)
         make_models(
             [
@@ -18,6 +20,6 @@ if __name__ == "__main__":
                 for model, spec, manifest in zip(study.run(first), job.spec["epochs"], manifests, strict=True)
             ],
             study.settings(first),
-            Inputs(**{name: Path(path) for name, path in job.snakemake.input.items()}),
+            Inputs(**inputs),
             job.store,
         )

@@ -9,6 +9,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from modecollapse.errors import StudyError
 from modecollapse.measures import encoding
 from modecollapse.measures.encoding import encoded
 
@@ -75,6 +76,20 @@ def test_documents_keep_their_order_whatever_their_length(monkeypatch: pytest.Mo
     for document, ids in found:
         assert ids.dtype == np.int32
         assert ids.tolist() == tokenizer(document, add_special_tokens=False)["input_ids"]
+
+
+def test_a_long_document_and_a_tokenizer_that_is_not_a_fast_one_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        is_fast = False
+        name_or_path = "org/slow"
+
+        def __call__(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[1] * len(text) for text in texts]}
+
+    monkeypatch.setattr(encoding, "LONGEST", 10)
+    assert [len(ids) for _, ids in encoded(Slow(), ["short", "shorter"])] == [5, 7]
+    with pytest.raises(StudyError, match=r"has 11 characters.*more than 10 .*org/slow cannot do.*tokenizer\.json"):
+        list(encoded(Slow(), ["short", "x" * 11]))
 
 
 def test_no_documents_are_no_documents(tmp_path: Path) -> None:

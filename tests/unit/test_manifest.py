@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from modecollapse.cells import Model
-from modecollapse.errors import CorruptFile
+from modecollapse.digests import sha256_file
+from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.jobs.models import Inputs, make_model
 from modecollapse.manifest import Manifest, read_manifest, write_manifest
 from modecollapse.methods import METHODS
@@ -46,6 +47,50 @@ def test_two_trainings_with_equal_weights_give_the_same_manifest_to_the_byte(run
     assert len(runs) == 2
     assert first == second
     assert set(json.loads((tmp_path / "first" / "run.json").read_text())) == {"wall_seconds", "device"}
+
+
+@pytest.mark.parametrize("kind", ["a copied file", "a converted file", "a file that is gone", "a GGUF file"])
+def test_a_source_that_changed_after_the_plan_is_not_stored_under_its_old_digest(
+    runs: list[float], tmp_path: Path, kind: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    name = "model.safetensors" if kind == "a copied file" else "pytorch_model.bin"
+    weights = source / name
+    weights.write_bytes(b"weights")  # what the method writes
+    spec: dict[str, Any] = {"method": "fake", "threads": 1}
+    if kind == "a GGUF file":
+        spec["source"] = {"gguf": sha256_file(weights)}
+        inputs = Inputs(source=weights)
+    else:
+        spec["files"] = {name: sha256_file(weights)}
+        inputs = Inputs(source=source)
+    store = Store(tmp_path / "store")
+    make_model(MODEL, spec, Strict(), inputs, tmp_path / "good", store)
+    planned = {**spec, "threads": 2}
+    if kind == "a copied file":
+        planned["files"] = {name: "0" * 64}
+    elif kind == "a file that is gone":
+        weights.unlink()
+    else:
+        weights.write_bytes(b"others")
+    for _ in range(2):  # nothing was kept the first time
+        with pytest.raises(StudyError, match=rf"source/{name} was changed while the study ran"):
+            make_model(MODEL, planned, Strict(), inputs, tmp_path / "bad", store)
+    assert not (tmp_path / "bad" / "manifest.json").exists()
+
+
+def test_what_cannot_be_told_about_a_source_stands_in_the_log_and_in_the_record_of_the_run_only(
+    runs: list[float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "plain", tmp_path / "store")
+    inputs, spec = Inputs(remark="Nobody knows."), {"method": "fake", "threads": 1}
+    for name in ("made", "restored"):
+        caplog.clear()
+        make_model(MODEL, spec, Strict(), inputs, tmp_path / name, Store(tmp_path / "other store"))
+        assert "Nobody knows." in caplog.text
+        assert json.loads((tmp_path / name / "run.json").read_text())["remarks"] == ["Nobody knows."]
+        assert (tmp_path / name / "manifest.json").read_bytes() == (tmp_path / "plain" / "manifest.json").read_bytes()
 
 
 def test_the_record_of_the_run_is_the_one_that_made_the_weights(runs: list[float], tmp_path: Path) -> None:

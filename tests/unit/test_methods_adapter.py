@@ -123,6 +123,11 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
             "does not fit.*NaN",
         ),
         (lambda adapter: configure(adapter, target_modules=["query_key_value"]), "does not fit.*not found"),
+        (lambda adapter: configure(adapter, target_modules="("), "does not fit.*unterminated subpattern"),
+        (
+            lambda adapter: configure(adapter, hyper_scaling=3),
+            r"adapter_config\.json: hyper_scaling: found 3, which PEFT \S+ does not know",
+        ),
     ],
 )
 def test_an_adapter_that_is_not_complete_is_refused(
@@ -133,6 +138,15 @@ def test_an_adapter_that_is_not_complete_is_refused(
     damage(adapter)
     with pytest.raises(StudyError, match=f"(?s){word}"):
         run(adapter, made / "llama", tmp_path / "output")
+
+
+def test_a_setting_of_a_newer_version_that_is_off_does_not_matter(made: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    shutil.copytree(made / "llama-adapter", adapter)
+    configure(adapter, hyper_scaling=None, use_something=False)
+    one = run(adapter, made / "llama", tmp_path / "one")
+    other = run(made / "llama-adapter", made / "llama", tmp_path / "other")
+    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
 
 
 def test_an_adapter_of_another_architecture_or_a_longer_model_is_refused_by_name(made: Path, tmp_path: Path) -> None:

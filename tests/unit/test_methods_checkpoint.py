@@ -1,9 +1,11 @@
 """Finished weights are taken over from every kind of source, and only if they load without running anybody's code."""
 
+import io
 import json
 import os
 import pickle
 import shutil
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +22,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from modecollapse.digests import sha256_directory
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import load_causal_model
-from modecollapse.methods import METHODS
+from modecollapse.methods import METHODS, weight_files
+from modecollapse.methods.adapter import check_adapter
 from modecollapse.methods.base import TrainingJob
-from modecollapse.methods.checkpoint import CheckpointSettings
+from modecollapse.methods.checkpoint import CheckpointSettings, check_files
 from tests import pretend_hub
 from tests.gguf_files import write_llama
 from tests.tiny_models import save_llama, save_neox
@@ -173,6 +176,18 @@ def test_a_bare_malicious_pickle_is_refused_too(job: TrainingJob, tmp_path: Path
     assert not trace.exists()
 
 
+QUANTISED = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+NESTED = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3\n"
+
+
+def oldest(path: Path) -> None:
+    """What torch wrote before 0.2: four members in a tar."""
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle", "sys_info"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -193,6 +208,22 @@ def cut(path: Path) -> None:
             lambda source: torch.save({"w": torch.ones(1)}, source / min(sharded(source, "bin").values())),
             "lacks embed_out",
         ),
+        (lambda source: pickled(source, lambda _: {"w": torch.eye(3).to_sparse()}), "w is sparse, not a plain"),
+        (lambda source: pickled(source, lambda _: {"w": torch.empty(3, device="meta")}), "w is without data"),
+        (lambda source: pickled(source, lambda _: {"w": torch.ones(3, dtype=torch.complex64)}), "w is complex"),
+        (lambda source: pickled(source, lambda _: {"w": QUANTISED}), "w is quantised"),
+        (lambda source: pickled(source, lambda _: {"w": NESTED}), "w is nested"),
+        (
+            lambda source: pickled(source, lambda _: {"w": torch.ones(1).expand(10**6, 10**7)}),
+            r"its tensors claim 40000000000000 bytes, but the file has \d{4}\.",
+        ),
+        (
+            lambda source: (pickled(source) / "pytorch_model.bin").write_bytes(b"\x80\x02garbage" * 9),
+            r"cannot be read: its pickle is damaged\. Download the checkpoint again",
+        ),
+        (lambda source: (pickled(source) / "pytorch_model.bin").write_bytes(POINTER), "only a pointer of git-lfs"),
+        (lambda source: (source / "model.safetensors").write_bytes(POINTER), "only a pointer of git-lfs"),
+        (lambda source: oldest(pickled(source) / "pytorch_model.bin"), r"oldest format of torch \(\.tar\)"),
     ],
 )
 def test_damaged_pickled_weights_are_refused(job: TrainingJob, damage: Callable[[Path], None], word: str) -> None:
@@ -216,12 +247,21 @@ def edit_json(path: Path, **changes: Any) -> None:
         (lambda source: (source / "tokenizer.json").unlink(), "no tokenizer"),
         (lambda source: (source / "tokenizer.json").write_text("{}"), "The tokenizer in .* cannot be read"),
         (
+            lambda source: edit_json(source / "config.json", num_attention_heads="four"),
+            r"not a configuration.*num_attention_heads.*Use the config\.json that belongs",
+        ),
+        (lambda source: edit_json(source / "config.json", vocab_size=None), "not a configuration.*vocab_size"),
+        (
             lambda source: edit_json(source / "config.json", auto_map={"AutoModel": "own.Own"}, model_type="own"),
             "no remote code is ever",
         ),
         (
-            lambda source: edit_json(source / "config.json", vocab_size=90),
+            lambda source: edit_json(pickled(source) / "config.json", vocab_size=90),
             r"its token '.+' has the id 9\d, but the model knows ids 0 to 89",
+        ),
+        (
+            lambda source: edit_json(source / "config.json", vocab_size=200),
+            r"vocab_size: found 200, but embed_out\.weight in model\.safetensors has 104 rows",
         ),
     ],
 )
@@ -242,6 +282,24 @@ def test_a_known_model_type_needs_no_code_of_its_own_and_none_is_run(job: Traini
     assert not (output / "own.py").exists()
     assert torch.equal(logits(output), logits(neox))
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("check", [check_files, check_adapter])
+def test_a_tokenizer_that_only_a_missing_library_reads_is_refused_before_anything_starts(
+    neox: Path, tmp_path: Path, check: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(neox, source)
+    (source / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    shutil.copyfile(source / "model.safetensors", source / "adapter_model.safetensors")
+    (source / "tokenizer.json").rename(source / "tokenizer.model")
+    monkeypatch.setattr(weight_files, "find_spec", lambda library: None)
+    with pytest.raises(
+        StudyError, match=r"tokenizer\.model only, and the library sentencepiece.*not installed\. Use a"
+    ):
+        check(source)
+    monkeypatch.setattr(weight_files, "find_spec", lambda library: library)
+    check(source)
 
 
 def test_a_vocabulary_that_is_padded_to_more_tokens_is_fine(job: TrainingJob) -> None:
@@ -290,6 +348,25 @@ def test_weights_of_the_hub_are_linked_from_its_cache_and_a_local_directory_is_c
     assert not (taken.parent / "config.json").samefile(snapshot / "config.json")
     assert not (run(job) / "model.safetensors").samefile(job.source / "model.safetensors")
     assert sha256_directory(taken.parent) == sha256_directory(job.output)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"vocab_size": 200}, r"mismatched keys gpt_neox\.embed_in\.weight \(\[104, 32\] instead of \[200, 32\]\), "),
+        ({"hidden_size": 64}, r"mismatched keys gpt_neox\.embed_in\.weight .* and more\. Use the config\.json"),
+        ({"num_hidden_layers": 3}, r"missing keys gpt_neox\.layers\.2\."),
+        ({"num_hidden_layers": 1}, r"unexpected keys gpt_neox\.layers\.1\."),
+    ],
+)
+def test_a_model_of_another_shape_than_its_configuration_is_refused_on_loading(
+    neox: Path, tmp_path: Path, change: dict[str, int], word: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(neox, model)
+    edit_json(model / "config.json", **change)
+    with pytest.raises(StudyError, match=f"do not fit its config.json: {word}"):
+        load_causal_model(model, "float32", 1, "cpu")
 
 
 def test_weights_of_the_cache_that_are_not_what_was_downloaded_are_refused(neox: Path, tmp_path: Path) -> None:

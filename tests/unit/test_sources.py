@@ -16,7 +16,7 @@ from modecollapse.digests import sha256_file
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
 from modecollapse.hub import Kind, Revision
-from modecollapse.jobs.models import find_source
+from modecollapse.jobs.models import describe_source, find_source
 from modecollapse.study import Study
 from modecollapse.study_files import load_study
 from tests import pretend_hub
@@ -177,6 +177,119 @@ def test_local_sources_that_are_not_complete_are_refused_before_anything_starts(
     ]:
         with pytest.raises(StudyError, match=word):
             load(tmp_path / "study", source, tuned)
+
+
+def adapter_of(directory: Path, **names: Any) -> dict[str, Any]:
+    """A stage with an adapter of this machine whose configuration says so of its base."""
+    config = {"peft_type": "LORA", "base_model_name_or_path": "org/base", "revision": None, **names}
+    directory.mkdir(exist_ok=True)
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+    (directory / "adapter_model.bin").write_bytes(b"not opened before the job")
+    return {"method": "adapter", "from": "base", "source": {"path": str(directory)}}
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "stated", "word"),
+    [
+        (
+            {"hub": "org/other"},
+            {},
+            None,
+            r"stages\.tuned\.from .*org/other@main.*trained on org/base.*trained_on: org",
+        ),
+        ({"hub": "org/base", "revision": "v1"}, {"revision": "v2"}, None, r"org/base@v1.*trained on org/base@v2"),
+        ({"hub": "org/base", "revision": "a" * 40}, {"revision": "b" * 40}, None, r"trained on org/base@b{40}"),
+        ({"hub": "org/other-gguf", "gguf": "x.gguf"}, {}, None, r"stages\.tuned\.from .*org/other-gguf@main"),
+        (
+            {"hub": "org/other"},
+            {},
+            "org/bass",
+            r"tuned\.trained_on .*found 'org/bass'.*names the base 'org/base'",
+        ),
+        ({"hub": "org/other"}, {"base_model_name_or_path": None}, "org/base", r"names the base None"),
+    ],
+)
+def test_an_adapter_of_other_weights_is_refused_before_anything_starts(
+    tmp_path: Path, source: dict[str, str], names: dict[str, Any], stated: str | None, word: str
+) -> None:
+    tuned = {**adapter_of(tmp_path / "adapter", **names), **({"trained_on": stated} if stated else {})}
+    with pytest.raises(StudyError, match=word):
+        load(tmp_path / "study", source, tuned)
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "stated"),
+    [
+        ({"hub": "Org/Base"}, {}, None),
+        ({"hub": "org/base", "revision": "v1"}, {"revision": "v1"}, None),
+        ({"hub": "org/base", "revision": "a" * 40}, {"revision": "main"}, None),
+        ({"hub": "org/base", "revision": "v1"}, {"revision": "a" * 40}, None),
+        ({"hub": "org/copy"}, {}, "org/base"),
+        ({"hub": "org/copy"}, {"base_model_name_or_path": "org/base-tiny"}, "org/base-{size}"),
+        ({"hub": "org/copy"}, {"base_model_name_or_path": "/home/someone/base"}, "/home/someone/base"),
+    ],
+)
+def test_an_adapter_of_the_same_weights_or_of_ones_that_the_study_calls_equal_is_taken(
+    tmp_path: Path, source: dict[str, str], names: dict[str, Any], stated: str | None
+) -> None:
+    tuned = adapter_of(tmp_path / "adapter", **names)
+    plain = load(tmp_path / "study", {"hub": "org/base"}, adapter_of(tmp_path / "plain"))
+    study = load(tmp_path / "study", source, {**tuned, **({"trained_on": stated} if stated else {})})
+    assert describe_source(study, TUNED) == {"source": tmp_path / "adapter", "remark": None}
+    assert spec_of(study, TUNED)["settings"] == spec_of(plain, TUNED)["settings"] == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "base"),
+    [({"hub": "org/base"}, "/home/someone/base"), ({"hub": "org/base"}, None), ({"path": "model"}, "org/base")],
+)
+def test_where_the_base_of_an_adapter_cannot_be_told_the_run_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: dict[str, str], base: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_neox(tmp_path / "model")
+    tuned = adapter_of(tmp_path / "adapter", base_model_name_or_path=base)
+    study = load(tmp_path / "study", source, tuned)
+    assert f"cannot be told: its adapter_config.json names the base {base!r}" in describe_source(study, TUNED)["remark"]
+    study = load(tmp_path / "study", {"path": "model"}, adapter_of(tmp_path / "a", base_model_name_or_path="./model"))
+    assert describe_source(study, TUNED)["remark"] is None
+
+
+def test_a_chat_format_needs_the_template_of_the_tokenizer_that_the_stage_will_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chatting, plain = save_llama(tmp_path / "chatting"), save_llama(tmp_path / "plain", chat_template=None)
+
+    def tuned(tokenizer: Path | None) -> dict[str, Any]:
+        name = tokenizer.name if tokenizer else "none"
+        stage = adapter_of(tmp_path / f"adapter-{name}")
+        for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            if tokenizer and (tokenizer / file).is_file():
+                (tmp_path / f"adapter-{name}" / file).write_bytes((tokenizer / file).read_bytes())
+        return {**stage, "formats": ["human", "chat"]}
+
+    load(tmp_path / "study", {"path": "plain"}, tuned(chatting))
+    load(tmp_path / "study", {"path": "chatting"}, tuned(None))
+    with pytest.raises(StudyError, match=r"stages\.tuned\.formats .*adapter-plain"):
+        load(tmp_path / "study", {"path": "chatting"}, tuned(plain))
+    with pytest.raises(StudyError, match=r"stages\.tuned\.formats .*plain"):
+        load(tmp_path / "study", {"path": "plain"}, tuned(None))
+    hub = {"method": "adapter", "from": "base", "source": {"hub": "org/not-here-yet"}, "formats": ["human", "chat"]}
+    load(tmp_path / "study", {"path": "plain"}, hub)  # it may bring a tokenizer with a template
+
+
+def test_an_adapter_of_the_hub_is_compared_with_its_parent_as_soon_as_it_is_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_hub.use(monkeypatch, tmp_path / "cache")
+    adapter_of(tmp_path / "adapter")
+    tuned = {"method": "adapter", "from": "base", "source": {"hub": "org/adapter"}}
+    load(tmp_path / "study", {"hub": "org/other"}, tuned)
+    commit = pretend_hub.cache_repository(tmp_path / "cache", "org/adapter", pretend_hub.files_of(tmp_path / "adapter"))
+    (tmp_path / "study" / "own.lock.yaml").write_text(f"models: {{org/adapter: {{main: {commit}}}}}")
+    with pytest.raises(StudyError, match=r"found base, which is org/other@main.*trained on org/base"):
+        load(tmp_path / "study", {"hub": "org/other"}, tuned)
 
 
 @pytest.fixture

@@ -66,6 +66,8 @@ class Run:
     wall_seconds: float
     """Of the last run of the job, all epochs that it made included: what was done before a kill is not counted."""
     device: str
+    remarks: tuple[str, ...] = ()
+    """What could not be checked about what it was made from."""
 
 
 def _corrupt(path: Path, directory: Path, why: str) -> CorruptFile:
@@ -85,7 +87,10 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 def write_run(run: Run, path: Path) -> None:
     """Publish the record of a run."""
     with publish_file(path) as partial:
-        partial.write_text(json.dumps(asdict(run), indent=1, sort_keys=True) + "\n")
+        content = asdict(run)
+        if not run.remarks:
+            del content["remarks"]
+        partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def read_manifest(path: Path) -> Manifest:

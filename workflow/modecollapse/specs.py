@@ -25,9 +25,10 @@ from modecollapse.schema import Strict
 from modecollapse.sources import GgufSource, HubSource
 from modecollapse.study import Study
 
-NOT_SCIENCE = ("save_every", "source", "each_epoch")
+NOT_SCIENCE = ("save_every", "source", "trained_on", "each_epoch")
 """Settings that cannot change a weight: how often a run can be resumed from; where weights that are taken over lie
-(they are stated themselves); what is kept of a run (that no batch spans two epochs then, is said by `epoch`)."""
+(they are stated themselves), and which base of an adapter is accepted; what is kept of a run (that no batch spans two
+epochs then, is said by `epoch`)."""
 
 _ACROSS = "across_formats"
 

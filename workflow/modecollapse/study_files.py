@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from modecollapse.adapter_bases import check_base
 from modecollapse.cells import Model
 from modecollapse.comparison.stored_results import read_results
 from modecollapse.completions import check_completions
@@ -18,10 +19,11 @@ from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
 from modecollapse.hub import check_revision, repository_directory
 from modecollapse.measures.embedding import find_embedder
-from modecollapse.methods.adapter import check_adapter
+from modecollapse.methods.adapter import CONFIG, check_adapter
 from modecollapse.methods.checkpoint import check_files, context_of
 from modecollapse.methods.gguf_files import check_gguf
 from modecollapse.methods.model_files import has_chat_template
+from modecollapse.methods.weight_files import has_tokenizer
 from modecollapse.prompts import Chat
 from modecollapse.publishing import publish_file
 from modecollapse.rendering import no_template
@@ -138,11 +140,12 @@ def _check_sources(study: Study) -> None:
         except StudyError as error:
             raise StudyError(f"{study.file}: stages.{model.stage}.source ({model}): {error}") from error
         try:
+            adapter = _known_adapter(study, model)
+            if adapter is not None:
+                check_base(study, model, adapter)
+            _check_chat(study, model)
             directory = _known_directory(study, study.origin(model))
-            if directory is None:
-                continue
-            _check_chat(study, model, directory)
-            context = context_of(directory)
+            context = context_of(directory) if directory is not None else None
             if context is not None:
                 check_lengths(study.config, model.size, model.stage, study.stage(model), context)
         except StudyError as error:
@@ -175,18 +178,53 @@ def _known_directory(study: Study, origin: Model) -> Path | None:
     """Where the configuration of a taken-over model is, if it is on this machine."""
     if study.stage(origin).method != "checkpoint" or isinstance(study.source(origin), GgufSource):
         return None
-    directory, needed = study.local_source(origin), study.needed_of(origin)
-    if directory is None and needed is not None:
-        commit = study.lock.commit(needed.revision)
-        directory = repository_directory(needed.revision) / "snapshots" / (commit or "not-locked")
+    directory = _source_directory(study, origin)
     return directory if directory and (directory / "config.json").is_file() else None
 
 
-def _check_chat(study: Study, model: Model, source: Path) -> None:
-    """A model that descends from the checkpoint in `source`, whose tokenizer it has, has the chat template it needs."""
-    stage = study.stage(model)
+def _known_adapter(study: Study, model: Model) -> Path | None:
+    """The directory of a model's own adapter, if it is one and on this machine."""
+    if study.stage(model).method != "adapter":
+        return None
+    directory = _source_directory(study, model)
+    return directory if directory and (directory / CONFIG).is_file() else None
+
+
+def _source_directory(study: Study, model: Model) -> Path | None:
+    """Where the files of a model's source are, or will be."""
+    directory, needed = study.local_source(model), study.needed_of(model)
+    if directory is None and needed is not None:
+        commit = study.lock.commit(needed.revision)
+        directory = repository_directory(needed.revision) / "snapshots" / (commit or "not-locked")
+    return directory
+
+
+def _known_tokenizer(study: Study, model: Model) -> Path | None:
+    """The directory that the model's tokenizer comes from; None if it is made here, or not on this machine yet.
+
+    Each stage has its parent's tokenizer, unless an adapter brings its own.
+    """
+    current: Model | None = model
+    while current is not None:
+        method = study.method(current)
+        if study.stage(current).method == "adapter":
+            adapter = _known_adapter(study, current)
+            if adapter is None or has_tokenizer(adapter):
+                return adapter
+        if method is None or not method.needs_parent:
+            return _known_directory(study, current)
+        current = study.parent(current)
+    return None
+
+
+def _check_chat(study: Study, model: Model) -> None:
+    """The tokenizer that the model will have, as far as it is known, has the chat template that the formats need."""
+    source = _known_tokenizer(study, model)
+    if source is None:
+        return
+    stage, method = study.stage(model), study.method(model)
     used = {name: f"stages.{model.stage}.formats" for name in study.formats(model.stage)}
-    if stage.method != "checkpoint":
+    if method is not None and method.trains:
         used[stage.train_format] = f"stages.{model.stage}.train_format"
     for name, key in used.items():
         template = study.format(name).template

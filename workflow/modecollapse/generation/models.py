@@ -58,16 +58,19 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str) ->
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the loading info then, and refused below by their names
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise StudyError(f"The model in {directory} cannot be loaded: {error}") from error
     tokenizer = load_tokenizer(directory)
     # The library fills what is missing with random numbers and only warns.
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        keys = sorted(key for key in map(str, loading[problem]) if not key.endswith(_STORED_CONSTANTS))
+        keys = sorted(key for key in map(_described, loading[problem]) if not key.endswith(_STORED_CONSTANTS))
         if keys:
+            named = ", ".join(keys[:3]) + (" and more" if len(keys) > 3 else "")
             raise StudyError(
-                f"The weights in {directory} do not fit its config.json: {problem.replace('_', ' ')} {keys}."
+                f"The weights in {directory} do not fit its config.json: {problem.replace('_', ' ')} {named}. "
+                "Use the config.json that belongs to them."
             )
     _check_attention(network.config, directory)
     configured = network.config.eos_token_id
@@ -83,6 +86,14 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str) ->
         end_tokens=ends,
         context=getattr(network.config, "max_position_embeddings", None),
     )
+
+
+def _described(key: Any) -> str:
+    """A tensor's name, with the two shapes of one that is mismatched."""
+    if isinstance(key, str):
+        return key
+    name, stored, expected = key
+    return f"{name} ({list(stored)} instead of {list(expected)})"
 
 
 def load_tokenizer(directory: Path) -> Any:

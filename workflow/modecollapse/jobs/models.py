@@ -44,6 +44,8 @@ class Inputs:
     tokenizer_manifest: Path | None = None
     source: Path | None = None
     """The directory or GGUF file that weights are taken from; what is in it is part of the spec."""
+    remark: str | None = None
+    """What cannot be told about the source: for the log and the record of the run."""
 
     def verified_digests(self) -> dict[str, str]:
         """The digest of each input, after checking every byte of it.
@@ -79,6 +81,20 @@ def find_source(study: "Study", model: Model) -> Path | None:
     return found / source.gguf if isinstance(source, GgufSource) else found
 
 
+def describe_source(study: "Study", model: Model) -> dict[str, Any]:
+    """The fields of `Inputs` that tell where the model's weights are taken from.
+
+    Raises:
+        StudyError: as `find_source`; or an adapter was trained on other weights than those of its parent.
+    """
+    source = find_source(study, model)
+    if source is None or study.stage(model).method != "adapter":
+        return {"source": source}
+    from modecollapse.adapter_bases import check_base
+
+    return {"source": source, "remark": check_base(study, model, source)}
+
+
 @dataclass(frozen=True)
 class Asked:
     """A model that a job has to make."""
@@ -107,6 +123,8 @@ def make_models(asked: Sequence[Asked], settings: Strict, inputs: Inputs, store:
     As `make_model`. If the store lacks one of several, the whole run is made again, and those that it has stay as they
     are: what descends from them does not change.
     """
+    if inputs.remark:
+        logger.warning("%s", inputs.remark)
     digests = inputs.verified_digests()
     keys = [model_key(each.spec, digests) for each in asked]
     with ExitStack() as locks:
@@ -184,10 +202,10 @@ def _train(
         )
     )
     # Only a model that is taken over states files, and it is made alone.
-    found, stated = sha256_directory(outputs[-1]), last.get("files", {})
-    if changed := [name for name, digest in stated.items() if found.get(name, digest) != digest]:
-        raise StudyError(f"{inputs.source}/{changed[0]} was changed while the study ran. Run the same command again.")
-    run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device())
+    if (changed := _changed(inputs.source, last, outputs[-1])) is not None:
+        raise StudyError(f"{changed} was changed while the study ran. Run the same command again.")
+    remarks = (inputs.remark,) if inputs.remark else ()
+    run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device(), remarks=remarks)
     for each, directory, part in zip(asked, finished, record.epochs or [record], strict=True):
         manifest = Manifest(
             model=str(each.model),
@@ -203,6 +221,26 @@ def _train(
         write_run(run, directory / "run.json")
         write_manifest(manifest, directory / "manifest.json")
     return finished
+
+
+def _changed(source: Path | None, spec: Mapping[str, Any], output: Path) -> Path | None:
+    """The first file of this machine that is not what the spec says was taken over; None if all are.
+
+    A copy in the output tells by itself. What was converted or merged leaves none, so its source is read again.
+    """
+    if source is None:
+        return None
+    gguf = spec.get("source", {})
+    if "gguf" in gguf and "hub" not in gguf:
+        return source if _digest(source) != gguf["gguf"] else None
+    for name, digest in spec.get("files", {}).items():
+        if _digest(output / name if (output / name).is_file() else source / name) != digest:
+            return source / name
+    return None
+
+
+def _digest(path: Path) -> str | None:
+    return sha256_file(path) if path.is_file() else None
 
 
 def _device() -> str:

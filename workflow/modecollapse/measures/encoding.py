@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modecollapse.errors import StudyError
+
 Ids = NDArray[np.int32]
 
 TOGETHER = 2**18
@@ -31,11 +33,20 @@ def encoded(tokenizer: Any, texts: Iterable[str]) -> Iterator[tuple[str, Ids]]:
     same tokens for some stretch: with a tokenizer whose tokens depend on the words around them alone, these are the ids
     of the whole text. Where two pieces do not agree (thousands of characters without a word's end), the next piece
     begins anew at the end of a token.
+
+    Raises:
+        StudyError: a text is that long, and the tokenizer is one in Python, which does not say where its tokens stand.
     """
     waiting: list[str] = []
     size = 0
     for text in texts:
         if len(text) > LONGEST:
+            if not tokenizer.is_fast:
+                raise StudyError(
+                    f"A document has {len(text)} characters. Documents of more than {LONGEST} are tokenized in pieces, "
+                    f"which the tokenizer of {tokenizer.name_or_path or 'the model'} cannot do: it is no fast one. "
+                    "Put its tokenizer.json beside the weights, or split the document."
+                )
             yield from _together(tokenizer, waiting)
             yield text, _in_pieces(tokenizer, text)
             waiting, size = [], 0

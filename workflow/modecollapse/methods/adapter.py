@@ -1,14 +1,20 @@
 """A finished LoRA adapter (of the library PEFT), merged into the weights of the parent stage."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.model_files import TOKENIZER_FILES, copy_files, copy_tokenizer
 from modecollapse.methods.weight_files import (
     check_blobs,
+    check_tokenizer,
     check_vocabulary,
     find_weights,
     has_tokenizer,
@@ -30,6 +36,10 @@ class AdapterSettings(Strict):
     source: AdapterSource
     """`{hub: OWNER/NAME, revision: main}` or `{path: DIRECTORY}`: adapter_config.json and adapter_model.safetensors
     (or .bin). Merged in float32, saved in the parent's precision. If it has a tokenizer, that replaces the parent's."""
+    trained_on: str | None = Field(None, min_length=1)
+    """The base that the adapter's adapter_config.json names (`base_model_name_or_path`), where the stage `from` has
+    equal weights from elsewhere; `{size}` and `{seed}` are filled in. Null: if both are repositories of the hub, they
+    have to be the same one."""
 
 
 def run(job: TrainingJob) -> TrainingRecord:
@@ -71,6 +81,7 @@ def check_adapter(source: Path) -> None:
     weights = _weights(source)
     if weights.name == WEIGHTS:
         tensor_names(weights)
+    check_tokenizer(source)
 
 
 def files_taken_over(source: Path) -> list[Path]:
@@ -94,13 +105,14 @@ def _merge(base: Any, source: Path, parent: Path) -> Any:
     made_for = read_json(source / CONFIG).get("base_model_name_or_path") or "a base that it does not name"
     refused = f"The adapter in {source} does not fit the model in {parent}; it was made for {made_for}"
     advice = "Name the stage in `from` whose weights it was trained on."
+    _check_keys(source, {field.name for field in fields(LoraConfig)})
     tensors = _tensors(source)
     try:
         config = LoraConfig.from_pretrained(str(source), local_files_only=True)
         config.inference_mode = True
         config.base_model_name_or_path = None  # a hint only, and nothing is looked up under it
         model = get_peft_model(base, config)
-    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError, re.error) as error:
         raise StudyError(f"{refused}: {error} {advice}") from error
     # PEFT loads what it finds and only warns of the rest, so every name and shape is compared beforehand.
     if fault := _difference(tensors, _shapes(model, with_embeddings=False), _shapes(model, with_embeddings=True)):
@@ -112,6 +124,17 @@ def _merge(base: Any, source: Path, parent: Path) -> Any:
         return model.merge_and_unload(safe_merge=True)
     except (RuntimeError, KeyError, ValueError) as error:
         raise StudyError(f"{refused}: {error} {advice}") from error
+
+
+def _check_keys(source: Path, known: set[str]) -> None:
+    """Every setting of the adapter is one that PEFT knows: it would drop others with a warning, and merge without."""
+    for key, value in read_json(source / CONFIG).items():
+        # Newer versions state their new settings in all files; one that is off changes nothing.
+        if key not in known and value not in (None, False, "", [], {}):
+            raise StudyError(
+                f"{source}/{CONFIG}: {key}: found {value!r}, which PEFT {version('peft')} does not know, so the "
+                "adapter cannot be merged as it was trained. Use a version of PEFT that knows it, or another adapter."
+            )
 
 
 def _tensors(source: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from modecollapse.methods.model_files import TOKENIZER_FILES, copy_files, copy_t
 from modecollapse.methods.weight_files import (
     CONFIGURATION,
     check_blobs,
+    check_embeddings,
+    check_tokenizer,
     check_vocabulary,
     find_weights,
     has_tokenizer,
@@ -57,8 +59,9 @@ def check_files(source: Path) -> None:
     """Check that a directory has what a checkpoint needs; of the weights only the headers are read.
 
     Raises:
-        StudyError: no directory; no configuration, tokenizer or weights in it; incomplete weights; or a model that
-            transformers does not know without code from its repository.
+        StudyError: no directory; no configuration, tokenizer or weights in it; incomplete weights, or ones of another
+            vocabulary than the configuration's; or a model that transformers does not know without code from its
+            repository.
     """
     if not source.is_dir():
         raise StudyError(f"{source}: there is no such directory. Name one with a complete Hugging Face model.")
@@ -66,7 +69,8 @@ def check_files(source: Path) -> None:
         raise StudyError(f"{source} has no config.json. Name a complete Hugging Face model directory.")
     if not has_tokenizer(source):
         raise StudyError(f"{source} has no tokenizer. Put its files (e.g. tokenizer.json) beside the weights.")
-    find_weights(source)
+    check_tokenizer(source)
+    check_embeddings(find_weights(source))
     config = read_json(source / "config.json")
     # Many models had code of their own before transformers knew them, and still name it: its own code is used then.
     if "auto_map" in config and not _is_known(config.get("model_type")):

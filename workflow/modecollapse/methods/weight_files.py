@@ -10,6 +10,7 @@ import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,32 @@ def _check_shard(files: WeightFiles, shard: str) -> None:
     if files.pickled:
         if not path.is_file():
             raise StudyError(f"{path} cannot be read: it is missing. Download the checkpoint again.")
+        check_pointer(path)
         return
     expected = {tensor for tensor, file in files.tensors.items() if file == shard}
     if missing := expected - tensor_names(path):
         raise StudyError(f"{path} lacks {min(missing)}. Download the checkpoint again.")
+
+
+_POINTER = b"version https://git-lfs"
+
+
+def check_pointer(path: Path) -> None:
+    """Check that a large file is not the note that git leaves in its place where git-lfs is not installed.
+
+    Raises:
+        StudyError: it is.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_POINTER))
+    except OSError:
+        return  # whoever reads it says more
+    if head == _POINTER:
+        raise StudyError(
+            f"{path} is only a pointer of git-lfs: the repository was cloned without its large files. Run `git lfs "
+            "pull` there, or download the files otherwise."
+        )
 
 
 def tensor_names(path: Path) -> set[str]:
@@ -104,11 +127,43 @@ def tensor_names(path: Path) -> set[str]:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_pointer(path)
     try:
         with safe_open(path, framework="numpy") as file:
             return set(file.keys())
     except (OSError, SafetensorError) as error:
         raise StudyError(f"{path} cannot be read: {error}. Download the checkpoint again.") from error
+
+
+def check_embeddings(files: WeightFiles) -> None:
+    """Check that embeddings and output layer have a row for each token that config.json speaks of; headers are read.
+
+    Pickled weights have no header that could be read without unpickling them: a mismatch there is found on loading.
+
+    Raises:
+        StudyError: they have more or fewer rows.
+    """
+    from safetensors import safe_open
+
+    known = read_json(files.directory / "config.json").get("vocab_size")
+    if files.pickled or not isinstance(known, int):
+        return
+    for tensor, shard in sorted(files.tensors.items()):
+        if not f".{tensor}".endswith(_BY_TOKEN):
+            continue
+        with safe_open(files.directory / shard, framework="numpy") as file:
+            shape = file.get_slice(tensor).get_shape()
+        if len(shape) == 2 and shape[0] != known:
+            raise StudyError(
+                f"{files.directory}/config.json: vocab_size: found {known}, but {tensor} in {shard} has {shape[0]} "
+                f"rows. Use the config.json that belongs to the weights."
+            )
+
+
+_BY_TOKEN = tuple(
+    f".{name}.weight" for name in ("embed_in", "embed_tokens", "wte", "word_embeddings", "embed_out", "lm_head")
+)
+"""Endings of the names of tensors with one row per token, in the families of models that are common."""
 
 
 def check_blobs(directory: Path, names: tuple[str, ...]) -> None:
@@ -178,9 +233,11 @@ def read_pickled(path: Path) -> dict[str, Any]:
     """The tensors in a file of `torch.save`: contiguous, and none sharing memory with another.
 
     Raises:
-        StudyError: the file is damaged, holds anything but named tensors, or asks for code to be run.
+        StudyError: the file is damaged, holds anything but named tensors of plain numbers, or asks for code to be run.
     """
     import torch
+
+    check_pointer(path)
 
     def load(mmap: bool) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
@@ -192,18 +249,34 @@ def read_pickled(path: Path) -> dict[str, Any]:
             if "mmap" not in str(error):
                 raise
             content = load(mmap=False)  # written by torch before 1.6, which cannot be mapped
-    except pickle.UnpicklingError as error:
+    # A damaged pickle raises whatever is at hand, and torch's advice (to read it with `weights_only=False`) is bad.
+    except Exception as error:
+        if isinstance(error, pickle.UnpicklingError) and any(words in str(error) for words in _ASKS_FOR_MORE):
+            raise StudyError(
+                f"{path} is refused: its pickle asks for more than tensors, and could run code of its author's. "
+                "Use a checkpoint with safetensors weights, or one from an author you trust."
+            ) from error
+        if "legacy .tar format" in str(error):
+            raise StudyError(
+                f"{path} is in the oldest format of torch (.tar), which cannot be read without the danger of running "
+                "code of its author's. Use a checkpoint with safetensors weights."
+            ) from error
+        why = "its pickle is damaged" if isinstance(error, pickle.UnpicklingError) else _first_line(error)
         raise StudyError(
-            f"{path} is refused: its pickle asks for more than tensors, and could run code of its author's. "
-            "Use a checkpoint with safetensors weights, or one from an author you trust."
+            f"{path} cannot be read: {why.rstrip('.')}. Download the checkpoint again, or use one with safetensors "
+            "weights."
         ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
-        raise StudyError(f"{path} cannot be read: {_first_line(error)}. Download the checkpoint again.") from error
     if not isinstance(content, dict) or not content:
         raise StudyError(f"{path} holds {type(content).__name__}, not named tensors. Use another checkpoint.")
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise StudyError(f"{path}: {name} is {type(tensor).__name__}, not a tensor. Use another checkpoint.")
+        if fault := _not_plain(tensor):
+            raise StudyError(f"{path}: {name} is {fault}, not a plain tensor of numbers. Use another checkpoint.")
+    # Views can claim any size: a few bytes, repeated, would fill the memory. Tied weights claim theirs twice.
+    size, claimed = path.stat().st_size, sum(tensor.nbytes for tensor in content.values())
+    if claimed > 8 * max(size, 2**20):
+        raise StudyError(f"{path}: its tensors claim {claimed} bytes, but the file has {size}. Use another checkpoint.")
     seen: set[int] = set()
     tensors = {}
     for name, tensor in content.items():
@@ -213,6 +286,32 @@ def read_pickled(path: Path) -> dict[str, Any]:
         seen.add(storage)
         tensors[name] = tensor.detach() if own else tensor.detach().clone(memory_format=torch.contiguous_format)
     return tensors
+
+
+_ASKS_FOR_MORE = (
+    "unsupported GLOBAL",
+    "Unsupported global",
+    "call reduce for unrecognized",
+    "Can only create new object",
+    "Can only build",
+)
+"""What torch's restricted unpickler says of a pickle that names functions or classes beside those of tensors; whatever
+else it says is of a pickle that is none."""
+
+
+def _not_plain(tensor: Any) -> str | None:
+    """What a tensor is that safetensors could not hold, or no causal language model has; None if it is a plain one."""
+    import torch
+
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout != torch.strided:
+        return "sparse"
+    if tensor.is_quantized:
+        return "quantised"
+    if tensor.is_meta:
+        return "without data"
+    return "complex" if tensor.is_complex() else None
 
 
 def _first_line(error: Exception) -> str:
@@ -228,18 +327,43 @@ _ABOUT_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json", "added_
 """Files that go with a tokenizer and are none by themselves."""
 
 
+def check_tokenizer(directory: Path) -> None:
+    """Check that a directory's tokenizer, if it has one, is in a form that can be read here.
+
+    Raises:
+        StudyError: it is only there as `tokenizer.model`, and the library that reads this is not installed.
+    """
+    if not (directory / "tokenizer.model").is_file():
+        return
+    if any((directory / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        return
+    if not any(find_spec(library) for library in ("sentencepiece", "tiktoken")):
+        raise StudyError(
+            f"{directory} has its tokenizer as tokenizer.model only, and the library sentencepiece, which reads it, is "
+            "not installed. Use a directory with tokenizer.json. Where sentencepiece is installed, it can be written "
+            f"beside the weights: `AutoTokenizer.from_pretrained({str(directory)!r}).save_pretrained(…)`."
+        )
+
+
 def check_vocabulary(directory: Path) -> None:
     """Check that the model of a directory knows every token of its tokenizer; it may know more (padding).
 
     Raises:
         StudyError: it does not, or its configuration or tokenizer cannot be read.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoTokenizer
 
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"{directory}/config.json is not a configuration that transformers knows: {error}") from error
+        known = config.get_text_config().vocab_size
+        if not isinstance(known, int):
+            raise ValueError(f"vocab_size: found {known!r}. Allowed: a number")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise StudyError(
+            f"{directory}/config.json is not a configuration that transformers knows: {' '.join(str(error).split())} "
+            "Use the config.json that belongs to the weights."
+        ) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
         vocabulary = tokenizer.get_vocab()
@@ -251,7 +375,6 @@ def check_vocabulary(directory: Path) -> None:
         ) from error
     if not vocabulary:
         raise StudyError(f"The tokenizer in {directory} knows no token. Put the model's own beside the weights.")
-    known = config.get_text_config().vocab_size
     token = max(vocabulary, key=lambda name: vocabulary[name])
     if vocabulary[token] >= known:
         raise StudyError(
