@@ -5,7 +5,8 @@ random generators, is evaluated in batches of its own and is built anew for each
 depend on what else was run.
 
 A text begins with the token that the tokenizer itself puts before texts: Llama's beginning of text, none for GPT-NeoX.
-An empty context is replaced by that token, or by the end-of-text token where there is none.
+An empty context is replaced by that token, or by the end-of-text token where there is none; so is that of tasks that
+score whole texts, such as wikitext, where the token is a context and is never scored.
 """
 
 import contextlib
@@ -92,6 +93,14 @@ class _Scorer(HFLM):
     def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
         self.truncated += sum(len(context) + len(target) > self.max_length + 1 for _, context, target in requests)
         return super()._loglikelihood_tokens(requests, *args, **kwargs)
+
+    def loglikelihood_rolling(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
+        """Of whole texts: the harness itself puts the first token before them, so the tokenizer must not do so too."""
+        usual, self.add_bos_token = self.add_bos_token, False
+        try:
+            return super().loglikelihood_rolling(requests, *args, **kwargs)
+        finally:
+            self.add_bos_token = usual
 
 
 class Harness:
