@@ -92,8 +92,28 @@ def test_an_unknown_task_is_refused_with_names_like_it(study: Path) -> None:
 
 
 def test_a_group_is_refused_with_what_to_do(study: Path) -> None:
-    with pytest.raises(StudyError, match=r"'mmlu' is no task .* It is a group: name its tasks one by one"):
+    expected = (
+        r"'mmlu' is no task .* It is a group: name its tasks one by one, "
+        r"e.g. mmlu_abstract_algebra, mmlu_anatomy, mmlu_astronomy, mmlu_business_ethics\."
+    )
+    with pytest.raises(StudyError, match=expected):
         find(study, tasks=["mmlu"])
+
+
+def test_a_task_of_the_harness_whose_file_has_quoted_keys_is_found(study: Path) -> None:
+    (task,) = find(study, tasks=["mmlu_anatomy"])
+    assert (task.hub, task.config["dataset_name"]) == (Revision(Kind.DATASET, "cais/mmlu", "main"), "anatomy")
+
+
+@pytest.mark.parametrize("quoted", ['"task": mine', "'task': \"mine\"", "task : mine"])
+def test_a_task_of_ones_own_is_found_however_its_key_is_written(study: Path, quoted: str) -> None:
+    (task,) = find(edited(study, "task: mine", quoted), tasks=["mine"], include="tasks")
+    assert task.own
+
+
+def test_a_group_of_ones_own_with_quoted_keys_is_no_task(study: Path) -> None:
+    (study.parent / "tasks/group.yaml").write_text('"group": all\n"task": mine\n')
+    assert find(study, tasks=["mine"], include="tasks")[0].path.name == "mine.yaml"
 
 
 def test_a_task_of_the_studys_own_directory_is_found_before_the_harnesss(study: Path) -> None:

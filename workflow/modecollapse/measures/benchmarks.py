@@ -226,8 +226,9 @@ def _own_tasks(settings: BenchmarkSettings, study: Path, config_directory: Path,
     return found
 
 
-_TASK = re.compile(rb"^task:[ \t]*[\"']?([^\"'\s#\[\]{}]+)", re.MULTILINE)
-_GROUP = re.compile(rb"^group:[ \t]*[\"']?([^\"'\s#\[\]{}]+)", re.MULTILINE)
+_TASK = re.compile(rb"^[\"']?task[\"']?[ \t]*:[ \t]*[\"']?([^\"'\s#\[\]{}]+)", re.MULTILINE)
+_GROUP = re.compile(rb"^[\"']?group[\"']?[ \t]*:[ \t]*[\"']?([^\"'\s#\[\]{}]+)", re.MULTILINE)
+"""Keys stand in quotation marks in every seventh file of the harness."""
 
 
 def _named_files(files: Iterator[Path]) -> Iterator[tuple[str, Path]]:
@@ -277,10 +278,21 @@ def _suggestion(name: str, own: Mapping[str, Path]) -> str:
         elif match := _TASK.search(content):
             names.append(match[1].decode(errors="replace"))
     if name in groups:
-        members = sorted(task for task in names if task.startswith(f"{name}_"))
+        members = _members(name, names)
         return f"It is a group: name its tasks one by one{', e.g. ' + ', '.join(members[:4]) if members else ''}."
     close = difflib.get_close_matches(name, names, n=5, cutoff=0.6)
     return f"Did you mean {', '.join(close)}?" if close else "`lm-eval ls tasks` lists the names."
+
+
+def _members(group: str, names: Sequence[str]) -> list[str]:
+    """The tasks whose name begins with that of a group; last the languages and variants of others, e.g. mmlu_es_…."""
+    found = sorted(name for name in names if name.startswith(f"{group}_"))
+
+    def rank(name: str) -> tuple[bool, bool]:
+        language = len(name.removeprefix(f"{group}_").split("_")[0]) == 2
+        return language, any(name.startswith(f"{other}_") for other in found)
+
+    return sorted(found, key=rank)
 
 
 def _read_task(name: str, path: Path, own: bool, changes: BenchmarkTask, key: str) -> Task:
