@@ -146,7 +146,11 @@ def test_two_files_that_define_one_task_are_refused(study: Path) -> None:
         ("output_type: multiple_choice", "output_type: choices", "output_type is 'choices'. Allowed: loglikelihood"),
         ("mine.jsonl", "other.jsonl", "there is no file .*other.jsonl"),
         ("mine.jsonl", "https://example.org/mine.jsonl", "there is no file"),
-        ("test_split: test", "test_split: test\nnum_fewshot: 0", r"defined without solved examples.*`shots: \[0\]`"),
+        (
+            "test_split: test",
+            "test_split: test\nnum_fewshot: 0",
+            r"defined without solved examples.*mine: {shots: \[0\]}",
+        ),
         ("dataset_path: json", "", "names no `dataset_path`"),
         ("test_split: test", "test_split: [", "is no task file"),
         ("test_split: test", "include: mine.yaml", "includes itself"),
@@ -156,6 +160,16 @@ def test_a_task_file_of_ones_own_that_cannot_be_used_is_refused(study: Path, old
     (study.parent / "tasks/code.py").write_text("raise SystemExit('this code must not run')")
     with pytest.raises(StudyError, match=message):
         find(edited(study, old, new), tasks=["mine"], include="tasks")
+
+
+def test_examples_before_texts_that_are_scored_whole_are_refused(study: Path) -> None:
+    message = (
+        r"tasks.wikitext: the task scores whole texts .* shots are 0, 5. Say `tasks: {…, wikitext: {shots: \[0\]}}`"
+    )
+    with pytest.raises(StudyError, match=message):
+        find(study, tasks=["piqa", "wikitext"])
+    assert find(study, tasks={"piqa": {}, "wikitext": {"shots": [0]}})
+    assert find(study, tasks=["piqa", "wikitext"], shots=[0])
 
 
 def test_a_task_on_the_studys_data_uses_one_split(study: Path) -> None:

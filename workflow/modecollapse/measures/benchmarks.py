@@ -397,12 +397,22 @@ def _check_task(task: Task, settings: BenchmarkSettings, key: str) -> None:
             f"{key}: the data set {task.settings.data!r} of the study is one split, but the task uses "
             f"{', '.join(sorted(splits))}. Let its file name one split only."
         )
-    shots = settings.shots_of(task.name)
-    if config.get("num_fewshot") == 0 and any(shots):
-        raise StudyError(
-            f"{key}: the task is defined without solved examples (`num_fewshot: 0`), but shots are "
-            f"{', '.join(map(str, shots))}. Give it `shots: [0]`."
-        )
+    _check_shots(task, settings.shots_of(task.name), key)
+
+
+def _check_shots(task: Task, shots: Sequence[int], key: str) -> None:
+    """Solved examples are asked for only where they would be shown."""
+    if not any(shots):
+        return
+    if task.config.get("num_fewshot") == 0:
+        why = "the task is defined without solved examples (`num_fewshot: 0`)"
+    elif task.config.get("output_type") == "loglikelihood_rolling":
+        why = "the task scores whole texts (`output_type: loglikelihood_rolling`), which have no examples before them"
+    else:
+        return
+    raise StudyError(
+        f"{key}: {why}, but shots are {', '.join(map(str, shots))}. Say `tasks: {{…, {task.name}: {{shots: [0]}}}}`."
+    )
 
 
 def leak_free(config: Mapping[str, Any]) -> dict[str, str]:
