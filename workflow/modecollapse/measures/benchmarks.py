@@ -26,7 +26,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from modecollapse.digests import sha256_file
 from modecollapse.errors import StudyError
 from modecollapse.hub import Kind, Revision
+from modecollapse.measures.task_files import check_contents, check_types
 from modecollapse.schema import Strict
+from modecollapse.sources import REPOSITORY
 
 LOCAL_FORMATS = ("json", "csv", "parquet", "text")
 """`dataset_path`s of task files that mean local files, named in `dataset_kwargs.data_files`."""
@@ -298,6 +300,7 @@ def _members(group: str, names: Sequence[str]) -> list[str]:
 def _read_task(name: str, path: Path, own: bool, changes: BenchmarkTask, key: str) -> Task:
     read: dict[Path, Mapping[str, Any]] = {}
     config = _merged(path, read, key)
+    check_types(config, key)
     modules = set()
     for file, content in read.items():
         for function in _functions(content):
@@ -340,6 +343,9 @@ def _functions(value: Any) -> Iterator[str]:
             yield from _functions(part)
 
 
+_ELSEWHERE = "This task of the harness downloads its data from elsewhere and is not run; name another task."
+
+
 def _local_files(
     config: Mapping[str, Any], base: Path, changes: BenchmarkTask, own: bool, key: str
 ) -> dict[str, tuple[Path, ...]]:
@@ -347,16 +353,21 @@ def _local_files(
     if changes.data is not None or config.get("dataset_path") not in LOCAL_FORMATS:
         return {}
     named = (config.get("dataset_kwargs") or {}).get("data_files")
+    if not named:
+        raise StudyError(
+            f"{key}: its data is local (`dataset_path: {config['dataset_path']}`), but it names no files. "
+            + ("Say `dataset_kwargs: {data_files: {test: FILE}}`, relative to the task file." if own else _ELSEWHERE)
+        )
     if not isinstance(named, dict):
         named = {str(config.get("test_split") or config.get("validation_split")): named}
     files: dict[str, tuple[Path, ...]] = {}
     for split, names in named.items():
         paths = tuple(base / str(name) for name in (names if isinstance(names, list) else [names]))
         for path in paths:
-            if "://" in str(path.relative_to(base)) or not path.is_file():
+            if not path.is_file():
                 raise StudyError(
-                    f"{key}: dataset_kwargs.data_files.{split}: there is no file {path}. Name local files, relative "
-                    f"to the task file{'' if own else '; this task of the harness downloads its own and is not run'}."
+                    f"{key}: dataset_kwargs.data_files.{split}: there is no file {path}. "
+                    + ("Name local files, relative to the task file." if own else _ELSEWHERE)
                 )
         files[str(split)] = paths
     return files
@@ -391,13 +402,24 @@ def _check_task(task: Task, settings: BenchmarkSettings, key: str) -> None:
             f"{key}: its file names no `dataset_path`. Add one, or a data set of the study: "
             f"`tasks: {{{task.name}: {{data: SET}}}}`."
         )
+    if task.own and task.hub is not None and not _is_repository(task.hub.repository):
+        raise StudyError(
+            f"{key}: its dataset_path is {task.hub.repository!r}. Allowed: a data set of the hub, OWNER/NAME, or local "
+            f"files: {', '.join(LOCAL_FORMATS)} with `dataset_kwargs: {{data_files: {{test: FILE}}}}`. Correct it."
+        )
     splits = {config[split] for split in _SPLITS if config.get(split)}
     if task.settings.data is not None and len(splits) > 1:
         raise StudyError(
             f"{key}: the data set {task.settings.data!r} of the study is one split, but the task uses "
             f"{', '.join(sorted(splits))}. Let its file name one split only."
         )
+    check_contents(config, key)
     _check_shots(task, settings.shots_of(task.name), key)
+
+
+def _is_repository(name: str) -> bool:
+    """Whether a data set can be of the hub; what only leads out of a directory, `../..`, is no owner and no name."""
+    return bool(re.fullmatch(REPOSITORY, name)) and not {".", ".."} & set(name.split("/")) and "{" not in name
 
 
 def _check_shots(task: Task, shots: Sequence[int], key: str) -> None:

@@ -42,6 +42,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.measures.benchmarks import BenchmarkSettings, Task, leak_free
+from modecollapse.measures.task_files import STRUCTURE
 
 logger = logging.getLogger(__name__)
 # Advice about an option of the harness's command line, for every task whose data is handed to it.
@@ -82,6 +83,8 @@ _SANDBOX.filters.update(lm_eval.utils.env.filters)
 
 class _Scorer(HFLM):
     """The harness's model class around a loaded model; counts the requests that did not fit the context."""
+
+    add_bos_token: bool | None
 
     def __init__(self, model: CausalModel, batch_size: int) -> None:
         super().__init__(
@@ -230,7 +233,7 @@ def _load_snapshot(task: Task, directory: Path, key: str, options: Mapping[str, 
 
 def _build(task: Task, shots: int, data: Mapping[str, Any], seed: int) -> ConfigurableTask:
     config = load_yaml(task.path)  # its functions, if it has some, are the harness's own: `find_tasks` saw to that
-    for structural in ("tag", "group", "task_list"):
+    for structural in STRUCTURE:
         config.pop(structural, None)
     _check_metrics(task, config)
     config |= leak_free(task.config)
