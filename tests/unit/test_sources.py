@@ -242,3 +242,16 @@ def test_processes_that_remember_at_once_leave_a_record_that_can_be_read(large: 
     assert values == [sha256_file(file) for file in files]
     known = json.loads(record.read_text())
     assert all(re.fullmatch("[0-9a-f]{64}", value) for _, value in known.values())
+
+
+def test_benchmarks_in_a_chat_template_that_a_checkpoint_does_not_have_are_refused(tmp_path: Path) -> None:
+    measures = {"benchmarks": {"tasks": ["piqa"], "chat_template": ["tuned"]}, "diversity": {"metrics": ["self_bleu"]}}
+    tuned = {"method": "dpo", "from": "base", "data": "pairs", "max_length": 100, "max_prompt_length": 50}
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    changes: dict[str, Any] = {"measures": measures, "data": {"pairs": {"source": {"path": "pairs.jsonl"}}}}
+    with_template, without = save_llama(tmp_path / "llama"), save_neox(tmp_path / "neox")
+    assert load(tmp_path, {"path": str(with_template)}, tuned, **changes)
+    with pytest.raises(StudyError) as error:
+        load(tmp_path, {"path": str(without)}, tuned, **changes)
+    for word in ("own.yaml: measures.benchmarks.chat_template: tuned", f"{without} has no chat template", "Remove"):
+        assert word in str(error.value)

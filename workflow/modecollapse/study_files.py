@@ -135,6 +135,7 @@ def _check_sources(study: Study) -> None:
             raise StudyError(f"{study.file}: stages.{model.stage}.source ({model}): {error}") from error
         try:
             directory = _known_directory(study, study.origin(model))
+            _check_benchmark_chat(study, model, directory)
             if directory is None:
                 continue
             _check_chat(study, model, directory)
@@ -178,6 +179,20 @@ def _check_chat(study: Study, model: Model, source: Path) -> None:
         template = study.format(name).template
         if isinstance(template, Chat) and template.template is None and not has_chat_template(source):
             raise StudyError(f"{key} ({model}): {no_template(str(source), name)}")
+
+
+def _check_benchmark_chat(study: Study, model: Model, source: Path | None) -> None:
+    """A model that benchmarks are to ask in its chat template has one; `source` as in `_check_chat`, if it is known."""
+    benchmarks = study.config.measures.benchmarks
+    if benchmarks is None or model.stage not in benchmarks.chat_template:
+        return
+    made_here = study.stage(study.origin(model)).method == "pretrain"  # tokenizers that are trained here have none
+    if made_here or (source is not None and not has_chat_template(source)):
+        raise StudyError(
+            f"measures.benchmarks.chat_template: {model.stage} ({model}): "
+            f"{'its tokenizer' if made_here else source} has no chat template. Remove the stage from the list; its "
+            "questions are then asked as the tasks' files write them."
+        )
 
 
 def _check_data(study: Study) -> None:
