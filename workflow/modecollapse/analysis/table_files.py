@@ -52,7 +52,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "benchmark_tests": pa.schema(
         [
-            *(("size", pa.string()), *_TASK, *_CHANGE, *_counts("n", "n_seeds", "lost", "gained")),
+            *(("size", pa.string()), *_TASK, ("path", pa.string()), ("step", pa.string())),
+            *_counts("n", "n_seeds", "lost", "gained"),
             *(*_numbers("difference", "low", "high"), ("test", pa.string()), *_numbers("p", "p_holm")),
             *(("family", pa.string()), *_counts("n_family")),
         ]
