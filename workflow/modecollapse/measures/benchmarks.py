@@ -75,7 +75,7 @@ class BenchmarkTask(Strict):
     limit: Limit | None = None
     """Documents at most, if not as for all tasks."""
     data: str | None = None
-    """A data set of this study that the task reads, in place of the one that its file names."""
+    """A data set of this study that the task reads, in place of the one that its file names: a part of its `world`."""
     revision: str = Field("main", min_length=1)
     """Revision of the task's data set on the hub. `refs/convert/parquet` is the hub's own conversion of data sets that
     come with a loading script, which is never run."""
