@@ -185,6 +185,13 @@ def test_families_are_those_of_one_size_path_and_number_of_shots() -> None:
     samples = {Model("s", 0, "plm"): both([1.0] * 6), Model("s", 0, "sft"): both([0.0] * 6)}
     table = benchmark_tests_table(samples, PATHS)
     assert {(row.shots, row.family, row.n_family) for row in table.itertuples()} == {
-        (0, "s/0 shots/plm>sft", 4),
-        (5, "s/5 shots/plm>sft", 2),
+        (0, "s/0 shots/plm>sft", 2),
+        (5, "s/5 shots/plm>sft", 1),
     }
+
+
+def test_the_total_of_two_stages_is_their_step_and_counts_once() -> None:
+    both = [pd.concat([sampled(values), sampled(values, task="u")]) for values in ([1.0] * 6, [0.0] * 6)]
+    table = benchmark_tests_table({Model("s", 0, "plm"): both[0], Model("s", 0, "sft"): both[1]}, PATHS)
+    assert list(table["step"]) == ["plm>sft", "total"] * 2
+    assert list(table["p_holm"]) == pytest.approx([2 * 2 / 64] * 4), "two tasks are two tests, each of them in two rows"

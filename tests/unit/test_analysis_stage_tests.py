@@ -99,6 +99,18 @@ def test_the_table_averages_seeds_first_and_adjusts_within_its_families() -> Non
     assert set(unchanged["n_zero"]) == {20}
 
 
+def test_the_total_of_two_stages_is_their_step_and_counts_once() -> None:
+    frames = [pd.concat([frame, frame.assign(metric="ncd", value=0.5)]) for frame in study(seeds=3)]
+    table = make_table(frames, [PATH[:2]], {})
+    assert set(table["n_family"]) == {2}
+    steps, totals = (
+        table[of].set_index(["temperature", "metric"]) for of in (table["step"] != "total", table["step"] == "total")
+    )
+    pd.testing.assert_series_equal(steps["p_holm"], totals["p_holm"])
+    for _, family in steps.groupby("family"):
+        assert family["p_holm"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
+
+
 def test_a_prompt_undefined_at_one_stage_is_in_no_test() -> None:
     frames = [scores(stage, np.ones((2, 4)) * place) for place, stage in enumerate(PATH)]
     frames[1].loc[frames[1]["prompt"] == "p0", "value"] = np.nan

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from modecollapse.errors import StudyError
 from modecollapse.hub import Kind, Revision
+from modecollapse.measures import task_files
 from modecollapse.measures.benchmarks import (
     BenchmarkSettings,
     Task,
@@ -31,6 +32,10 @@ doc_to_choice: choices
 doc_to_target: answer
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
+
+
+FILES = "dataset_kwargs: {data_files: {test: mine.jsonl}}"
+METRIC = "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]"
 
 
 def settings(**keys: Any) -> BenchmarkSettings:
@@ -92,8 +97,28 @@ def test_an_unknown_task_is_refused_with_names_like_it(study: Path) -> None:
 
 
 def test_a_group_is_refused_with_what_to_do(study: Path) -> None:
-    with pytest.raises(StudyError, match=r"'mmlu' is no task .* It is a group: name its tasks one by one"):
+    expected = (
+        r"'mmlu' is no task .* It is a group: name its tasks one by one, "
+        r"e.g. mmlu_abstract_algebra, mmlu_anatomy, mmlu_astronomy, mmlu_business_ethics\."
+    )
+    with pytest.raises(StudyError, match=expected):
         find(study, tasks=["mmlu"])
+
+
+def test_a_task_of_the_harness_whose_file_has_quoted_keys_is_found(study: Path) -> None:
+    (task,) = find(study, tasks=["mmlu_anatomy"])
+    assert (task.hub, task.config["dataset_name"]) == (Revision(Kind.DATASET, "cais/mmlu", "main"), "anatomy")
+
+
+@pytest.mark.parametrize("quoted", ['"task": mine', "'task': \"mine\"", "task : mine"])
+def test_a_task_of_ones_own_is_found_however_its_key_is_written(study: Path, quoted: str) -> None:
+    (task,) = find(edited(study, "task: mine", quoted), tasks=["mine"], include="tasks")
+    assert task.own
+
+
+def test_a_group_of_ones_own_with_quoted_keys_is_no_task(study: Path) -> None:
+    (study.parent / "tasks/group.yaml").write_text('"group": all\n"task": mine\n')
+    assert find(study, tasks=["mine"], include="tasks")[0].path.name == "mine.yaml"
 
 
 def test_a_task_of_the_studys_own_directory_is_found_before_the_harnesss(study: Path) -> None:
@@ -126,16 +151,75 @@ def test_two_files_that_define_one_task_are_refused(study: Path) -> None:
         ("output_type: multiple_choice", "output_type: choices", "output_type is 'choices'. Allowed: loglikelihood"),
         ("mine.jsonl", "other.jsonl", "there is no file .*other.jsonl"),
         ("mine.jsonl", "https://example.org/mine.jsonl", "there is no file"),
-        ("test_split: test", "test_split: test\nnum_fewshot: 0", r"defined without solved examples.*`shots: \[0\]`"),
+        (
+            "test_split: test",
+            "test_split: test\nnum_fewshot: 0",
+            r"defined without solved examples.*mine: {shots: \[0\]}",
+        ),
         ("dataset_path: json", "", "names no `dataset_path`"),
         ("test_split: test", "test_split: [", "is no task file"),
         ("test_split: test", "include: mine.yaml", "includes itself"),
+        (FILES, "dataset_kwargs: [a]", r"its dataset_kwargs is \['a'\]. Make it a mapping, e.g."),
+        (FILES, "", r"its data is local \(`dataset_path: json`\), but it names no files"),
+        (FILES, "dataset_kwargs: {data_files: {test: /no/such.jsonl}}", "there is no file /no/such.jsonl"),
+        (
+            METRIC,
+            "metric_list: [acc]",
+            "metric_list has the entry 'acc', but each is a mapping that names its `metric`",
+        ),
+        (METRIC, "metric_list: {metric: acc}", r"its metric_list is {'metric': 'acc'}. Make it a list, e.g."),
+        (METRIC, "metric_list: [{aggregation: mean}]", "but each is a mapping that names its `metric`"),
+        ("metric: acc", "metric: accc", "the harness has no metric 'accc'. Allowed: acc, acc_all"),
+        ("aggregation: mean", "aggregation: meen", "metric acc: the harness has no aggregation 'meen'. Allowed: bits_"),
+        (METRIC, f"{METRIC}\nfewshot_config: first", "its fewshot_config is 'first'. Make it a mapping"),
+        (METRIC, f"{METRIC}\nfewshot_config: {{sample: a}}", "fewshot_config: 'sample' is no key of a task file"),
+        ("test_split: test", "test_split: [test]", r"its test_split is \['test'\]. Make it a text"),
+        ("doc_to_text", "doc_to_tex", "'doc_to_tex' is no key of a task file. Allowed: .*doc_to_text"),
+        ('doc_to_text: "{{question}}"', "", "its file has no `doc_to_text`"),
+        ("doc_to_choice: choices", "", "its file has no `doc_to_choice`"),
+        ("{{question}}", "{{question", "doc_to_text: '{{question' is no template: unexpected end"),
+        ("{{question}}", "{{question|strp}}", "is no template: No filter named 'strp'"),
+        ("dataset_path: json", "dataset_path: ../../etc", "its dataset_path is '../../etc'. Allowed: .* OWNER/NAME"),
+        ("dataset_path: json", "dataset_path: ../etc", "its dataset_path is '../etc'"),
+        ("dataset_path: json", "dataset_path: /etc/passwd", "its dataset_path is '/etc/passwd'"),
+        ("dataset_path: json", "dataset_path: https://x/y", "its dataset_path is 'https://x/y'"),
     ],
 )
 def test_a_task_file_of_ones_own_that_cannot_be_used_is_refused(study: Path, old: str, new: str, message: str) -> None:
     (study.parent / "tasks/code.py").write_text("raise SystemExit('this code must not run')")
     with pytest.raises(StudyError, match=message):
         find(edited(study, old, new), tasks=["mine"], include="tasks")
+
+
+def test_files_of_a_task_may_lie_anywhere_on_this_machine(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "else").mkdir()
+    elsewhere = (study.parent / "tasks/mine.jsonl").rename(tmp_path / "else/mine.jsonl")
+    (task,) = find(edited(study, "mine.jsonl", str(elsewhere)), tasks=["mine"], include="tasks")
+    assert task.data_files == {"test": (elsewhere,)}
+
+
+def test_what_a_task_file_may_hold_is_what_the_installed_harness_takes() -> None:
+    from dataclasses import fields
+
+    from lm_eval.api.registry import aggregation_registry, metric_registry
+    from lm_eval.api.task import ConfigurableTask  # registers them
+    from lm_eval.config.task import FewshotConfig, TaskConfig
+
+    assert ConfigurableTask
+    assert set(task_files.KEYS) == {field.name for field in fields(TaskConfig)}
+    assert set(task_files.FEWSHOT_KEYS) == {field.name for field in fields(FewshotConfig)}
+    assert set(task_files.METRICS) == set(metric_registry.keys())
+    assert set(task_files.AGGREGATIONS) == set(aggregation_registry.keys())
+
+
+def test_examples_before_texts_that_are_scored_whole_are_refused(study: Path) -> None:
+    message = (
+        r"tasks.wikitext: the task scores whole texts .* shots are 0, 5. Say `tasks: {…, wikitext: {shots: \[0\]}}`"
+    )
+    with pytest.raises(StudyError, match=message):
+        find(study, tasks=["piqa", "wikitext"])
+    assert find(study, tasks={"piqa": {}, "wikitext": {"shots": [0]}})
+    assert find(study, tasks=["piqa", "wikitext"], shots=[0])
 
 
 def test_a_task_on_the_studys_data_uses_one_split(study: Path) -> None:

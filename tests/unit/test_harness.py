@@ -55,13 +55,23 @@ doc_to_target: "{{choices[0]}}"
 generation_kwargs: {until: ["!"], max_gen_toks: 4}
 metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
 """
+WHOLE = """
+task: whole
+dataset_path: json
+dataset_kwargs: {data_files: {test: sums.jsonl}}
+output_type: loglikelihood_rolling
+test_split: test
+doc_to_text: ""
+doc_to_target: "{{q}}"
+metric_list: [{metric: bits_per_byte}]
+"""
 OPTIONS: dict[str, Any] = {"shots": [0, 2], "include": "tasks", "batch_size": 5, "bootstrap": 100}
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     (tmp_path / "tasks").mkdir()
-    for name, content in {"sums": CHOICE, "last": LIKELIHOOD, "written": GENERATION}.items():
+    for name, content in {"sums": CHOICE, "last": LIKELIHOOD, "written": GENERATION, "whole": WHOLE}.items():
         (tmp_path / f"tasks/{name}.yaml").write_text(content)
     (tmp_path / "tasks/sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in SUMS))
     return tmp_path
@@ -78,7 +88,8 @@ def tasks(directory: Path, *names: str) -> tuple[Task, ...]:
 
 
 def settings(*names: str, **changes: Any) -> BenchmarkSettings:
-    return BenchmarkSettings.model_validate({**OPTIONS, "tasks": list(names), **changes}, strict=False)
+    different = {name: {"shots": [0]} if name == "whole" else None for name in names}
+    return BenchmarkSettings.model_validate({**OPTIONS, "tasks": different, **changes}, strict=False)
 
 
 def run(
@@ -111,6 +122,30 @@ def test_the_log_likelihood_of_an_answer_is_what_transformers_computes(
     assert perplexity["value"] == pytest.approx(math.exp(-sum(expected) / len(expected)))
     assert perplexity["se"] > 0
     assert not perplexity["higher_is_better"]
+
+
+@pytest.mark.parametrize("family", ["neox", "llama"])
+def test_whole_texts_are_scored_after_one_first_token_which_is_not_scored(
+    family: str, models: dict[str, Path], directory: Path
+) -> None:
+    model = load_causal_model(models[family], "float32", 1, "cpu")
+    total = 0.0
+    for row in SUMS:
+        ids = [model.tokenizer.bos_token_id, *model.tokenizer(row["q"], add_special_tokens=False)["input_ids"]]
+        logits = model.network(torch.tensor([ids])).logits[0].log_softmax(-1)
+        total += sum(float(logits[place - 1, ids[place]]) for place in range(1, len(ids)))
+    results, _ = run(directory, models[family], "whole", shots=0)
+    expected = -total / sum(len(row["q"].encode()) for row in SUMS) / math.log(2)
+    assert list(results["value"]) == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_answers_are_encoded_as_before_after_whole_texts(models: dict[str, Path], directory: Path) -> None:
+    whole, last = tasks(directory, "whole", "last")
+    harness = Harness(models["llama"], settings("whole", "last"), 1, "cpu")
+    _, alone = harness.run(last, 0, load_data(last, None), False)
+    harness.run(whole, 0, load_data(whole, None), False)
+    _, again = harness.run(last, 0, load_data(last, None), False)
+    assert again == alone
 
 
 def test_the_chosen_answer_is_the_likeliest(models: dict[str, Path], directory: Path) -> None:

@@ -400,3 +400,16 @@ def test_data_that_cannot_be_read_under_its_name_is_refused_before_anything_star
     measures = {"tokens": {"data": "texts", "context": 16}, "diversity": {"metrics": ["self_bleu"]}}
     with pytest.raises(StudyError, match=rf"own\.yaml: data\.texts\.source: {word}"):
         load(tmp_path, {"path": str(model)}, data={"texts": {"source": source}}, measures=measures)
+
+
+def test_benchmarks_in_a_chat_template_that_a_checkpoint_does_not_have_are_refused(tmp_path: Path) -> None:
+    measures = {"benchmarks": {"tasks": ["piqa"], "chat_template": ["tuned"]}, "diversity": {"metrics": ["self_bleu"]}}
+    tuned = {"method": "dpo", "from": "base", "data": "pairs", "max_length": 100, "max_prompt_length": 50}
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    changes: dict[str, Any] = {"measures": measures, "data": {"pairs": {"source": {"path": "pairs.jsonl"}}}}
+    with_template, without = save_llama(tmp_path / "llama"), save_neox(tmp_path / "neox")
+    assert load(tmp_path, {"path": str(with_template)}, tuned, **changes)
+    with pytest.raises(StudyError) as error:
+        load(tmp_path, {"path": str(without)}, tuned, **changes)
+    for word in ("own.yaml: measures.benchmarks.chat_template: tuned", f"{without} has no chat template", "Remove"):
+        assert word in str(error.value)

@@ -690,6 +690,13 @@ def test_benchmarks_that_cannot_be_run_are_refused(content: dict[str, Any], keys
         with_benchmarks(content, **keys)
 
 
+def test_a_task_on_data_that_is_read_from_a_source_is_refused(content: dict[str, Any]) -> None:
+    content["data"]["rows"] = {"source": {"path": "rows.jsonl"}, "columns": {"text": "question"}}
+    message = r"tasks.nano_facts.data: rows is read from a source.* Allowed: .*asked.*`dataset_path: json`"
+    with pytest.raises(StudyError, match=message):
+        with_benchmarks(content, tasks={"nano_facts": {"data": "rows"}})
+
+
 def test_more_questions_than_the_world_has_facts_are_refused(content: dict[str, Any]) -> None:
     content["data"]["asked"] = {"world": "choices", "n": 97}
     with pytest.raises(StudyError, match=r"data.asked.n: 97 questions.* at most 96"):

@@ -235,3 +235,11 @@ def test_prompts_that_hold_their_turns_are_not_wrapped_twice(tmp_path: Path) -> 
         "\n\nHuman: are bugs real?\n\nAssistant: Yes.",
         "\n\nHuman: are bugs real?\n\nAssistant: No.",
     ]
+
+
+def test_benchmarks_in_the_chat_template_of_a_model_that_is_pretrained_here_are_refused(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    content["measures"]["benchmarks"] = {"tasks": ["piqa"], "chat_template": ["sft"]}
+    with pytest.raises(StudyError, match=r"benchmarks\.chat_template: sft .* its tokenizer has no chat template"):
+        load(content, tmp_path)

@@ -54,7 +54,7 @@ def check_references(config: StudyConfig) -> None:
     if config.measures.benchmarks:
         for task, changes in config.measures.benchmarks.tasks.items():
             if changes.data is not None:
-                _known_data(config, f"measures.benchmarks.tasks.{task}.data", changes.data, ())
+                _check_task_data(config, f"measures.benchmarks.tasks.{task}.data", changes.data)
         _known("measures.benchmarks.chat_template", config.measures.benchmarks.chat_template, config.stages, "stage")
     if config.tokenizer:
         for name in config.tokenizer.data:
@@ -252,6 +252,20 @@ COLUMNS = {
     "contrasts": ("sentences", "right"),
 }
 """Columns of each part of the world."""
+
+
+def _check_task_data(config: StudyConfig, key: str, name: str) -> None:
+    """Of a data set with a source only columns of texts are kept, but tasks have questions, choices and answers."""
+    worlds = {each: data for each, data in config.data.items() if data.world is not None}
+    if name not in config.data:
+        _known(key, [name], worlds, "data set")
+    if name not in worlds:
+        raise StudyError(
+            f"{key}: {name} is read from a source, of which only texts are kept and not what a task asks for. Allowed: "
+            f"sets of the study's world ({', '.join(worlds) or 'it has none'}). Remove the key and name the files in a "
+            "task file of your own: `dataset_path: json` with `dataset_kwargs: {data_files: {test: FILE}}`, or "
+            "`dataset_path: OWNER/NAME`."
+        )
 
 
 def _known_data(config: StudyConfig, key: str, name: str, columns: Sequence[str]) -> None:

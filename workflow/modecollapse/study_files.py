@@ -145,6 +145,7 @@ def _check_sources(study: Study) -> None:
                 check_base(study, model, adapter)
             _check_chat(study, model)
             directory = _known_directory(study, study.origin(model))
+            _check_benchmark_chat(study, model)
             context = context_of(directory) if directory is not None else None
             if context is not None:
                 check_lengths(study.config, model.size, model.stage, study.stage(model), context)
@@ -230,6 +231,21 @@ def _check_chat(study: Study, model: Model) -> None:
         template = study.format(name).template
         if isinstance(template, Chat) and template.template is None and not has_chat_template(source):
             raise StudyError(f"{key} ({model}): {no_template(str(source), name)}")
+
+
+def _check_benchmark_chat(study: Study, model: Model) -> None:
+    """A model that benchmarks are to ask in its chat template has one, as far as its tokenizer is known."""
+    benchmarks = study.config.measures.benchmarks
+    if benchmarks is None or model.stage not in benchmarks.chat_template:
+        return
+    source = _known_tokenizer(study, model)
+    made_here = study.stage(study.origin(model)).method == "pretrain"  # tokenizers that are trained here have none
+    if made_here or (source is not None and not has_chat_template(source)):
+        raise StudyError(
+            f"measures.benchmarks.chat_template: {model.stage} ({model}): "
+            f"{'its tokenizer' if made_here else source} has no chat template. Remove the stage from the list; its "
+            "questions are then asked as the tasks' files write them."
+        )
 
 
 def _check_data(study: Study) -> None:

@@ -32,6 +32,9 @@ NONE: Across = MappingProxyType({})
 MEAN_TEMPERATURE = "mean"
 """The `temperature` of rows that average over all temperatures measured at every stage of the path."""
 
+TOTAL = "total"
+"""The `step` of rows that compare the last stage of a path with its first."""
+
 _KEYS = ["words", "metric", "definition"]
 
 
@@ -117,7 +120,7 @@ def joined(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def step_names(path: Sequence[str]) -> list[str]:
     """The steps of a path and its total, e.g. ["plm>sft", "sft>dpo", "total"]."""
-    return [*(f"{before}>{after}" for before, after in pairwise(path)), "total"]
+    return [*(f"{before}>{after}" for before, after in pairwise(path)), TOTAL]
 
 
 def changes(values: Array) -> Array:

@@ -20,7 +20,7 @@ from scipy.special import ndtri, stdtrit
 from scipy.stats import binomtest
 
 from modecollapse.analysis.attribution import joined, measured_paths, step_names
-from modecollapse.analysis.stage_tests import holm, signed_rank
+from modecollapse.analysis.stage_tests import holm_of_path, signed_rank
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.variance import Array, spread_of_mean
 from modecollapse.cells import Model
@@ -253,5 +253,6 @@ def _adjusted(frame: pd.DataFrame) -> pd.DataFrame:
         p = members["p"].to_numpy(dtype=np.float64)
         first = members.iloc[0]
         name = f"{first['size']}/{first['shots']} shots/{first['path']}"
-        parts.append(members.assign(p_holm=holm(p), family=name, n_family=int(np.count_nonzero(~np.isnan(p)))))
+        adjusted, n = holm_of_path(p, members["step"].to_numpy(), first["path"])
+        parts.append(members.assign(p_holm=adjusted, family=name, n_family=n))
     return pd.concat(parts).sort_index()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, ndtr
 from scipy.stats import rankdata
 
-from modecollapse.analysis.attribution import PathChanges, block_changes, joined
+from modecollapse.analysis.attribution import TOTAL, PathChanges, block_changes, joined
 from modecollapse.analysis.grid import blocks
 from modecollapse.analysis.variance import Array
 from modecollapse.wordings import Across
@@ -40,12 +40,11 @@ def tests_table(scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], 
 
 def _adjusted(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds each row's family, its size and the adjusted p; families lie within the rows of one block and path."""
-    p, adjusted = frame["p"].to_numpy(), np.full(len(frame), np.nan)
+    p, steps, adjusted = frame["p"].to_numpy(), frame["step"].to_numpy(), np.full(len(frame), np.nan)
     names, sizes = np.empty(len(frame), dtype=object), np.zeros(len(frame), dtype=np.int64)
     for members in frame.groupby(FAMILY, sort=False).indices.values():
         first = frame.iloc[members[0]]
-        adjusted[members] = holm(p[members])
-        sizes[members] = np.count_nonzero(~np.isnan(p[members]))
+        adjusted[members], sizes[members] = holm_of_path(p[members], steps[members], first["path"])
         names[members] = (
             f"{first['size']}/{first['prompts']}/{first['format']}/T {first['temperature']}/{first['words']} words/"
             f"{first['definition']}/{first['path']}"
@@ -106,6 +105,18 @@ def holm(p: Array) -> Array:
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1.0)
     return adjusted
+
+
+def holm_of_path(p: Array, steps: Iterable[str], path: str) -> tuple[Array, int]:
+    """Holm's adjusted p-values of the steps and totals of one path, and the number of tests in the family.
+
+    The total of a path of two stages is its only step: one test in two rows, which is counted once.
+    """
+    counted = ~np.isnan(p)
+    if path.count(">") == 1:
+        counted &= np.array([step != TOTAL for step in steps], dtype=bool)
+    adjusted = dict(zip(p[counted], holm(p[counted]), strict=True))  # equal p-values are adjusted equally
+    return np.array([adjusted.get(each, np.nan) for each in p], dtype=np.float64), int(counted.sum())
 
 
 def _standardised(differences: Array, unit: float) -> float:

@@ -26,7 +26,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from modecollapse.digests import sha256_file
 from modecollapse.errors import StudyError
 from modecollapse.hub import Kind, Revision
+from modecollapse.measures.task_files import check_contents, check_types
 from modecollapse.schema import Strict
+from modecollapse.sources import REPOSITORY
 
 LOCAL_FORMATS = ("json", "csv", "parquet", "text")
 """`dataset_path`s of task files that mean local files, named in `dataset_kwargs.data_files`."""
@@ -73,7 +75,7 @@ class BenchmarkTask(Strict):
     limit: Limit | None = None
     """Documents at most, if not as for all tasks."""
     data: str | None = None
-    """A data set of this study that the task reads, in place of the one that its file names."""
+    """A data set of this study that the task reads, in place of the one that its file names: a part of its `world`."""
     revision: str = Field("main", min_length=1)
     """Revision of the task's data set on the hub. `refs/convert/parquet` is the hub's own conversion of data sets that
     come with a loading script, which is never run."""
@@ -226,8 +228,9 @@ def _own_tasks(settings: BenchmarkSettings, study: Path, config_directory: Path,
     return found
 
 
-_TASK = re.compile(rb"^task:[ \t]*[\"']?([^\"'\s#\[\]{}]+)", re.MULTILINE)
-_GROUP = re.compile(rb"^group:[ \t]*[\"']?([^\"'\s#\[\]{}]+)", re.MULTILINE)
+_TASK = re.compile(rb"^[\"']?task[\"']?[ \t]*:[ \t]*[\"']?([^\"'\s#\[\]{}]+)", re.MULTILINE)
+_GROUP = re.compile(rb"^[\"']?group[\"']?[ \t]*:[ \t]*[\"']?([^\"'\s#\[\]{}]+)", re.MULTILINE)
+"""Keys stand in quotation marks in every seventh file of the harness."""
 
 
 def _named_files(files: Iterator[Path]) -> Iterator[tuple[str, Path]]:
@@ -277,15 +280,27 @@ def _suggestion(name: str, own: Mapping[str, Path]) -> str:
         elif match := _TASK.search(content):
             names.append(match[1].decode(errors="replace"))
     if name in groups:
-        members = sorted(task for task in names if task.startswith(f"{name}_"))
+        members = _members(name, names)
         return f"It is a group: name its tasks one by one{', e.g. ' + ', '.join(members[:4]) if members else ''}."
     close = difflib.get_close_matches(name, names, n=5, cutoff=0.6)
     return f"Did you mean {', '.join(close)}?" if close else "`lm-eval ls tasks` lists the names."
 
 
+def _members(group: str, names: Sequence[str]) -> list[str]:
+    """The tasks whose name begins with that of a group; last the languages and variants of others, e.g. mmlu_es_…."""
+    found = sorted(name for name in names if name.startswith(f"{group}_"))
+
+    def rank(name: str) -> tuple[bool, bool]:
+        language = len(name.removeprefix(f"{group}_").split("_")[0]) == 2
+        return language, any(name.startswith(f"{other}_") for other in found)
+
+    return sorted(found, key=rank)
+
+
 def _read_task(name: str, path: Path, own: bool, changes: BenchmarkTask, key: str) -> Task:
     read: dict[Path, Mapping[str, Any]] = {}
     config = _merged(path, read, key)
+    check_types(config, key)
     modules = set()
     for file, content in read.items():
         for function in _functions(content):
@@ -328,6 +343,9 @@ def _functions(value: Any) -> Iterator[str]:
             yield from _functions(part)
 
 
+_ELSEWHERE = "This task of the harness downloads its data from elsewhere and is not run; name another task."
+
+
 def _local_files(
     config: Mapping[str, Any], base: Path, changes: BenchmarkTask, own: bool, key: str
 ) -> dict[str, tuple[Path, ...]]:
@@ -335,16 +353,21 @@ def _local_files(
     if changes.data is not None or config.get("dataset_path") not in LOCAL_FORMATS:
         return {}
     named = (config.get("dataset_kwargs") or {}).get("data_files")
+    if not named:
+        raise StudyError(
+            f"{key}: its data is local (`dataset_path: {config['dataset_path']}`), but it names no files. "
+            + ("Say `dataset_kwargs: {data_files: {test: FILE}}`, relative to the task file." if own else _ELSEWHERE)
+        )
     if not isinstance(named, dict):
         named = {str(config.get("test_split") or config.get("validation_split")): named}
     files: dict[str, tuple[Path, ...]] = {}
     for split, names in named.items():
         paths = tuple(base / str(name) for name in (names if isinstance(names, list) else [names]))
         for path in paths:
-            if "://" in str(path.relative_to(base)) or not path.is_file():
+            if not path.is_file():
                 raise StudyError(
-                    f"{key}: dataset_kwargs.data_files.{split}: there is no file {path}. Name local files, relative "
-                    f"to the task file{'' if own else '; this task of the harness downloads its own and is not run'}."
+                    f"{key}: dataset_kwargs.data_files.{split}: there is no file {path}. "
+                    + ("Name local files, relative to the task file." if own else _ELSEWHERE)
                 )
         files[str(split)] = paths
     return files
@@ -379,18 +402,39 @@ def _check_task(task: Task, settings: BenchmarkSettings, key: str) -> None:
             f"{key}: its file names no `dataset_path`. Add one, or a data set of the study: "
             f"`tasks: {{{task.name}: {{data: SET}}}}`."
         )
+    if task.own and task.hub is not None and not _is_repository(task.hub.repository):
+        raise StudyError(
+            f"{key}: its dataset_path is {task.hub.repository!r}. Allowed: a data set of the hub, OWNER/NAME, or local "
+            f"files: {', '.join(LOCAL_FORMATS)} with `dataset_kwargs: {{data_files: {{test: FILE}}}}`. Correct it."
+        )
     splits = {config[split] for split in _SPLITS if config.get(split)}
     if task.settings.data is not None and len(splits) > 1:
         raise StudyError(
             f"{key}: the data set {task.settings.data!r} of the study is one split, but the task uses "
             f"{', '.join(sorted(splits))}. Let its file name one split only."
         )
-    shots = settings.shots_of(task.name)
-    if config.get("num_fewshot") == 0 and any(shots):
-        raise StudyError(
-            f"{key}: the task is defined without solved examples (`num_fewshot: 0`), but shots are "
-            f"{', '.join(map(str, shots))}. Give it `shots: [0]`."
-        )
+    check_contents(config, key)
+    _check_shots(task, settings.shots_of(task.name), key)
+
+
+def _is_repository(name: str) -> bool:
+    """Whether a data set can be of the hub; what only leads out of a directory, `../..`, is no owner and no name."""
+    return bool(re.fullmatch(REPOSITORY, name)) and not {".", ".."} & set(name.split("/")) and "{" not in name
+
+
+def _check_shots(task: Task, shots: Sequence[int], key: str) -> None:
+    """Solved examples are asked for only where they would be shown."""
+    if not any(shots):
+        return
+    if task.config.get("num_fewshot") == 0:
+        why = "the task is defined without solved examples (`num_fewshot: 0`)"
+    elif task.config.get("output_type") == "loglikelihood_rolling":
+        why = "the task scores whole texts (`output_type: loglikelihood_rolling`), which have no examples before them"
+    else:
+        return
+    raise StudyError(
+        f"{key}: {why}, but shots are {', '.join(map(str, shots))}. Say `tasks: {{…, {task.name}: {{shots: [0]}}}}`."
+    )
 
 
 def leak_free(config: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,8 @@ random generators, is evaluated in batches of its own and is built anew for each
 depend on what else was run.
 
 A text begins with the token that the tokenizer itself puts before texts: Llama's beginning of text, none for GPT-NeoX.
-An empty context is replaced by that token, or by the end-of-text token where there is none.
+An empty context is replaced by that token, or by the end-of-text token where there is none; so is that of tasks that
+score whole texts, such as wikitext, where the token is a context and is never scored.
 """
 
 import contextlib
@@ -41,6 +42,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.measures.benchmarks import BenchmarkSettings, Task, leak_free
+from modecollapse.measures.task_files import STRUCTURE
 
 logger = logging.getLogger(__name__)
 # Advice about an option of the harness's command line, for every task whose data is handed to it.
@@ -82,6 +84,8 @@ _SANDBOX.filters.update(lm_eval.utils.env.filters)
 class _Scorer(HFLM):
     """The harness's model class around a loaded model; counts the requests that did not fit the context."""
 
+    add_bos_token: bool | None
+
     def __init__(self, model: CausalModel, batch_size: int) -> None:
         super().__init__(
             pretrained=model.network, tokenizer=model.tokenizer, backend="causal", batch_size=batch_size,
@@ -92,6 +96,14 @@ class _Scorer(HFLM):
     def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
         self.truncated += sum(len(context) + len(target) > self.max_length + 1 for _, context, target in requests)
         return super()._loglikelihood_tokens(requests, *args, **kwargs)
+
+    def loglikelihood_rolling(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
+        """Of whole texts: the harness itself puts the first token before them, so the tokenizer must not do so too."""
+        usual, self.add_bos_token = self.add_bos_token, False
+        try:
+            return super().loglikelihood_rolling(requests, *args, **kwargs)
+        finally:
+            self.add_bos_token = usual
 
 
 class Harness:
@@ -221,7 +233,7 @@ def _load_snapshot(task: Task, directory: Path, key: str, options: Mapping[str, 
 
 def _build(task: Task, shots: int, data: Mapping[str, Any], seed: int) -> ConfigurableTask:
     config = load_yaml(task.path)  # its functions, if it has some, are the harness's own: `find_tasks` saw to that
-    for structural in ("tag", "group", "task_list"):
+    for structural in STRUCTURE:
         config.pop(structural, None)
     _check_metrics(task, config)
     config |= leak_free(task.config)
