@@ -49,6 +49,9 @@ test: lint ## Run every check and every test
 	@echo "== pytest $(TESTS)"
 	@python -m pytest $(PYTEST_ARGS) $(TESTS) $(ARGS)
 
+test-slow: $(ENVIRONMENT) ## Run the further cases that `make test` leaves out for time
+	@python -m pytest $(PYTEST_ARGS) -m slow $(TESTS) $(ARGS)
+
 lint: $(ENVIRONMENT) ## Run the static checks only
 	@echo "== ruff check" && ruff check .
 	@echo "== ruff format" && ruff format --check .

@@ -88,6 +88,7 @@ def test_deleted_weights_of_an_epoch_come_back_from_the_store(made: Project) -> 
     assert made.plan("models") == []
 
 
+@pytest.mark.slow
 def test_an_epoch_that_the_store_lost_is_made_again_and_the_others_stay(made: Project) -> None:
     before = models(made)
     forget(made, "sft-2")
@@ -98,6 +99,7 @@ def test_an_epoch_that_the_store_lost_is_made_again_and_the_others_stay(made: Pr
     assert not any(path.is_file() for path in (made.root / "store/state").rglob("*"))
 
 
+@pytest.mark.slow
 def test_one_epoch_more_leaves_the_earlier_ones_as_they_are(made: Project) -> None:
     before = models(made)
     path = made.root / "config/studies/epochs.yaml"
@@ -111,6 +113,7 @@ def test_one_epoch_more_leaves_the_earlier_ones_as_they_are(made: Project) -> No
     assert made.result("models/tiny/s0/sft-3/manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_an_ordinary_run_of_one_epoch_is_the_first_epoch_in_the_store(made: Project) -> None:
     manifest = made.result("models/tiny/s0/sft-1/manifest.json").read_bytes()
     path = made.root / "config/studies/epochs.yaml"
@@ -125,6 +128,7 @@ def test_an_ordinary_run_of_one_epoch_is_the_first_epoch_in_the_store(made: Proj
     assert digests[0] == digests[1] != []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["dpo1"])
 def test_a_killed_run_ends_with_the_models_of_an_undisturbed_one(made: Project, run: str) -> None:
     before = models(made)

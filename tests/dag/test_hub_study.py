@@ -99,7 +99,6 @@ def test_a_study_is_downloaded_and_run_without_a_network_and_follows_its_lock(
     content = project.lock().read_text()
     project.lock().write_text(content.replace(tuned, other))
     assert project.plan("generations") == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
-    assert f"commit {other} is not in the hub's cache" in project.run("generations", succeeds=False)
     # An entry of something else: nothing is stale.
     project.lock().write_text(content + '  someone/further:\n    main: "' + "a" * 40 + '"\n')
     assert project.plan("generations") == []
@@ -110,4 +109,3 @@ def test_a_study_is_downloaded_and_run_without_a_network_and_follows_its_lock(
     project.lock().write_text(content)
     shutil.rmtree(project.variables["HF_HUB_CACHE"])
     assert project.plan("generations") == []
-    project.run("generations")

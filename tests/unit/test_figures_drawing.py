@@ -173,7 +173,13 @@ def epochs() -> FigureContext:
     return FigureContext.from_spec(spec, SIZES, "small")
 
 
-@pytest.mark.parametrize("kind", FIGURES)
+CROWDED = ["lineage", "training_curves", "self_bleu_cosine", "samples", "attribution", "token_attribution"]
+"""Figures that have most to show when there are more stages."""
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in CROWDED else pytest.param(kind, marks=pytest.mark.slow) for kind in FIGURES]
+)
 def test_each_figure_of_sixteen_stages_stays_inside_its_edges(
     kind: str, tables: dict[str, pd.DataFrame], epochs: FigureContext, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -20,7 +20,15 @@ WEIGHTS = "models/tiny/s0/sft/weights/model.safetensors"
 TABLE = "tables/curves.parquet"
 
 
-@pytest.mark.parametrize("file", [CELL, TABLE, "data/answers.parquet", "tokens/tiny/s0/sft/documents.parquet"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        CELL,
+        TABLE,
+        pytest.param("data/answers.parquet", marks=pytest.mark.slow),
+        pytest.param("tokens/tiny/s0/sft/documents.parquet", marks=pytest.mark.slow),
+    ],
+)
 def test_a_reader_refuses_a_corrupt_file_and_says_how_to_make_it_again(finished: Project, file: str) -> None:
     flip(finished.result(file))
     output = finished.run(succeeds=False)

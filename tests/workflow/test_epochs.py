@@ -76,10 +76,10 @@ def test_a_cosine_schedule_spans_the_whole_run(toy, tmp_path):
 @pytest.mark.parametrize(
     "killed_after",
     [
-        pytest.param(5, id="before the first epoch ends"),
+        pytest.param(5, id="before the first epoch ends", marks=pytest.mark.slow),
         pytest.param(7, id="after a snapshot that no checkpoint follows"),
         pytest.param(10, id="after a checkpoint that follows a snapshot"),
-        pytest.param(17, id="in the last epoch"),
+        pytest.param(17, id="in the last epoch", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_run_ends_with_the_models_of_an_undisturbed_one(method, killed_after, toy, tmp_path, undisturbed):
