@@ -24,7 +24,7 @@ TABLE = "tables/curves.parquet"
     "file",
     [
         CELL,
-        TABLE,
+        pytest.param(TABLE, marks=pytest.mark.slow),
         pytest.param("data/answers.parquet", marks=pytest.mark.slow),
         pytest.param("tokens/tiny/s0/sft/documents.parquet", marks=pytest.mark.slow),
     ],

@@ -97,7 +97,7 @@ def test_a_setting_changed_and_changed_back_computes_nothing_twice(finished: Pro
     assert digests(finished, *RESULTS) == before
 
 
-@pytest.mark.parametrize("stage", ["plm", pytest.param("sft", marks=pytest.mark.slow), "dpo"])
+@pytest.mark.parametrize("stage", ["plm", *(pytest.param(stage, marks=pytest.mark.slow) for stage in ("sft", "dpo"))])
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     finished: Project, stage: str, tmp_path: Path
 ) -> None:

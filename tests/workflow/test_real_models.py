@@ -173,6 +173,7 @@ def test_a_study_of_real_models_stops_before_its_first_job_and_says_what_fetches
     assert "Nothing was started" in refused
 
 
+@pytest.mark.slow
 def test_the_study_pythia_runs_with_a_tiny_model_in_the_place_of_the_real_one(tmp_path: Path, hub: Path) -> None:
     cache_repository(hub, "EleutherAI/pythia-70m", files_of(save_neox(tmp_path / "neox", context=512)))
     turn = {
