@@ -23,15 +23,9 @@ import torch
 from modecollapse.data.nano.world import World
 from modecollapse.data.tokenizer import train_tokenizer
 from modecollapse.generation.models import CausalModel, load_causal_model
-from modecollapse.measures.tokens import (
-    TokenSettings,
-    batches,
-    float_logits,
-    last_hidden,
-    logit_rows,
-    score_documents,
-    windows,
-)
+from modecollapse.measures.token_sums import float_logits, last_hidden, logit_rows
+from modecollapse.measures.tokens import TokenSettings, batch_positions, score_documents
+from modecollapse.measures.windows import batches, windows
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
 
 NANO_L = ArchitectureSettings(hidden_size=128, layers=4, heads=4, context=128)
@@ -77,7 +71,7 @@ def model_alone(model: CausalModel, texts: Sequence[str], settings: TokenSetting
         for document, ids in enumerate(encoded)
         for window in windows(document, ids, model.prefix_token, settings.context)
     ]
-    for batch in batches(pieces, settings, model.device):
+    for batch in batches(pieces, batch_positions(settings, model.device.type)):
         inputs = torch.zeros((len(batch), max(len(window.inputs) for window in batch)), dtype=torch.int64)
         for row, window in enumerate(batch):
             inputs[row, : len(window.inputs)] = torch.tensor(window.inputs)

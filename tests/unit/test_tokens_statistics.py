@@ -19,7 +19,9 @@ from modecollapse.analysis.token_replica import replica_statistics
 from modecollapse.analysis.tokens import TokenStatistics
 from modecollapse.analysis.tokens import token_statistics as corrected_statistics
 from modecollapse.errors import StudyError
-from modecollapse.measures.tokens import DOCUMENTS, VOCABULARY, TokenSettings, Unfinished, token_statistics, windows
+from modecollapse.measures.token_sums import DOCUMENTS, VOCABULARY
+from modecollapse.measures.tokens import TokenSettings, Unfinished, token_statistics
+from modecollapse.measures.windows import windows
 
 SETTINGS = TokenSettings(context=16, groups=3)
 TEXTS = [
@@ -373,7 +375,7 @@ def test_kl_is_undefined_where_vocabularies_differ_and_all_else_is_not(stage: Pa
 
 
 def chunks_of(monkeypatch: pytest.MonkeyPatch, positions: int) -> None:
-    monkeypatch.setattr("modecollapse.measures.tokens.CHUNK_POSITIONS", positions)
+    monkeypatch.setattr("modecollapse.measures.windows.CHUNK_POSITIONS", positions)
 
 
 @pytest.mark.parametrize("positions", [1, 20, 100])

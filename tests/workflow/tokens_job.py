@@ -23,7 +23,7 @@ def main(root: Path, outputs: Path, kill_after: int | None) -> None:
     """Measure the model of `root`; prints how many chunks were scored."""
     scored = 0
 
-    class Counting(tokens._Sums):
+    class Counting(tokens.TokenSums):
         def begin(self, chunk: Sequence[Any]) -> None:
             nonlocal scored
             super().begin(chunk)
@@ -32,7 +32,7 @@ def main(root: Path, outputs: Path, kill_after: int | None) -> None:
             scored += 1
 
     tokens.CHUNK_POSITIONS = 64
-    tokens._Sums = Counting  # type: ignore[misc]
+    tokens.TokenSums = Counting  # type: ignore[misc]
     model = (root / "model" / "manifest.json", root / "model" / "weights")
     measure_tokens(
         SPEC,
