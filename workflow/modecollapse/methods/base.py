@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modecollapse.methods.architecture import ArchitectureSettings
+from modecollapse.methods.layout import Layout
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
 
@@ -36,6 +37,8 @@ class TrainingJob:
     """Sealed Parquet file: `text` for pretraining; `prompt`, `completion` for SFT; `prompt`, `chosen`, `rejected`."""
     format: PromptFormat | None = None
     """The prompt format of fine-tuning."""
+    layout: Layout = Layout()
+    """How it is spread over processes and devices."""
 
 
 @dataclass(frozen=True)
