@@ -37,7 +37,7 @@ class TrainingJob:
     """Sealed Parquet file: `text` for pretraining; `prompt`, `completion` for SFT; `prompt`, `chosen`, `rejected`."""
     format: PromptFormat | None = None
     """The prompt format of fine-tuning."""
-    layout: Layout = Layout()
+    layout: Layout = field(default_factory=Layout)
     """How it is spread over processes and devices."""
 
 
