@@ -1,47 +1,20 @@
 """A study file is checked as a whole before anything runs, and every error says what to do."""
 
-import copy
 import json
-import re
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import yaml
-from safetensors.numpy import save_file
 
-from modecollapse.cells import Model
 from modecollapse.errors import StudyError
-from modecollapse.hub import Lock
-from modecollapse.jobs.summary import print_summary
 from modecollapse.specs import (
-    analysis_spec,
-    benchmarks_spec,
-    figure_spec,
-    generation_spec,
-    model_spec,
     score_spec,
 )
-from modecollapse.study import Study, parse_study
-from modecollapse.study_files import claim_results, load_study
+from modecollapse.study import parse_study
 from modecollapse.study_inheritance import read_study, study_names
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
-
-CONFIG = Path(__file__).parents[2] / "config"
-SMOKE = CONFIG / "studies" / "nano-smoke.yaml"
-
-
-def parse(content: dict[str, Any]) -> Study:
-    return parse_study(content, "smoke", SMOKE, CONFIG, Path("results"))
-
-
-@pytest.fixture
-def content() -> dict[str, Any]:
-    return copy.deepcopy(read_yaml(SMOKE))
+from tests.studies import CONFIG, SMOKE, parse, put
 
 
 @pytest.mark.parametrize("name", study_names(CONFIG))
@@ -49,17 +22,6 @@ def test_every_study_that_is_shipped_is_valid(name: str, tmp_path: Path) -> None
     path = CONFIG / "studies" / f"{name}.yaml"
     study = parse_study(read_study(path, CONFIG), name, path, CONFIG, tmp_path)
     assert study.models
-
-
-def put(*path_and_value: Any) -> Callable[[dict[str, Any]], None]:
-    *path, last, value = path_and_value
-
-    def change(content: dict[str, Any]) -> None:
-        for key in path:
-            content = content.setdefault(key, {})
-        content[last] = value
-
-    return change
 
 
 BAD = {
@@ -318,99 +280,6 @@ def test_a_size_states_only_its_difference(content: dict[str, Any]) -> None:
     assert study.settings(dpo).batch_size == content["stages"]["dpo"]["batch_size"]
 
 
-def test_an_unknown_study_or_setting_is_refused() -> None:
-    with pytest.raises(StudyError, match=r"study=nanoo.*nano-smoke"):
-        load_study({"study": "nanoo"}, CONFIG)
-    with pytest.raises(StudyError, match="temperature=…"):
-        load_study({"study": "nano", "temperature": 1}, CONFIG)
-
-
-@pytest.mark.parametrize("key", ["results", "store", "completions", "reference"])
-def test_an_empty_setting_is_refused(key: str) -> None:
-    with pytest.raises(StudyError, match=f"{key}=: it is empty"):
-        load_study({"study": "nano", key: ""}, CONFIG)
-
-
-def test_finished_completions_need_their_directory(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="completions=DIR"):
-        load_study({"study": "published"}, CONFIG)
-    with pytest.raises(StudyError, match="no such directory"):
-        load_study({"study": "published", "completions": str(tmp_path / "none")}, CONFIG)
-    with pytest.raises(StudyError, match=r"pythia-2\.8b_completions_creative"):
-        load_study({"study": "published", "completions": str(tmp_path)}, CONFIG)
-
-
-def test_completions_of_several_seeds_stand_in_files_of_their_own() -> None:
-    content = read_yaml(CONFIG / "studies" / "published.yaml")
-    content["seeds"] = [0, 1]
-    del content["reference"]
-    with pytest.raises(StudyError, match=r"stages\.plm\.files\.creative.*all 2 seeds.*Put \{seed\}"):
-        parse(content)
-    for stage in content["stages"].values():
-        stage["files"] = {name: f"{{seed}}/{file}" for name, file in stage["files"].items()}
-    assert parse(content).config.seeds == (0, 1)
-
-
-REFERENCES = {
-    "words that are not measured": (put("reference", "words", 7), r"reference\.words: .*first 7 words.*20, 5"),
-    "no metric in common": (
-        put("measures", {"diversity": {"metrics": ["cosine", "mean_length"]}}),
-        r"none of the metrics.*self_bleu, ncd",
-    ),
-    "prompt sets of another name": (
-        lambda content: content["prompts"].update(facts=content["prompts"]["factual"]),
-        r"hold the prompt sets creative, factual, but the study has creative, factual, facts",
-    ),
-    "two formats": (
-        put("generation", "formats", ["as-published", "human"]),
-        r"reference\.files\.plm: .*2 prompt formats",
-    ),
-    "two sizes in one file": (
-        lambda content: content["models"].update(other={}),
-        r"reference\.files\.plm: .*2 models\. Put \{size\}",
-    ),
-    "prompt sets of different lengths": (
-        put("prompts", "creative", "prompts/nano-smoke-creative.yaml"),
-        r"have \d+ and 20 prompts\. Give both the same number",
-    ),
-    "a misspelt key": (put("reference", "word", 20), r"reference\.word: no such key.*'words'"),
-}
-
-
-@pytest.mark.parametrize("case", REFERENCES)
-def test_stored_results_that_could_not_be_compared_are_refused(case: str) -> None:
-    content = read_yaml(CONFIG / "studies" / "published.yaml")
-    change, message = REFERENCES[case]
-    change(content)
-    if case in ("prompt sets of another name", "two formats"):
-        for stage in content["stages"].values():
-            stage["files"].update(dict.fromkeys(content["prompts"], "file.npy"))
-    with pytest.raises(StudyError, match=message):
-        parse(content)
-
-
-def test_a_study_compares_only_where_the_results_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    study = parse(read_yaml(CONFIG / "studies" / "published.yaml"))
-    assert not study.compares()
-    assert study.compared() == []
-    assert not {"comparison", "published"} & set(Targets(study).table_names())
-    print_summary(study)
-    assert "name their directory: --config reference=DIR" in capsys.readouterr().out
-    named = replace(study, reference=Path("somewhere"))
-    print_summary(named)
-    assert "--config reference" not in capsys.readouterr().out
-    assert [model.stage for model in named.compared()] == ["plm", "sft", "dpo"]
-    assert named.reference_file(named.compared()[1]) == Path("somewhere/pythia-2.8b-sft_results_20_words.npy")
-    assert "results/smoke/tables/finding.html" in Targets(named).tables()
-    assert "published_panels_pythia-2.8b" in Targets(named).drawings()
-
-
-@pytest.mark.parametrize("limit", ["plenty", 0, -1, "nan", "inf", True, None])
-def test_a_limit_of_the_store_that_is_no_number_above_0_is_refused(limit: Any) -> None:
-    with pytest.raises(StudyError, match=rf"store_limit_gb={limit}: it is no number above 0"):
-        load_study({"study": "nano", "store_limit_gb": limit}, CONFIG)
-
-
 @pytest.mark.parametrize("number", [0, None, 2, 3])
 def test_controlled_completions_are_at_most_all_or_left_out(number: int | None, content: dict[str, Any]) -> None:
     content["measures"]["diversity"] = {"controlled_completions": number}
@@ -420,158 +289,6 @@ def test_controlled_completions_are_at_most_all_or_left_out(number: int | None, 
 def test_the_default_of_controlled_completions_may_be_more_than_there_are(content: dict[str, Any]) -> None:
     del content["measures"]["diversity"]
     assert json.loads(score_spec(parse(content)))["controlled"] == 10
-
-
-def test_more_controlled_completions_than_a_file_has_are_refused(tmp_path: Path) -> None:
-    rows = [
-        {"prompt": prompt.id, "sample": sample, "temperature": 1.0, "text": "a"}
-        for prompt in parse(read_yaml(SMOKE)).prompts["factual"].prompts
-        for sample in range(4)
-    ]
-    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    stages = {"base": {"method": "completions", "layout": "table", "files": {"factual": "own.jsonl"}}}
-
-    def load(number: int) -> Study:
-        measures = {"diversity": {"controlled_completions": number, "metrics": ["self_bleu"]}}
-        prompts = {"factual": str(CONFIG / "prompts/nano-smoke-factual.yaml")}
-        file = own_study(tmp_path, stages=stages, measures=measures, prompts=prompts)
-        return load_study({"study": str(file), "completions": str(tmp_path)}, CONFIG)
-
-    with pytest.raises(StudyError, match=r"controlled_completions: 5 is more than the 4 completions .*own\.jsonl"):
-        load(5)
-    assert load(4).imported()
-
-
-def test_leaks_are_looked_for_in_the_words_of_each_format(content: dict[str, Any]) -> None:
-    content["generation"]["formats"] = ["human", "qa", "plain", "mine"]
-    content["formats"] = {"mine": "Q: {prompt}? {start}"}
-    markers = json.loads(score_spec(parse(content)))["markers"]
-    turns = ["Human:", "Assistant:"]
-    assert markers == {
-        "human": turns,
-        "qa": [*turns, "Question:", "Answer:"],
-        "plain": turns,
-        "mine": [*turns, "Q:"],
-    }
-
-
-def own_study(directory: Path, **changes: Any) -> Path:
-    """A small study of one checkpoint, in a file of its own."""
-    content = {
-        "title": "One checkpoint",
-        "models": {"tiny": {}},
-        "stages": {"base": {"method": "checkpoint", "source": {"path": str(directory / "{size}")}}},
-        "prompts": {"factual": "prompts/nano-factual.yaml"},
-        "generation": {"temperatures": [1.0]},
-        **changes,
-    }
-    directory.mkdir(parents=True, exist_ok=True)
-    file = directory / "own.yaml"
-    file.write_text(yaml.safe_dump(content))
-    return file
-
-
-def write_checkpoint(directory: Path, positions: int = 2048) -> None:
-    """What looks like a complete checkpoint until its weights are used."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps({"max_position_embeddings": positions}))
-    (directory / "tokenizer.json").write_text("{}")
-    save_file({"weight": np.zeros(3)}, directory / "model.safetensors")
-
-
-def test_a_checkpoint_that_is_not_there_or_not_complete_is_refused(tmp_path: Path) -> None:
-    settings = {"study": str(own_study(tmp_path))}
-    weights = tmp_path / "tiny"
-
-    def refused(why: str) -> None:
-        with pytest.raises(StudyError, match=rf"stages\.base\.source \(tiny.*{weights}.*{why}"):
-            load_study(settings, CONFIG)
-
-    refused("there is no such directory")
-    write_checkpoint(weights)
-    assert load_study(settings, CONFIG).local_source(Model("tiny", 0, "base")) == weights
-    for file, why in [
-        ("config.json", "no config"),
-        ("tokenizer.json", "no tokenizer"),
-        ("model.safetensors", "no weights"),
-    ]:
-        content = (weights / file).read_bytes()
-        (weights / file).unlink()
-        refused(why)
-        if file != "tokenizer.json":
-            (weights / file).write_bytes(content[: len(content) // 2])
-            refused("cannot be read")
-        (weights / file).write_bytes(content)
-    (weights / "model.safetensors.index.json").write_text('{"weight_map": {"weight": "b.safetensors"}}')
-    refused("b.safetensors cannot be read")
-
-
-def test_lengths_have_to_fit_the_context_of_a_checkpoint(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "tiny", positions=8)
-    with pytest.raises(StudyError, match=r"max_new_tokens: \d+ tokens do not fit the context of tiny, 8.*at most 7"):
-        load_study({"study": str(own_study(tmp_path))}, CONFIG)
-
-
-def test_an_embedder_that_is_not_there_is_refused_if_a_metric_needs_it(tmp_path: Path) -> None:
-    measures = {"diversity": {"embedder": {"model": "all-minilm"}}}
-    write_checkpoint(tmp_path / "tiny")
-    with pytest.raises(StudyError, match=r"embedder\.model: 'all-minilm' is no known embedder"):
-        load_study({"study": str(own_study(tmp_path, measures=measures))}, CONFIG)
-    measures["diversity"]["metrics"] = ["self_bleu"]
-    assert not load_study({"study": str(own_study(tmp_path, measures=measures))}, CONFIG).embeds()
-
-
-@pytest.fixture
-def two_studies(tmp_path: Path) -> list[dict[str, str]]:
-    """The settings of two studies of one name with the same directory for results."""
-    for name in "ab":
-        own_study(tmp_path / name)
-        write_checkpoint(tmp_path / name / "tiny")
-    return [{"study": str(tmp_path / name / "own.yaml"), "results": str(tmp_path / "results")} for name in "ab"]
-
-
-def finish_something(study: Study) -> None:
-    """Claim the study's results, as the workflow does when it starts, and make one."""
-    claim_results(study)
-    Path(study.paths.table("curves")).parent.mkdir(parents=True)
-    Path(study.paths.table("curves")).touch()
-
-
-def test_two_studies_of_one_name_do_not_share_results(two_studies: list[dict[str, str]], tmp_path: Path) -> None:
-    finish_something(load_study(two_studies[0], CONFIG))
-    assert load_study(two_studies[0], CONFIG).name == "own"
-    with pytest.raises(StudyError, match=r"b/own\.yaml.*another study of this name.*a/own\.yaml.*Rename"):
-        load_study(two_studies[1], CONFIG)
-    (tmp_path / "a" / "own.yaml").unlink()
-    assert load_study(two_studies[1], CONFIG).name == "own", "a study that was moved keeps its results"
-
-
-def test_a_study_that_made_nothing_owns_nothing(two_studies: list[dict[str, str]]) -> None:
-    claim_results(load_study(two_studies[0], CONFIG))
-    assert load_study(two_studies[1], CONFIG).name == "own"
-
-
-def test_results_elsewhere_belong_to_a_study_wherever_it_is_called_from(
-    two_studies: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = two_studies
-    monkeypatch.chdir(tmp_path / "a")
-    study = load_study({**first, "study": "own.yaml"}, CONFIG)
-    assert study.paths.logs() == f"{tmp_path}/results/own/logs"
-    finish_something(study)
-    monkeypatch.chdir(tmp_path / "b")
-    assert load_study(first, CONFIG).name == "own"
-    with pytest.raises(StudyError, match="another study of this name"):
-        load_study({**second, "study": "own.yaml"}, CONFIG)
-
-
-def test_rules_for_different_choices_of_formats_have_different_names(content: dict[str, Any]) -> None:
-    content["formats"] = {"a": "A {prompt}", "b": "B {prompt}", "a_b": "AB {prompt}"}
-    for stage, formats in {"plm": ["a_b"], "sft": ["a", "b"], "dpo": ["b"]}.items():
-        content["stages"][stage]["formats"] = formats
-    content["analysis"]["across_formats"] = {"mixed": {"plm": "a_b", "sft": "a", "dpo": "b"}}
-    rules = Targets(parse(content)).generating_rules(Model("{size}", 0, "{stage}"))
-    assert len({name for name, _, _ in rules}) == 3
 
 
 def test_a_study_is_named_for_its_file(content: dict[str, Any]) -> None:
@@ -597,107 +314,3 @@ def test_only_what_a_study_calls_published_is_compared(content: dict[str, Any]) 
     assert "published_tokens" in Targets(study).table_names()
     content["measures"]["tokens"] = None
     assert "published_tokens" not in Targets(parse(content)).table_names()
-
-
-def test_stages_under_different_formats_are_compared_by_name(content: dict[str, Any]) -> None:
-    content["stages"]["plm"]["formats"] = ["okay"]
-    content["analysis"] = {"across_formats": {"paper": {"plm": "okay", "sft": "human", "dpo": "human"}}}
-    study = parse(content)
-    assert study.views() == {"paper": {"plm": "okay", "sft": "human", "dpo": "human"}}
-    assert json.loads(analysis_spec(study))["analysis"]["across_formats"] == content["analysis"]["across_formats"]
-    assert "format_effect" not in Targets(study).table_names(), "no stage has two formats"
-    drawing = Targets(study).drawings()["attribution"]
-    assert json.loads(figure_spec(study, drawing))["context"]["view"]["name"] == "paper"
-
-
-def test_specs_of_a_study_of_one_format_do_not_know_of_others(content: dict[str, Any]) -> None:
-    study = parse(content)
-    model = Model("tiny", 0, "sft")
-    assert "across_formats" not in analysis_spec(study)
-    assert json.loads(generation_spec(study, model))["formats"] == {"human": "Human: {prompt} Assistant: {start}"}
-    assert json.loads(model_spec(study, model))["format"] == "Human: {prompt} Assistant: {start}"
-    for drawing in Targets(study).drawings().values():
-        assert "view" not in json.loads(figure_spec(study, drawing))["context"]
-
-
-def test_a_chat_format_is_in_the_specs_of_what_is_made_with_it(content: dict[str, Any]) -> None:
-    content["formats"] = {"terse": {"system": "Be brief."}}
-    content["stages"]["sft"] |= {"formats": ["human", "chat", "terse"], "train_format": "terse"}
-    study = parse(content)
-    model = Model("tiny", 0, "sft")
-    terse = {"chat": {"system": "Be brief.", "template": None}}
-    assert json.loads(model_spec(study, model))["format"] == terse
-    found = json.loads(generation_spec(study, model))["formats"]
-    assert found["terse"] == terse
-    assert found["chat"] == {"chat": {"system": None, "template": None}}
-    assert "format_effect" in Targets(study).table_names()
-
-
-def with_benchmarks(content: dict[str, Any], **keys: Any) -> Study:
-    content["data"]["asked"] = {"world": "choices", "n": 40}
-    content["measures"]["benchmarks"] = {"tasks": {"nano_facts": {"data": "asked"}}, "include": "tasks/nano", **keys}
-    return parse(content)
-
-
-def test_benchmarks_of_a_study_are_found_with_what_each_does_differently(content: dict[str, Any]) -> None:
-    tasks = {"nano_facts": {"data": "asked", "shots": [0, 2], "limit": 5}, "piqa": None}
-    study = with_benchmarks(content, tasks=tasks, limit=7)
-    spec = json.loads(benchmarks_spec(study, Model("tiny", 0, "sft")))
-    assert [(task["name"], task["shots"], task["limit"]) for task in spec["tasks"]] == [
-        ("nano_facts", [0, 2], 5),
-        ("piqa", [0, 5], 7),
-    ]
-    assert spec["tasks"][1]["hub"] == "baber/piqa@main"
-    assert {"benchmarks", "benchmarks_pooled", "benchmark_tests"} <= set(Targets(study).table_names())
-
-
-def test_the_commit_of_a_benchmarks_data_set_is_part_of_what_decides_it(
-    content: dict[str, Any], tmp_path: Path
-) -> None:
-    study = with_benchmarks(content, tasks=["piqa"])
-    model = Model("tiny", 0, "sft")
-    before = benchmarks_spec(study, model)
-    (revision,) = study.revisions()
-    locked = replace(study, lock=Lock(tmp_path / "smoke.lock.yaml", {revision: "abc"}))
-    assert json.loads(benchmarks_spec(locked, model))["tasks"][0]["commit"] == "abc"
-    assert benchmarks_spec(locked, model) != before
-
-
-def test_the_chat_template_belongs_to_the_stages_that_ask_for_it(content: dict[str, Any]) -> None:
-    study = with_benchmarks(content, chat_template=["sft"])
-    chat = {stage: json.loads(benchmarks_spec(study, Model("tiny", 0, stage)))["chat"] for stage in study.stages}
-    assert chat == {"plm": False, "sft": True, "dpo": False}
-
-
-def test_benchmarks_that_are_not_asked_for_leave_no_trace(content: dict[str, Any]) -> None:
-    targets = Targets(parse(content))
-    assert not [path for path in targets.everything() if "benchmark" in path]
-
-
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        ({"tasks": {"nano_facts": {"data": "nothing"}}}, "tasks.nano_facts.data: no data set is called 'nothing'"),
-        ({"chat_template": ["chat"]}, "chat_template: no stage is called 'chat'"),
-        ({"tasks": ["nano_fact"]}, "'nano_fact' is no task"),
-        ({"tasks": {"nano_facts": {"data": "asked", "shots": [2, 2]}}}, "shots: given twice: 2"),
-        ({"tasks": {"nano_facts": {"shot": [0]}}}, "no such key. Allowed: data, limit, revision, shots"),
-        ({"shots": [-1]}, "greater than or equal to 0"),
-    ],
-)
-def test_benchmarks_that_cannot_be_run_are_refused(content: dict[str, Any], keys: dict[str, Any], message: str) -> None:
-    with pytest.raises(StudyError, match=re.escape(message)):
-        with_benchmarks(content, **keys)
-
-
-def test_a_task_on_data_that_is_read_from_a_source_is_refused(content: dict[str, Any]) -> None:
-    content["data"]["rows"] = {"source": {"path": "rows.jsonl"}, "columns": {"text": "question"}}
-    message = r"tasks.nano_facts.data: rows is read from a source.* Allowed: .*asked.*`dataset_path: json`"
-    with pytest.raises(StudyError, match=message):
-        with_benchmarks(content, tasks={"nano_facts": {"data": "rows"}})
-
-
-def test_more_questions_than_the_world_has_facts_are_refused(content: dict[str, Any]) -> None:
-    content["data"]["asked"] = {"world": "choices", "n": 97}
-    with pytest.raises(StudyError, match=r"data.asked.n: 97 questions.* at most 96"):
-        parse(content)
