@@ -1,14 +1,30 @@
 """What several unit tests start from."""
 
 import copy
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modecollapse.yaml_files import read_yaml
+from tests import pretend_hub
+from tests.pretend_hub import PretendHub
 from tests.studies import SMOKE
 
 
 @pytest.fixture
 def content() -> dict[str, Any]:
     return copy.deepcopy(read_yaml(SMOKE))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendHub]:
+    with PretendHub().running() as hub:
+        pretend_hub.use(monkeypatch, cache, hub)
+        yield hub
