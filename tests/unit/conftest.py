@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,11 @@ from modecollapse.yaml_files import read_yaml
 from tests import pretend_hub
 from tests.pretend_hub import PretendHub
 from tests.studies import SMOKE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from modecollapse.figures.context import FigureContext
 
 
 @pytest.fixture
@@ -28,3 +33,17 @@ def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendHub]:
     with PretendHub().running() as hub:
         pretend_hub.use(monkeypatch, cache, hub)
         yield hub
+
+
+@pytest.fixture
+def context() -> "FigureContext":
+    from tests.figure_tables import figure_context  # pandas and matplotlib, which few tests need
+
+    return figure_context()
+
+
+@pytest.fixture
+def tables() -> "dict[str, pd.DataFrame]":
+    from tests.figure_tables import figure_tables
+
+    return figure_tables()
