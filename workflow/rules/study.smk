@@ -13,6 +13,10 @@ config["about"] = study.about()  # for the report's front page
 paths = study.paths
 targets = Targets(study)
 
+# Slurm signals every process of a job. The shell around a script must not end before it does: Snakemake would take the
+# job for failed, and its step be torn down, while the script still keeps what it has made.
+shell.prefix("set -euo pipefail; trap : TERM USR1; ")
+
 ANY = Model("{size}", "{seed}", "{stage}")
 ANY_RUN = Model("{size}", "{seed}", "{run}")
 
