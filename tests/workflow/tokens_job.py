@@ -13,7 +13,7 @@ from typing import Any
 
 from modecollapse.cells import Model
 from modecollapse.jobs.tokens import measure_tokens
-from modecollapse.measures import tokens
+from modecollapse.measures import tokens, windows
 from modecollapse.store import Store
 
 SPEC = {"revision": 0, "threads": 1, "settings": {"documents": 100, "context": 16, "groups": 4}}
@@ -31,7 +31,7 @@ def main(root: Path, outputs: Path, kill_after: int | None) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             scored += 1
 
-    tokens.CHUNK_POSITIONS = 64
+    windows.CHUNK_POSITIONS = 64
     tokens.TokenSums = Counting  # type: ignore[misc]
     model = (root / "model" / "manifest.json", root / "model" / "weights")
     measure_tokens(

@@ -5,7 +5,7 @@ from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
-from modecollapse.study_files import claim_results, load_study_or_exit
+from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
 from modecollapse.targets import Targets
 
 study = load_study_or_exit(config, Path(workflow.basedir) / "config")
@@ -43,7 +43,7 @@ report: "../report/workflow.rst"
 
 onstart:
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
-    claim_results(study)
+    claim_results_or_exit(study)
 
 
 onsuccess:
