@@ -49,7 +49,7 @@ def cells(outputs: Path) -> dict[Cell, Path]:
     }
 
 
-def run_generate(root: Path, outputs: Path, job: Job) -> None:
+def run_generate(root: Path, outputs: Path, job: Job, seconds: float) -> None:
     """Twenty completions in batches of four at each of two temperatures."""
     model = root / "model"
     sets = {"creative": PROMPTS}
@@ -61,24 +61,24 @@ def run_generate(root: Path, outputs: Path, job: Job) -> None:
         model / "manifest.json",
         job.store,
         job.load,
-        save_seconds=0,
+        save_seconds=seconds,
     )
 
 
-def run_embed(root: Path, outputs: Path, job: Job) -> None:
+def run_embed(root: Path, outputs: Path, job: Job, seconds: float) -> None:
     """The first words of a cell's texts."""
-    embed_cells(EMBEDDING, [root / "cell.parquet"], outputs / "vectors.parquet", job.store, job, keep_seconds=0)
+    embed_cells(EMBEDDING, [root / "cell.parquet"], outputs / "vectors.parquet", job.store, job, keep_seconds=seconds)
 
 
-def run_tokens(root: Path, outputs: Path, job: Job) -> None:
+def run_tokens(root: Path, outputs: Path, job: Job, seconds: float) -> None:
     """Held-out documents in chunks of 64 positions."""
     model = (root / "model" / "manifest.json", root / "model" / "weights")
     files = (outputs / "documents.parquet", outputs / "vocabulary.parquet")
     windows.CHUNK_POSITIONS = 64
-    measure_tokens(TOKENS, MODEL, model, model, root / "data.parquet", files, job.store, job, save_seconds=3600)
+    measure_tokens(TOKENS, MODEL, model, model, root / "data.parquet", files, job.store, job, save_seconds=seconds)
 
 
-KINDS: dict[str, tuple[Callable[[Path, Path, Job], None], Any, str]] = {
+KINDS: dict[str, tuple[Callable[[Path, Path, Job, float], None], Any, str]] = {
     "generate": (run_generate, transformers_engine.Decoding, "run"),
     "embed": (run_embed, embedding._Embedder, "forward"),
     "tokens": (run_tokens, tokens.TokenSums, "add"),
@@ -117,7 +117,8 @@ def disturbed(kind: str, root: Path, outputs: Path, signalled: str, pieces: int)
     )
     try:
         with running(polls=True) as job:
-            run(root, outputs, job)
+            # A stop keeps what there is whether or not it is time to save; a kill finds what was saved before.
+            run(root, outputs, job, 0 if signalled == "SIGKILL" else 3600)
     finally:
         (outputs / f"{os.getpid()}.computed").write_text(str(computed))
 
