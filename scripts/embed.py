@@ -6,5 +6,5 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.scores import embed_cells
 
 if __name__ == "__main__":
-    with running() as job:
+    with running(polls=True) as job:
         embed_cells(job.spec, job.inputs("cells"), Path(job.snakemake.output[0]), job.store, job)

@@ -7,7 +7,7 @@ from modecollapse.jobs.running import running
 from modecollapse.specs import generation_spec
 
 if __name__ == "__main__":
-    with running() as job:
+    with running(polls=True) as job:
         study, model = job.planned(generation_spec)
         generate(
             {cell: Path(study.paths.cell(cell)) for cell in study.cells(model)},

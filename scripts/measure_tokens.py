@@ -6,7 +6,7 @@ from modecollapse.jobs.running import running
 from modecollapse.jobs.tokens import measure_tokens
 
 if __name__ == "__main__":
-    with running() as job:
+    with running(polls=True) as job:
         read, write = job.snakemake.input, job.snakemake.output
         measure_tokens(
             job.spec,

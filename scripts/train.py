@@ -8,7 +8,7 @@ from modecollapse.methods import METHODS
 from modecollapse.specs import model_spec
 
 if __name__ == "__main__":
-    with running() as job:
+    with running(polls=True) as job:
         job.load(*METHODS[job.spec["method"]].libraries)
         study, model = job.planned(model_spec)
         inputs = {name: Path(path) for name, path in job.snakemake.input.items()}

@@ -9,7 +9,7 @@ from modecollapse.methods import METHODS
 from modecollapse.specs import run_spec
 
 if __name__ == "__main__":
-    with running() as job:
+    with running(polls=True) as job:
         job.load(*METHODS[job.spec["method"]].libraries)
         study, first = job.planned(run_spec)
         inputs: dict[str, Any] = {name: Path(path) for name, path in job.snakemake.input.items()}

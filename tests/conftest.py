@@ -107,6 +107,42 @@ def make_project(directory: Path, study: str = "nano-smoke", settings: tuple[str
     return Project(directory, study, settings)
 
 
+class SmallDisk:
+    """A file system in memory, mounted at `path`, that is full soon."""
+
+    def __init__(self, path: Path, size: str) -> None:
+        self.path = path
+        path.mkdir()
+        self._mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path))
+
+    def remount(self, options: str) -> None:
+        """Give it another size (`size=…`), or make it read-only (`ro`)."""
+        self._mount("-o", f"remount,{options}", str(self.path))
+
+    def close(self) -> None:
+        subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+
+    def _mount(self, *arguments: str) -> None:
+        done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"a small file system cannot be mounted, which only root may: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], SmallDisk]]:
+    """Mounts file systems of a given size, e.g. "64k"; they are gone after the test."""
+    disks = []
+
+    def mount(size: str) -> SmallDisk:
+        disk = SmallDisk(tmp_path / f"disk{len(disks)}", size)
+        disks.append(disk)
+        return disk
+
+    yield mount
+    for disk in disks:
+        disk.close()
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Project:
     """The project without any results."""

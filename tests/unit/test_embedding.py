@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from modecollapse import stopping
 from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.measures.embedding import (
     EmbedderSettings,
@@ -177,6 +180,50 @@ def test_jobs_that_add_the_same_texts_at_once_leave_one_shard(tmp_path: Path) ->
     cache.add(texts[::-1], vectors[::-1])
     assert len(list(tmp_path.rglob("*"))) == 2
     assert (cache.lookup(["b"])["b"] == vectors[1]).all()
+
+
+def test_many_small_shards_become_one_and_no_vector_is_lost(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, "d" * 64)
+    vectors = random_vectors(40)
+    texts = [f"text {number}" for number in range(40)]
+    for number in range(40):
+        cache.add(texts[number : number + 1], vectors[number : number + 1])
+        cache.compact()
+        assert len(list(tmp_path.rglob("*.parquet"))) <= 8
+    found = cache.lookup(texts)
+    assert (np.stack([found[text] for text in texts]) == vectors).all()
+
+
+def test_a_shard_that_has_all_that_the_others_have_stays(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, "d" * 64)
+    texts, vectors = [f"text {number}" for number in range(9)], random_vectors(9)
+    cache.add(texts, vectors)
+    for number in range(9):
+        cache.add(texts[number : number + 1], vectors[number : number + 1])
+    cache.compact()
+    assert len(list(tmp_path.rglob("*.parquet"))) == 1
+    assert list(cache.lookup(texts)) == texts
+
+
+def test_embedding_that_is_asked_to_stop_hands_over_what_it_has_and_the_rest_gets_the_same_bits(
+    vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, np.ndarray] = {}
+
+    def stop(done: int, total: int) -> None:
+        if done > total // 2:
+            asked.setitem(stopping._received, signal.SIGTERM, 0.0)
+
+    def keep(texts: Sequence[str], found: np.ndarray) -> None:
+        assert not kept.keys() & set(texts), "nothing is handed over twice"
+        kept.update(zip(texts, found, strict=True))
+
+    with monkeypatch.context() as asked, pytest.raises(stopping.Stopped):
+        embed(TEXTS, SETTINGS, progress=stop, keep=keep, keep_seconds=0)
+    assert len(TEXTS) // 2 < len(kept) < len(TEXTS)
+    rest = [text for text in TEXTS if text not in kept]
+    embed(rest, SETTINGS, keep=keep)
+    assert (np.stack([kept[text] for text in TEXTS]) == vectors).all()
 
 
 def test_a_flipped_byte_in_a_shard_is_refused_and_the_shard_named(tmp_path: Path) -> None:

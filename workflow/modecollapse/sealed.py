@@ -37,7 +37,7 @@ def write_sealed(table: pa.Table, path: Path, metadata: Mapping[str, str] | None
     seal = hashlib.sha256(data).hexdigest()
     start = _seal_position(data)
     data[start : start + 64] = seal.encode()
-    with publish_file(path) as partial:
+    with publish_file(path, len(data)) as partial:
         partial.write_bytes(data)
     return seal
 

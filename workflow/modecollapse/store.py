@@ -64,7 +64,7 @@ class Store:
         if self._read(place, lambda place: _sealed_of(place, key, [])) is None:
             return False
         try:
-            with publish_file(path) as partial:
+            with publish_file(path, place.stat().st_size) as partial:
                 shutil.copyfile(place, partial)
         except FileNotFoundError:  # pruned since it was checked
             return False
@@ -246,7 +246,7 @@ def place_model(source: Path, directory: Path) -> None:
     and stay writable: Snakemake refuses to run a job again one of whose outputs is not. It asks that of the directory
     of the weights alone, not of the files in it.
     """
-    with publish_directory(directory) as partial:
+    with publish_directory(directory, _size(source)) as partial:
         for name in _BESIDE_WEIGHTS:
             if (source / name).is_file():
                 shutil.copyfile(source / name, partial / name)

@@ -26,6 +26,7 @@ from modecollapse.methods.model_files import has_chat_template
 from modecollapse.methods.weight_files import has_tokenizer
 from modecollapse.prompts import Chat
 from modecollapse.publishing import publish_file
+from modecollapse.refused_writes import refusal
 from modecollapse.rendering import no_template
 from modecollapse.sources import GgufSource
 from modecollapse.study import Study, parse_study
@@ -88,6 +89,18 @@ def claim_results(study: Study) -> None:
     """Record beside the study's results which file they belong to, so that no other study of its name takes them."""
     with publish_file(_owner(study)) as partial:
         partial.write_text(json.dumps({"study": str(_identity(study))}) + "\n")
+
+
+def claim_results_or_exit(study: Study) -> None:
+    """`claim_results` for the Snakefile: results that cannot be written are said before any job starts."""
+    try:
+        claim_results(study)
+    except OSError as error:
+        message = refusal(error, {"results": Path(study.paths.root).parent})
+        if message is None:
+            raise
+        print(f"\n{study.file}: {message}\n\nNothing was started and nothing was changed.", file=sys.stderr)
+        sys.exit(1)
 
 
 def _owner(study: Study) -> Path:

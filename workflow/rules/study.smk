@@ -5,13 +5,17 @@ from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
-from modecollapse.study_files import claim_results, load_study_or_exit
+from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
 from modecollapse.targets import Targets
 
 study = load_study_or_exit(config, Path(workflow.basedir) / "config")
 config["about"] = study.about()  # for the report's front page
 paths = study.paths
 targets = Targets(study)
+
+# Slurm signals every process of a job. The shell around a script must not end before it does: Snakemake would take the
+# job for failed, and its step be torn down, while the script still keeps what it has made.
+shell.prefix("set -euo pipefail; trap : TERM USR1; ")
 
 ANY = Model("{size}", "{seed}", "{stage}")
 ANY_RUN = Model("{size}", "{seed}", "{run}")
@@ -39,7 +43,7 @@ report: "../report/workflow.rst"
 
 onstart:
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
-    claim_results(study)
+    claim_results_or_exit(study)
 
 
 onsuccess:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from modecollapse import stopping
 from modecollapse.errors import StudyError
 from modecollapse.generation.cache import PrefixLayer, RowCache
 from modecollapse.generation.completions import Completion, Finisher
@@ -70,11 +71,17 @@ class Decoding:
 
     @torch.inference_mode()
     def run(self, temperature: float) -> Iterator[int]:
-        """Sample until every row has ended; yields the number of rows that have, after each stride."""
+        """Sample until every row has ended; yields the number of rows that have, after each stride.
+
+        Raises:
+            Stopped: the process was asked to stop.
+            StudyError: the model predicts something that is not a number.
+        """
         new = self._settings.max_new_tokens
         for start in range(0, new, _STRIDE):
             end = min(start + _STRIDE, new)
             for step in range(start, end):
+                stopping.check()
                 self._step(step, temperature, last=step == new - 1)
             self._look(start, end)
             if end == new or bool(self._ended.all()):

@@ -6,6 +6,7 @@ the model, the settings and (on an accelerator) the total memory of the device: 
 which every table records.
 """
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -16,7 +17,8 @@ import torch
 import transformers
 from torch import Tensor
 
-from modecollapse.cell_tables import CELL_SCHEMA
+from modecollapse import stopping
+from modecollapse.cell_tables import CELL_SCHEMA, cell_record
 from modecollapse.errors import StudyError
 from modecollapse.generation.cache import PrefixLayer
 from modecollapse.generation.completions import Completion, Finisher
@@ -25,6 +27,10 @@ from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.generation.progress import Progress, silent
 from modecollapse.generation.settings import SamplingSettings
 from modecollapse.rendering import token_ids
+from modecollapse.stopping import Stopped
+from modecollapse.unfinished import Unfinished
+
+logger = logging.getLogger(__name__)
 
 _PROMPTS_PER_PREFILL = 64
 _CPU_BYTES = 2 * 2**30
@@ -48,6 +54,7 @@ class TransformersEngine:
 
         Raises:
             StudyError: no prompt, an id given twice, or a prompt too long for the model's context.
+            Stopped: the process was asked to stop.
         """
         ids = tuple(prompt for prompt, _ in prompts)
         if not ids or len(set(ids)) < len(ids):
@@ -56,10 +63,10 @@ class TransformersEngine:
         tokens = [ids or [self._model.prefix_token] for ids in token_ids(self._model.tokenizer, texts)]
         self._check_context(ids, tokens)
         width = max(map(len, tokens))
-        parts = [
-            self._prefill(tokens[start : start + _PROMPTS_PER_PREFILL], width)
-            for start in range(0, len(tokens), _PROMPTS_PER_PREFILL)
-        ]
+        parts = []
+        for start in range(0, len(tokens), _PROMPTS_PER_PREFILL):
+            stopping.check()
+            parts.append(self._prefill(tokens[start : start + _PROMPTS_PER_PREFILL], width))
         layers = tuple(
             PrefixLayer(torch.cat([part.keys for part in layer]), torch.cat([part.values for part in layer]))
             for layer in zip(*(layers for layers, _ in parts), strict=True)
@@ -73,7 +80,12 @@ class TransformersEngine:
         )
 
     def sample(
-        self, prepared: PreparedPrompts, temperature: float, stream: str, progress: Progress = silent
+        self,
+        prepared: PreparedPrompts,
+        temperature: float,
+        stream: str,
+        progress: Progress = silent,
+        unfinished: Unfinished | None = None,
     ) -> pa.Table:
         """One cell: `settings.completions` completions of each prompt, ordered by prompt, then sample.
 
@@ -82,36 +94,39 @@ class TransformersEngine:
             temperature: > 0.
             stream: names the cell's random numbers; cells with different streams are independent.
             progress: called with (completions finished, completions asked for).
+            unfinished: where the rows of finished batches are kept; what is there is gone on from if it was made with
+                the same versions, device, threads and rows per batch.
 
         Returns:
             A table of `CELL_SCHEMA`. Its metadata (`cell_record`) says what it was made with.
 
         Raises:
             StudyError: a temperature that is not positive, or a model that predicts something that is not a number.
+            Stopped: the process was asked to stop; finished batches are kept.
         """
         if not (temperature > 0 and math.isfinite(temperature)):
             raise StudyError(f"A temperature must be a positive number, found {temperature}.")
         samples = self._settings.completions
         rows = [(prompt, sample) for prompt in range(len(prepared.ids)) for sample in range(samples)]
-        completions: list[Completion] = []
-        log_probs: list[list[float]] = []
-        for batch in _even_slices(rows, prepared.rows_per_batch):
-            decoding = Decoding(self._model, self._settings, self._finisher, prepared, batch, stream)
-            for finished in decoding.run(temperature):
-                progress(len(completions) + finished, len(rows))
-            finished_rows, row_log_probs = decoding.completions()
-            completions += finished_rows
-            log_probs += row_log_probs
-        columns = [
-            [prepared.ids[prompt] for prompt, _ in rows],
-            [sample for _, sample in rows],
-            [completion.text for completion in completions],
-            [completion.finish_reason for completion in completions],
-            [completion.n_tokens for completion in completions],
-            log_probs,
-        ]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, CELL_SCHEMA, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=CELL_SCHEMA.with_metadata(self._record(prepared)))
+        bounds = list(_even_bounds(len(rows), prepared.rows_per_batch))
+        record = self._record(prepared)
+        kept = _kept(prepared, rows, bounds, record, unfinished) if unfinished else None
+        parts, done = ([], 0) if kept is None else ([kept], kept.num_rows)
+        try:
+            for start, end in bounds:
+                if start < done:
+                    continue
+                decoding = Decoding(self._model, self._settings, self._finisher, prepared, rows[start:end], stream)
+                for finished in decoding.run(temperature):
+                    progress(start + finished, len(rows))
+                parts.append(_table(prepared, rows[start:end], *decoding.completions()))
+                if unfinished and end < len(rows) and unfinished.is_due():
+                    unfinished.save(_joined(parts, record))
+        except Stopped:
+            if unfinished and parts:
+                unfinished.save(_joined(parts, record))
+            raise
+        return _joined(parts, record)
 
     def _check_context(self, ids: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
         new, context = self._settings.max_new_tokens, self._model.context
@@ -171,14 +186,52 @@ class TransformersEngine:
         }
 
 
-def cell_record(table: pa.Table) -> dict[str, str]:
-    """What a cell was made with: engine and library versions, device, threads, number format, rows per batch."""
-    return {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+def _even_bounds(number: int, most: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of consecutive slices of `number` rows; at most `most` rows each, and lengths that differ by one."""
+    parts = math.ceil(number / most)
+    return pairwise(round(number * part / parts) for part in range(parts + 1))
 
 
-def _even_slices(rows: Sequence[tuple[int, int]], most: int) -> Iterator[Sequence[tuple[int, int]]]:
-    """Consecutive slices of at most `most` rows, whose lengths differ by at most one."""
-    parts = math.ceil(len(rows) / most)
-    bounds = [round(len(rows) * part / parts) for part in range(parts + 1)]
-    for start, end in pairwise(bounds):
-        yield rows[start:end]
+def _table(
+    prepared: PreparedPrompts,
+    rows: Sequence[tuple[int, int]],
+    completions: Sequence[Completion],
+    log_probs: Sequence[Sequence[float]],
+) -> pa.Table:
+    columns = [
+        [prepared.ids[prompt] for prompt, _ in rows],
+        [sample for _, sample in rows],
+        [completion.text for completion in completions],
+        [completion.finish_reason for completion in completions],
+        [completion.n_tokens for completion in completions],
+        log_probs,
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, CELL_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=CELL_SCHEMA)
+
+
+def _joined(parts: Sequence[pa.Table], record: Mapping[str, str]) -> pa.Table:
+    """One table as if it had been made in one piece."""
+    return pa.concat_tables(parts).combine_chunks().replace_schema_metadata(record)
+
+
+def _kept(
+    prepared: PreparedPrompts,
+    rows: Sequence[tuple[int, int]],
+    bounds: Sequence[tuple[int, int]],
+    record: Mapping[str, str],
+    unfinished: Unfinished,
+) -> pa.Table | None:
+    """The rows of the first batches that an earlier run has finished, if this one would make the same ones."""
+    kept = unfinished.load()
+    if kept is None:
+        return None
+    made_with = cell_record(kept)
+    names = [(prepared.ids[prompt], sample) for prompt, sample in rows[: kept.num_rows]]
+    same = {key: made_with.get(key) for key in record} == record
+    whole = kept.num_rows in [end for _, end in bounds]
+    if not same or not whole or names != list(zip(*(kept.column(i).to_pylist() for i in (0, 1)), strict=True)):
+        logger.warning("rows of an earlier run are not used: they were made with other versions or in other batches")
+        return None
+    logger.info("going on from row %d of %d", kept.num_rows, len(rows))
+    return kept.replace_schema_metadata(None)

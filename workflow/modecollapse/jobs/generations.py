@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modecollapse.cell_tables import cell_record
 from modecollapse.cells import Cell
 from modecollapse.completions import read_completions
 from modecollapse.digests import canonical, digest, sha256_file
@@ -17,6 +18,7 @@ from modecollapse.rendering import chat_markers, render
 from modecollapse.sealed import read_sealed
 from modecollapse.specs import cell_spec
 from modecollapse.store import Store
+from modecollapse.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +68,12 @@ def generate(
     manifest: Path,
     store: Store,
     load: Callable[..., None],
+    save_seconds: float = 10.0,
 ) -> None:
     """Write every stale cell of one model in one pass; the others' bytes and times stay as they are.
+
+    A job that was stopped or killed goes on from the cells that it finished, and in the next one from the batches that
+    it kept in the store.
 
     Args:
         cells: each cell and its file.
@@ -75,8 +81,10 @@ def generate(
         prompts: the prompt sets by name.
         weights: model directory, checked against `manifest` before anything is read from it.
         load: called with the libraries to import before the clock of the work starts.
+        save_seconds: time between two savings of a cell's finished batches at least.
 
     Raises:
+        Stopped: the process was asked to stop.
         CorruptFile: the weights are not those of the manifest.
         StudyError: a prompt and its completion do not fit the model's context, or a chat format that the model's
             tokenizer cannot give to a prompt (before its weights are loaded).
@@ -95,7 +103,7 @@ def generate(
     )
     load("modecollapse.generation.transformers_engine", "transformers:AutoModelForCausalLM")
     from modecollapse.generation.models import load_tokenizer
-    from modecollapse.generation.transformers_engine import TransformersEngine, cell_record
+    from modecollapse.generation.transformers_engine import TransformersEngine
 
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in stale:
@@ -118,12 +126,25 @@ def generate(
         # Only here is the chat template known that says how another turn begins.
         found = {"markers": canonical(list(markers[form]))} if markers[form] else {}
         for cell in members:
-            table = engine.sample(prepared, float(cell.temperature), f"{spec['sampling']['seed']}/{cell}")
+            stream = f"{spec['sampling']['seed']}/{cell}"
+            table = engine.sample(
+                prepared, float(cell.temperature), stream, unfinished=_unfinished(store, keys[cell], save_seconds)
+            )
             metadata = _metadata(cell, specs[cell], {**cell_record(table), **found})
             store.publish_table("cells", keys[cell], table, cells[cell], metadata)
+            store.drop_state(keys[cell])
             done += 1
             progress(done, len(stale))
             logger.info("made %s", cell)
+
+
+def _unfinished(store: Store, key: str, seconds: float) -> Unfinished:
+    """Where the finished batches of a cell are kept until it is whole."""
+    return Unfinished(
+        lambda: store.read_table("state", key),
+        lambda rows: store.write_table("state", key, rows, cell_record(rows)),
+        seconds,
+    )
 
 
 def import_completions(

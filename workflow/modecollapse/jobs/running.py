@@ -6,17 +6,19 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from modecollapse import stopping
 from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.errors import StudyError
 from modecollapse.publishing import publish_file
+from modecollapse.refused_writes import refusal
 from modecollapse.store import Store
 
 if TYPE_CHECKING:
@@ -105,11 +107,17 @@ def _edited(study: "Study") -> StudyError:
 
 
 @contextmanager
-def running(network: bool = False) -> Iterator[Job]:
+def running(network: bool = False, polls: bool = False) -> Iterator[Job]:
     """Run a script's body as a job of the workflow: Snakemake has put `snakemake` into the script's globals.
 
-    Without `network`, the libraries that know the hub are told not to ask it for anything, whatever the environment.
-    A `StudyError` becomes one message in the log and on the terminal, without a traceback, and exit status 1.
+    A `StudyError` becomes one message in the log and on the terminal, without a traceback, and exit status 1. A request
+    to stop becomes one message, too, and exit status `stopping.EXIT_STATUS`.
+
+    Args:
+        network: without it, the libraries that know the hub are told not to ask it for anything, whatever the
+            environment.
+        polls: the body asks by itself whether it has to stop (see `stopping`), since it has something to keep then.
+            Without it, the body is left at once: what it has published or put into the store stays.
     """
     snakemake = vars(sys.modules["__main__"])["snakemake"]
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -118,22 +126,43 @@ def running(network: bool = False) -> Iterator[Job]:
     if not network:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported, which only the work does
     log = Path(snakemake.log[0])
-    _log_to(log)
     started = _process_start()
     job = Job(snakemake)
     try:
+        stopping.listen(at_once=not polls)
+        _log_to(log)
         yield job
+        _write_timing(log, {"rule": snakemake.rule, "started": started, "ready": job.ready, "ended": time.time()})
     except StudyError as error:
-        logger.error("%s", error)
-        print(f"\n{snakemake.rule}: {error}\n", file=sys.stderr)
-        sys.exit(1)
-    except Exception:
-        logger.exception("the job failed")
-        raise
-    with publish_file(log.with_suffix(".timing.json")) as partial:
-        partial.write_text(
-            json.dumps({"rule": snakemake.rule, "started": started, "ready": job.ready, "ended": time.time()}) + "\n"
+        _end(snakemake.rule, str(error))
+    except stopping.Stopped as stopped:
+        _end(
+            snakemake.rule,
+            f"{stopped}; what was finished is kept, and the same command goes on from there.",
+            stopping.EXIT_STATUS,
         )
+    except Exception as error:
+        message = refusal(error, {key: Path(str(snakemake.config[key])) for key in ("results", "store")})
+        if message is None:
+            logger.exception("the job failed")
+            raise
+        _end(snakemake.rule, message)
+
+
+def _end(rule: str, message: str, status: int = 1) -> NoReturn:
+    """Say in the log and on the terminal why the job ends here."""
+    if logging.root.handlers:  # otherwise it is the log that cannot be written
+        logger.error("%s", message)
+    print(f"\n{rule}: {message}\n", file=sys.stderr)
+    sys.exit(status)
+
+
+def _write_timing(log: Path, times: Mapping[str, str | float]) -> None:
+    try:
+        with publish_file(log.with_suffix(".timing.json")) as partial:
+            partial.write_text(json.dumps(times) + "\n")
+    except OSError as error:  # nothing depends on it, and the work is done
+        logger.warning("the job's times are not recorded: %s", error)
 
 
 def device() -> str:
@@ -149,6 +178,7 @@ def _log_to(path: Path) -> None:
         filename=path, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a log that cannot grow on a full disk is no matter for a traceback for each line
 
 
 def _process_start() -> float:

@@ -32,12 +32,16 @@ from modecollapse.store import Store
 logger = logging.getLogger(__name__)
 
 
-def embed_cells(spec: Mapping[str, Any], cells: Sequence[Path], output: Path, store: Store, job: Job) -> None:
+def embed_cells(
+    spec: Mapping[str, Any], cells: Sequence[Path], output: Path, store: Store, job: Job, keep_seconds: float = 60.0
+) -> None:
     """Write the vectors of every distinct text of these cells, cut to each number of words.
 
-    Texts whose vectors are in the store's cache are not embedded again.
+    Texts whose vectors are in the store's cache are not embedded again. New ones are added to it every now and then,
+    and when the process is asked to stop.
 
     Raises:
+        Stopped: the process was asked to stop.
         CorruptFile: a cell or a shard of the cache is not what was published.
         StudyError: the embedder's weights are not the expected ones.
     """
@@ -52,9 +56,14 @@ def embed_cells(spec: Mapping[str, Any], cells: Sequence[Path], output: Path, st
     logger.info("%d distinct texts, %d of them new", len(texts), len(missing))
     if missing:
         job.load("torch", "transformers:AutoModel")
-        vectors = embed(missing, settings, spec["threads"], reporter("texts"))
+
+        def keep(texts: Sequence[str], vectors: np.ndarray) -> None:
+            with store.keeping("embeddings"):
+                cache.add(texts, vectors)
+
+        vectors = embed(missing, settings, spec["threads"], reporter("texts"), keep, keep_seconds)
         with store.keeping("embeddings"):
-            cache.add(missing, vectors)
+            cache.compact()
         known.update(zip(missing, vectors, strict=True))
     table = pa.table(
         {

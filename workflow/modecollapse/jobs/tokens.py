@@ -11,9 +11,10 @@ from modecollapse.digests import canonical, digest
 from modecollapse.generation.progress import reporter
 from modecollapse.jobs.running import Job, device
 from modecollapse.manifest import read_manifest
-from modecollapse.measures.tokens import TokenSettings, Unfinished, token_statistics
+from modecollapse.measures.tokens import TokenSettings, token_statistics
 from modecollapse.sealed import SealedTexts, read_metadata
 from modecollapse.store import Store
+from modecollapse.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def measure_tokens(
 
     Raises:
         CorruptFile: an input is not what was published.
+        Stopped: the process was asked to stop; its sums are kept in the store.
     """
     digests = {}
     for role, (manifest, weights) in {"model": model, "reference": reference}.items():

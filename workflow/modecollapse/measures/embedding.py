@@ -9,7 +9,8 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from modecollapse import stopping
 from modecollapse.digests import canonical, digest, sha256_file
 from modecollapse.errors import StudyError
 from modecollapse.generation.progress import Progress, silent
@@ -157,8 +159,17 @@ def embedder_digest(settings: EmbedderSettings) -> str:
     return digest({"files": files, "dtype": settings.dtype, "batch_size": settings.batch_size, "batching": _BATCHING})
 
 
+Keep = Callable[[Sequence[str], np.ndarray], None]
+"""Called with texts and their vectors (texts, dimensions)."""
+
+
 def embed(
-    texts: Sequence[str], settings: EmbedderSettings, threads: int = 1, progress: Progress = silent
+    texts: Sequence[str],
+    settings: EmbedderSettings,
+    threads: int = 1,
+    progress: Progress = silent,
+    keep: Keep | None = None,
+    keep_seconds: float = 60.0,
 ) -> np.ndarray:
     """Sentence vectors of `texts`: (texts, dimensions), float32, unit length.
 
@@ -166,8 +177,17 @@ def embed(
     as those that differ in case only, are computed once. Halves of surrogate pairs are read as U+FFFD. No network is
     used.
 
+    Args:
+        texts: distinct or not.
+        settings: the embedder.
+        threads: CPU threads of this process.
+        progress: called with (texts done, texts).
+        keep: called every now and then with what it was not called with yet, and at the end, whatever ends it.
+        keep_seconds: time between two calls of `keep` at least.
+
     Raises:
         StudyError: see `embedder_directory`; or the directory holds an architecture that is not supported.
+        Stopped: the process was asked to stop.
     """
     import torch
 
@@ -177,13 +197,22 @@ def embed(
     for row, tokens in enumerate(embedder.tokenize(texts)):
         rows.setdefault(tokens, []).append(row)
     vectors = np.empty((len(texts), embedder.dimensions), dtype=np.float32)
-    done = 0
-    for batch in _batches(sorted(rows, key=lambda tokens: (len(tokens), tokens)), settings.batch_size):
-        filled = batch + batch[:1] * (settings.batch_size - len(batch))
-        for tokens, vector in zip(batch, embedder.forward(filled), strict=False):
-            vectors[rows[tokens]] = vector
-            done += len(rows[tokens])
-        progress(done, len(texts))
+    done, new, kept = 0, list[int](), time.monotonic()
+    try:
+        for batch in _batches(sorted(rows, key=lambda tokens: (len(tokens), tokens)), settings.batch_size):
+            stopping.check()
+            filled = batch + batch[:1] * (settings.batch_size - len(batch))
+            for tokens, vector in zip(batch, embedder.forward(filled), strict=False):
+                vectors[rows[tokens]] = vector
+                new += rows[tokens]
+                done += len(rows[tokens])
+            progress(done, len(texts))
+            if keep and time.monotonic() - kept >= keep_seconds:
+                keep([texts[row] for row in new], vectors[new])
+                new, kept = [], time.monotonic()
+    finally:
+        if keep and new:
+            keep([texts[row] for row in new], vectors[new])
     return vectors
 
 
@@ -290,6 +319,10 @@ def _json(path: Path, kind: type) -> Any:
     return value
 
 
+_SMALL_BYTES, _SMALL_SHARDS = 8 * 10**6, 8
+"""So many shards below that size, some 5,000 vectors of 384 dimensions, are left as they are."""
+
+
 @dataclass(frozen=True)
 class EmbeddingCache:
     """Vectors of texts in immutable, sealed Parquet shards below `directory`, one directory per embedder.
@@ -335,13 +368,42 @@ class EmbeddingCache:
             raise ValueError(f"{len(texts)} texts have {len(vectors)} vectors")
         if not texts:
             return
-        shas = [_sha(text) for text in texts]
-        order = sorted(range(len(texts)), key=shas.__getitem__)
+        self._write([_sha(text) for text in texts], vectors)
+
+    def compact(self) -> None:
+        """Put small shards together once there are more than a few, so that runs that add little do not make many.
+
+        Jobs may use the cache meanwhile; one that misses a shard which went embeds its texts again.
+        """
+        small = [path for path, size in self._sizes() if size < _SMALL_BYTES]
+        if len(small) <= _SMALL_SHARDS:
+            return
+        vectors: dict[str, np.ndarray] = {}
+        for path in small:
+            with suppress(FileNotFoundError):
+                table = read_sealed(path, ["text_sha", "vector"])
+                vectors.update(zip(table.column("text_sha").to_pylist(), _matrix(table), strict=True))
+        if not vectors:
+            return
+        whole = self._write(list(vectors), np.stack(list(vectors.values())))
+        for path in small:
+            if path != whole:  # as it is if one of them had all that the others have
+                path.unlink(missing_ok=True)
+
+    def _sizes(self) -> Iterator[tuple[Path, int]]:
+        for path in sorted(self._shards.glob("*.parquet")):
+            with suppress(FileNotFoundError):  # pruned since it was listed
+                yield path, path.stat().st_size
+
+    def _write(self, shas: Sequence[str], vectors: np.ndarray) -> Path:
+        order = sorted(range(len(shas)), key=shas.__getitem__)
         rows = np.ascontiguousarray(np.asarray(vectors, dtype=np.float32)[order])
         keys = [shas[row] for row in order]
         name = hashlib.sha256(canonical(keys).encode() + rows.tobytes()).hexdigest()
         table = pa.table({"text_sha": pa.array(keys, pa.string()), "vector": vector_array(rows)})
-        write_sealed(table, self._shards / f"{name}.parquet", {"embedder": self.embedder_digest})
+        path = self._shards / f"{name}.parquet"
+        write_sealed(table, path, {"embedder": self.embedder_digest})
+        return path
 
 
 def vector_array(vectors: np.ndarray) -> pa.ListArray:

@@ -19,9 +19,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
@@ -30,12 +28,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from modecollapse import stopping
 from modecollapse.errors import StudyError
 from modecollapse.generation.progress import Progress, silent
 from modecollapse.measures.encoding import encoded
 from modecollapse.measures.token_sums import TokenSums, float_logits, last_hidden
 from modecollapse.measures.windows import Window, batches, chunks, windows
 from modecollapse.schema import Strict
+from modecollapse.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from modecollapse.generation.models import CausalModel
@@ -74,17 +74,6 @@ class Documents(Protocol):
     def __iter__(self) -> Iterator[str]: ...
 
 
-@dataclass(frozen=True)
-class Unfinished:
-    """Where sums are kept while they grow."""
-
-    load: Callable[[], pa.Table | None]
-    """What `save` was given last; None if nothing was."""
-    save: Callable[[pa.Table], None]
-    seconds: float = 60.0
-    """Time between two calls of `save` at least."""
-
-
 def token_statistics(
     model_directory: Path,
     reference_directory: Path | None,
@@ -120,6 +109,7 @@ def token_statistics(
     Raises:
         StudyError: no text; a context longer than the model's; a head that does more than a matrix product; predictions
             that are not numbers.
+        Stopped: the process was asked to stop; what is summed up as a whole is kept.
     """
     from modecollapse.generation.models import load_causal_model
 
@@ -154,18 +144,20 @@ def score_documents(
         sums.restore(before)
         logger.info("going on from document %d of %d", sums.position[0], n)
     most = batch_positions(settings, model.device.type)
-    saved = time.monotonic()
     with torch.inference_mode():
         for chunk in chunks(_windows_from(sums, itertools.islice(texts, n), model, settings.context)):
+            before = sums.state() if unfinished else None  # a chunk can take minutes, too long to finish it when asked
             sums.begin(chunk)
             first, last, done = chunk[0].document, chunk[-1].document, 0
             for batch in batches(chunk, most):
+                if unfinished and stopping.requested():
+                    unfinished.save(before)
+                stopping.check()
                 sums.add(batch)
                 done += len(batch)
                 progress(first + (last - first) * done // len(chunk), n)
-            if unfinished and time.monotonic() - saved >= unfinished.seconds:
+            if unfinished and unfinished.is_due():
                 unfinished.save(sums.state())
-                saved = time.monotonic()
     if not sums.n_tokens.any():
         raise StudyError("Token statistics need held-out text: every document is empty.")
     progress(n, n)
