@@ -75,6 +75,8 @@ def tabulate(
 ) -> None:
     """Write the tables of output-level diversity, of sample completions and of what training logged.
 
+    `cells` are those whose completions are shown.
+
     Raises:
         CorruptFile: a file is not what was published.
     """
@@ -82,9 +84,8 @@ def tabulate(
     # Read anew for each table: the scores of one size at a time are in memory.
     _write("diversity", tables.diversity_table(_scores(scores), bootstrap), outputs)
     _write("curves", tables.curves_table(_scores(scores), bootstrap), outputs)
-    seed, temperature = spec["analysis"]["seed"], spec["analysis"]["temperature"]
-    shown = ((cell, table) for cell, table in _cells(cells) if cell.temperature == temperature)
-    _write("samples", tables.samples_table(shown, PROMPTS_PER_SET, SAMPLES_PER_PROMPT, seed), outputs)
+    seed = spec["analysis"]["seed"]
+    _write("samples", tables.samples_table(_cells(cells), PROMPTS_PER_SET, SAMPLES_PER_PROMPT, seed), outputs)
     if "training" in outputs:
         logged = {}
         for path in curves:
