@@ -136,7 +136,8 @@ def make_everything(project: Project, study: Study) -> None:
         file.write_text(path)
     (project.root / study.paths.tokenizer()).mkdir(parents=True)
     # Snakemake's way of touching, without the tenth of a second that it waits for each job.
-    quick = "from snakemake import cli; from snakemake.executors.touch import Executor; Executor.SLEEPING_TIME = 0; cli.main()"
+    quick = "from snakemake import cli\nfrom snakemake.executors import touch\n"
+    quick += "touch.Executor.SLEEPING_TIME = 0\ncli.main()"
     arguments = project.command("--touch", "--quiet", "all")[3:]
     measured([sys.executable, "-c", quick, *arguments], project.root, project.environment())
 
