@@ -205,7 +205,7 @@ def test_training_curves_leave_out_what_was_not_logged_at_a_step() -> None:
 def test_a_written_table_is_sealed_and_its_csv_holds_the_same_numbers(tmp_path: Path) -> None:
     frame = tables.curves_table([scores(Model("S", 0, "plm"), {"0.7": [0.1, 1 / 3]})], BOOTSTRAP)
     parquet, csv = tmp_path / "curves.parquet", tmp_path / "curves.csv"
-    table_files.write_table("curves", frame, parquet, csv)
+    table_files.write_table("curves", [frame], parquet, csv)
     assert read_sealed(parquet).schema.names == table_files.SCHEMAS["curves"].names
     again = pd.read_csv(csv, dtype={"temperature": str})
     assert again["value"][0] == frame["value"][0]
@@ -216,6 +216,6 @@ def test_tables_of_two_runs_have_the_same_bytes(tmp_path: Path) -> None:
     written = []
     for run in ("a", "b"):
         frame = tables.diversity_table([scores(Model("S", 0, "plm"), {"0.7": [0.1, 0.2, 0.7]})], BOOTSTRAP)
-        table_files.write_table("diversity", frame, tmp_path / f"{run}.parquet", tmp_path / f"{run}.csv")
+        table_files.write_table("diversity", [frame], tmp_path / f"{run}.parquet", tmp_path / f"{run}.csv")
         written.append((tmp_path / f"{run}.parquet").read_bytes() + (tmp_path / f"{run}.csv").read_bytes())
     assert written[0] == written[1]

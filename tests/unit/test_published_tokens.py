@@ -118,7 +118,7 @@ def test_the_comparison_shows_both_definitions_beside_every_source(reference: pd
     assert (row.published, row.decimals) == (7.35, 2)
     assert row.difference == pytest.approx(0.65)
     assert row.relative_difference == pytest.approx(0.65 / 7.35)
-    write_table("published_tokens", table, tmp_path / "t.parquet", tmp_path / "t.csv")
+    write_table("published_tokens", [table], tmp_path / "t.parquet", tmp_path / "t.csv")
     assert read_sealed(tmp_path / "t.parquet").column("decimals").to_pylist().count(None) == 2
 
 

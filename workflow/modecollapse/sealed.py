@@ -42,8 +42,13 @@ def write_sealed(table: pa.Table, path: Path, metadata: Mapping[str, str] | None
     return seal
 
 
-def read_sealed(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_sealed(path: Path, columns: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
     """The table at `path` after checking every byte of the file.
+
+    Args:
+        path: the file.
+        columns: what is read of it; everything by default. Columns that it does not have are left out.
+        encoded: columns of texts that come dictionary-encoded: many equal texts are then read as fast as numbers.
 
     Raises:
         CorruptFile: the file is truncated, altered or was not written by `write_sealed`.
@@ -59,7 +64,7 @@ def read_sealed(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     if hashlib.sha256(data).hexdigest().encode() != seal:
         raise _corrupt(path, "its bytes do not match the SHA-256 it was published with")
     # One thread: a pool that is still starting when a short job ends can abort the process (seen with pyarrow).
-    file = pq.ParquetFile(pa.BufferReader(sealed), pre_buffer=False)
+    file = pq.ParquetFile(pa.BufferReader(sealed), pre_buffer=False, read_dictionary=list(encoded))
     return file.read(columns=list(columns) if columns is not None else None, use_threads=False)
 
 
@@ -67,6 +72,66 @@ _BLOCK = 2**20
 _GROUP_ROWS, _GROUP_CHARACTERS = 1024, 2**22
 """A row group of texts ends when it has so many rows or characters."""
 _READ_ROWS = 16
+
+
+GROUP_ROWS = 2**20
+"""Rows of a row group of a table that is written in parts: those of one that is written as a whole."""
+
+
+def write_sealed_parts(
+    schema: pa.Schema, parts: Iterable[pa.Table], path: Path, metadata: Callable[[], Mapping[str, str]]
+) -> None:
+    """Publish a table that comes in consecutive parts, holding at most `GROUP_ROWS` rows and one part at a time.
+
+    The bytes are those that `write_sealed` writes for the whole table, however it is cut.
+
+    Args:
+        schema: that of every part.
+        parts: they may come from a generator, which is asked for the next one when it is needed.
+        path: where the file is published; not if `parts` or `metadata` raises.
+        metadata: called after the last part.
+    """
+    _write_groups(schema.remove_metadata(), regrouped(schema, parts), path, metadata)
+
+
+def regrouped(schema: pa.Schema, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of `GROUP_ROWS` rows, the last one smaller; one empty table if there are none."""
+    held, number, any_yet = [schema.empty_table().replace_schema_metadata(None)], 0, False
+    for part in parts:
+        held.append(part.replace_schema_metadata(None))
+        number += part.num_rows
+        while number >= GROUP_ROWS:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, GROUP_ROWS).combine_chunks()
+            held, number, any_yet = [whole.slice(GROUP_ROWS)], number - GROUP_ROWS, True
+    if number or not any_yet:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _write_groups(
+    schema: pa.Schema,
+    groups: Iterable[pa.Table],
+    path: Path,
+    metadata: Callable[[], Mapping[str, str]],
+    use_dictionary: bool = True,
+) -> int:
+    """Publish a table with one row group per table of `groups`; returns the number of rows."""
+    number = 0
+    with publish_file(path) as partial:
+        with pq.ParquetWriter(
+            partial, schema, compression="zstd", store_schema=False, write_statistics=False,
+            use_dictionary=use_dictionary,
+        ) as writer:  # fmt: skip
+            for group in groups:
+                number += group.num_rows
+                writer.write_table(group)
+            writer.add_key_value_metadata({**metadata(), SEAL: _ZEROS.decode()})
+        with partial.open("r+b") as file:
+            start, _ = _find_seal(file)
+            seal = _digest(file, start)
+            file.seek(start)
+            file.write(seal.encode())
+    return number
 
 
 def write_sealed_texts(
@@ -81,22 +146,11 @@ def write_sealed_texts(
         metadata: called after the last row.
     """
     schema = pa.schema([(name, pa.string()) for name in columns])
-    number = 0
-    with publish_file(path) as partial:
-        with pq.ParquetWriter(
-            partial, schema, compression="zstd", store_schema=False, write_statistics=False, use_dictionary=False
-        ) as writer:
-            for group in _groups(rows):
-                number += len(group)
-                arrays = [pa.array(values, pa.string()) for values in zip(*group, strict=True)]
-                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-            writer.add_key_value_metadata({**metadata(), SEAL: _ZEROS.decode()})
-        with partial.open("r+b") as file:
-            start, _ = _find_seal(file)
-            seal = _digest(file, start)
-            file.seek(start)
-            file.write(seal.encode())
-    return number
+    groups = (
+        pa.Table.from_arrays([pa.array(values, pa.string()) for values in zip(*group, strict=True)], schema=schema)
+        for group in _groups(rows)
+    )
+    return _write_groups(schema, groups, path, metadata, use_dictionary=False)
 
 
 def _groups(rows: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:

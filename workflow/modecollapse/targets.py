@@ -125,6 +125,16 @@ class Targets:
     def cells(self) -> list[str]:
         return [path for model in self.study.models for path in self.cells_of(model)]
 
+    def shown_cells(self) -> list[str]:
+        """The cells whose completions a table shows: those at the temperature of figures that show one."""
+        temperature = self.study.config.analysis.temperature
+        return [
+            self.paths.cell(cell)
+            for model in self.study.models
+            for cell in self.study.cells(model)
+            if cell.temperature == temperature
+        ]
+
     def cells_of(self, model: Model) -> list[str]:
         return [self.paths.cell(cell) for cell in self.study.cells(model)]
 

@@ -1,16 +1,17 @@
 # Tidy tables: one row per cell and metric, with n, interval and definition; and what each step of the lineage costs.
+# Long lists of inputs are functions: a cluster's jobs read these rules as well, and need no file of other jobs.
 
 
 rule tables:
     input:
-        targets.tables(),
+        lambda wildcards: targets.tables(),
 
 
 rule tabulate:
     input:
-        scores=targets.all_scores(),
-        cells=targets.cells(),
-        curves=targets.all_training_curves(),
+        scores=lambda wildcards: targets.all_scores(),
+        cells=lambda wildcards: targets.shown_cells(),
+        curves=lambda wildcards: targets.all_training_curves(),
     output:
         **targets.table_outputs(*targets.diversity_tables()),
     log:
@@ -31,8 +32,8 @@ if study.measures_tokens():
 
     rule tabulate_tokens:
         input:
-            documents=targets.all_token_documents(),
-            vocabularies=targets.all_token_vocabularies(),
+            documents=lambda wildcards: targets.all_token_documents(),
+            vocabularies=lambda wildcards: targets.all_token_vocabularies(),
         output:
             **targets.table_outputs("tokens", "tokens_pooled", "vocabulary_cdf"),
         log:
@@ -53,8 +54,8 @@ if study.runs_benchmarks():
 
     rule tabulate_benchmarks:
         input:
-            results=targets.all_benchmark_results(),
-            samples=targets.all_benchmark_samples(),
+            results=lambda wildcards: targets.all_benchmark_results(),
+            samples=lambda wildcards: targets.all_benchmark_samples(),
         output:
             **targets.table_outputs(
                 "benchmarks", "benchmarks_pooled", "benchmark_tests"
@@ -97,9 +98,9 @@ if targets.compares_tokens():
 
 rule attribute:
     input:
-        scores=targets.all_scores(),
-        documents=targets.all_token_documents(),
-        vocabularies=targets.all_token_vocabularies(),
+        scores=lambda wildcards: targets.all_scores(),
+        documents=lambda wildcards: targets.all_token_documents(),
+        vocabularies=lambda wildcards: targets.all_token_vocabularies(),
     output:
         **targets.table_outputs(*targets.attribution_tables()),
     log:
@@ -120,7 +121,7 @@ if study.has_format_effects():
 
     rule split_format_effects:
         input:
-            scores=targets.all_scores(),
+            scores=lambda wildcards: targets.all_scores(),
         output:
             **targets.table_outputs("format_effect"),
         log:
@@ -141,7 +142,7 @@ if study.compares():
 
     rule compare:
         input:
-            **targets.comparison_inputs(),
+            unpack(lambda wildcards: targets.comparison_inputs()),
         output:
             **targets.table_outputs(*targets.comparison_tables()),
             finding=report(

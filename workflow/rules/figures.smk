@@ -3,7 +3,7 @@
 
 rule figures:
     input:
-        targets.figures(),
+        lambda wildcards: targets.figures(),
 
 
 for name, drawing in targets.drawings().items():

@@ -3,12 +3,12 @@
 
 rule generations:
     input:
-        targets.cells(),
+        lambda wildcards: targets.cells(),
 
 
 rule measurements:
     input:
-        targets.measurements(),
+        lambda wildcards: targets.measurements(),
 
 
 # One job writes all stale cells of a model in one pass. Its outputs are `update`d: good cells are neither deleted nor

@@ -3,7 +3,7 @@
 
 rule models:
     input:
-        targets.models(),
+        lambda wildcards: targets.models(),
 
 
 rule train:

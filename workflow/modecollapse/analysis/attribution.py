@@ -10,7 +10,7 @@ interval is that of the mean of (step - share * total), divided by the total.
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from modecollapse.analysis.bootstrap import Array, Bootstrap, estimate
 from modecollapse.analysis.grid import Block, blocks
-from modecollapse.analysis.table_files import SCHEMAS
+from modecollapse.analysis.table_files import SCHEMAS, joined
 from modecollapse.analysis.tokens import UNITS, TokenStatistics, pool
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
@@ -55,13 +55,24 @@ def attribution_table(
     Raises:
         StudyError: stages of a path were measured under different prompt formats only, or on different documents.
     """
-    parts = [
-        output_rows(changed, bootstrap) for block in blocks(scores) for changed in block_changes(block, paths, across)
-    ]
-    for size in dict.fromkeys(model.size for model in tokens):
-        stages = {model.stage for model in tokens if model.size == size}
-        parts += [_token_rows(size, tokens, path, bootstrap) for path in measured_paths(paths, stages)]
-    return joined("attribution", parts)
+    return joined("attribution", attribution_parts(scores, tokens.items(), paths, bootstrap, across))
+
+
+def attribution_parts(
+    scores: Iterable[pd.DataFrame],
+    tokens: Iterable[tuple[Model, TokenStatistics]],
+    paths: Sequence[Sequence[str]],
+    bootstrap: Bootstrap,
+    across: Across = NONE,
+) -> Iterator[pd.DataFrame]:
+    """The rows of `attribution_table`, a few at a time; models of a size stand together in `scores` and `tokens`."""
+    for block in blocks(scores):
+        for changed in block_changes(block, paths, across):
+            yield output_rows(changed, bootstrap)
+    for size, models in groupby(tokens, lambda entry: entry[0].size):
+        of_size = dict(models)
+        for path in measured_paths(paths, {model.stage for model in of_size}):
+            yield _token_rows(size, of_size, path, bootstrap)
 
 
 @dataclass(frozen=True)
@@ -109,13 +120,6 @@ def block_changes(block: Block, paths: Sequence[Sequence[str]], across: Across) 
         changed = _path_changes(block, path, across)
         if changed.keys:
             yield changed
-
-
-def joined(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The table called `name` from its parts."""
-    if not parts:
-        return SCHEMAS[name].empty_table().to_pandas()
-    return pd.concat(parts, ignore_index=True)[SCHEMAS[name].names]
 
 
 def step_names(path: Sequence[str]) -> list[str]:
@@ -206,7 +210,7 @@ def output_rows(changed: PathChanges, bootstrap: Bootstrap) -> pd.DataFrame:
 def _token_rows(
     size: str, tokens: Mapping[Model, TokenStatistics], path: Sequence[str], bootstrap: Bootstrap
 ) -> pd.DataFrame:
-    of_size = {model: one for model, one in tokens.items() if model.size == size and model.stage in path}
+    of_size = {model: one for model, one in tokens.items() if model.stage in path}
     by_stage = {stage: {m.seed: one for m, one in of_size.items() if m.stage == stage} for stage in path}
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in by_stage.values())))
     groups = {one.groups for one in of_size.values()}

@@ -19,9 +19,9 @@ import pandas as pd
 from scipy.special import ndtri, stdtrit
 from scipy.stats import binomtest
 
-from modecollapse.analysis.attribution import joined, measured_paths, step_names
+from modecollapse.analysis.attribution import measured_paths, step_names
 from modecollapse.analysis.stage_tests import holm_of_path, signed_rank
-from modecollapse.analysis.table_files import SCHEMAS
+from modecollapse.analysis.table_files import SCHEMAS, joined
 from modecollapse.analysis.variance import Array, spread_of_mean
 from modecollapse.cells import Model
 

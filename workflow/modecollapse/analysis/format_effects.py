@@ -20,7 +20,6 @@ import pandas as pd
 
 from modecollapse.analysis.attribution import (
     MEAN_TEMPERATURE,
-    joined,
     mean_over_temperatures,
     row_index,
     rows_of,
@@ -28,6 +27,7 @@ from modecollapse.analysis.attribution import (
 )
 from modecollapse.analysis.bootstrap import Bootstrap, estimate
 from modecollapse.analysis.grid import Block, blocks
+from modecollapse.analysis.table_files import joined
 from modecollapse.analysis.variance import Array
 from modecollapse.wordings import Change, Formats
 
@@ -84,14 +84,20 @@ def format_effect_table(
     Prompts undefined in one of the cells of a comparison count in none. Shares are of the apparent effect, and known
     only where it is known to differ from zero.
     """
+    return joined("format_effect", format_effect_parts(scores, changes, formats, bootstrap))
+
+
+def format_effect_parts(
+    scores: Iterable[pd.DataFrame], changes: Sequence[Change], formats: Formats, bootstrap: Bootstrap
+) -> Iterator[pd.DataFrame]:
+    """The rows of `format_effect_table`, a few at a time."""
     stages = [
         _Comparison(Change(stage, stage, names[0], name)) for stage, names in formats.items() for name in names[1:]
     ]
     comparisons = [*map(_Comparison, changes), *stages]
-    return joined(
-        "format_effect",
-        [part for block in blocks(scores) for one in comparisons for part in _rows(block, one, bootstrap)],
-    )
+    for block in blocks(scores):
+        for one in comparisons:
+            yield from _rows(block, one, bootstrap)
 
 
 def _rows(block: Block, comparison: _Comparison, bootstrap: Bootstrap) -> Iterator[pd.DataFrame]:

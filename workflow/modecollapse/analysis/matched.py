@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from modecollapse.analysis.attribution import (
     NONE,
-    joined,
     measured_paths,
     row_index,
     rows_of,
@@ -29,6 +28,7 @@ from modecollapse.analysis.attribution import (
 )
 from modecollapse.analysis.bootstrap import Bootstrap, resampled_means
 from modecollapse.analysis.grid import Block, blocks
+from modecollapse.analysis.table_files import joined
 from modecollapse.analysis.variance import Array, spread_of_mean
 from modecollapse.wordings import Across
 
@@ -59,13 +59,16 @@ def matched_table(
     Raises:
         StudyError: stages of a path were measured under different prompt formats only.
     """
-    parts = [
-        part
-        for block in blocks(scores)
-        for path in measured_paths(paths, set(block.rows["stage"]))
-        for part in _path_rows(block, path, bootstrap, across)
-    ]
-    return joined("matched_attribution", parts)
+    return joined("matched_attribution", matched_parts(scores, paths, bootstrap, across))
+
+
+def matched_parts(
+    scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], bootstrap: Bootstrap, across: Across = NONE
+) -> Iterator[pd.DataFrame]:
+    """The rows of `matched_table`, a few at a time. Of the scores it needs no more than `VALUE_COLUMNS`."""
+    for block in blocks(scores):
+        for path in measured_paths(paths, set(block.rows["stage"])):
+            yield from _path_rows(block, path, bootstrap, across)
 
 
 def matched_weights(entropies: Sequence[Array]) -> tuple[list[Array], Array, Array]:

@@ -4,7 +4,7 @@ The unit is the prompt: values are averaged over training seeds first. The tests
 for prompts like these; they know nothing of how other training runs would have turned out. `attribution` does.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, ndtr
 from scipy.stats import rankdata
 
-from modecollapse.analysis.attribution import TOTAL, PathChanges, block_changes, joined
+from modecollapse.analysis.attribution import TOTAL, PathChanges, block_changes
 from modecollapse.analysis.grid import blocks
+from modecollapse.analysis.table_files import joined
 from modecollapse.analysis.variance import Array
 from modecollapse.wordings import Across
 
@@ -34,8 +35,16 @@ def tests_table(scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], 
     Raises:
         StudyError: stages of a path were measured under different prompt formats only.
     """
-    changes = (changed for block in blocks(scores) for changed in block_changes(block, paths, across))
-    return joined("tests", [_adjusted(_rows(changed)) for changed in changes])
+    return joined("tests", tests_parts(scores, paths, across))
+
+
+def tests_parts(
+    scores: Iterable[pd.DataFrame], paths: Sequence[Sequence[str]], across: Across
+) -> Iterator[pd.DataFrame]:
+    """The rows of `tests_table`, a few at a time. Of the scores it needs no more than `VALUE_COLUMNS`."""
+    for block in blocks(scores):
+        for changed in block_changes(block, paths, across):
+            yield _adjusted(_rows(changed))
 
 
 def _adjusted(frame: pd.DataFrame) -> pd.DataFrame:

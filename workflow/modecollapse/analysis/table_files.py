@@ -1,6 +1,6 @@
 """The tidy tables of a study as files: their columns and types, and how they are published and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +9,7 @@ import pyarrow as pa
 from modecollapse.digests import sha256_file
 from modecollapse.errors import CorruptFile
 from modecollapse.publishing import publish_file
-from modecollapse.sealed import read_sealed, write_sealed
+from modecollapse.sealed import read_sealed, regrouped, write_sealed_parts
 
 Column = tuple[str, pa.DataType]
 
@@ -134,17 +134,33 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 """Columns and types of every table made here, in order."""
 
 
-def write_table(name: str, frame: pd.DataFrame, parquet: Path, csv: Path) -> None:
-    """Publish a table under its schema as sealed Parquet and as CSV (full precision, UTF-8)."""
-    table = pa.Table.from_pandas(frame, schema=SCHEMAS[name], preserve_index=False)
-    publish_table(table, parquet, csv)
+def joined(name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The table called `name` from its consecutive parts."""
+    held = list(parts)
+    if not held:
+        return SCHEMAS[name].empty_table().to_pandas()
+    return pd.concat(held, ignore_index=True)[SCHEMAS[name].names]
 
 
-def publish_table(table: pa.Table, parquet: Path, csv: Path) -> None:
-    """Publish a table as CSV and as sealed Parquet, which holds the digest of the CSV as well."""
-    with publish_file(csv) as partial:
-        table.to_pandas().to_csv(partial, index=False, lineterminator="\n")
-    write_sealed(table, parquet, {"csv_sha256": sha256_file(csv)})
+def write_table(name: str, parts: Iterable[pd.DataFrame], parquet: Path, csv: Path) -> None:
+    """Publish a table, given in consecutive parts, as sealed Parquet and as CSV (full precision, UTF-8).
+
+    Parts are written as they come, so that a large table is never in memory as a whole.
+    """
+    schema = SCHEMAS[name]
+    publish_table(schema, (pa.Table.from_pandas(part, schema, preserve_index=False) for part in parts), parquet, csv)
+
+
+def publish_table(schema: pa.Schema, parts: Iterable[pa.Table], parquet: Path, csv: Path) -> None:
+    """Publish a table, given in consecutive parts, as CSV and as sealed Parquet, which holds the digest of the CSV."""
+
+    def written() -> Iterator[pa.Table]:
+        with publish_file(csv) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+            for number, group in enumerate(regrouped(schema, parts)):
+                group.to_pandas().to_csv(file, index=False, lineterminator="\n", header=number == 0)
+                yield group
+
+    write_sealed_parts(schema, written(), parquet, lambda: {"csv_sha256": sha256_file(csv)})
 
 
 def verify_table(parquet: Path, csv: Path) -> None:

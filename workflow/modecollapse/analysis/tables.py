@@ -1,14 +1,15 @@
 """The tidy tables of a study: from scores and token statistics of single models to what figures and readers use."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from modecollapse.analysis.bootstrap import Bootstrap, Estimate, estimate
-from modecollapse.analysis.grid import CELL_COLUMNS, Block, blocks
-from modecollapse.analysis.table_files import SCHEMAS
+from modecollapse.analysis.grid import CELL_COLUMNS, Block, blocks, codes
+from modecollapse.analysis.table_files import SCHEMAS, joined
 from modecollapse.analysis.tokens import UNITS, TokenStatistics, pool, vocabulary_cdf
 from modecollapse.cells import Cell, Model
 from modecollapse.digests import digest
@@ -21,7 +22,15 @@ def diversity_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.
 
     `scores` holds one frame per model: its scores file with size, seed and stage added.
     """
-    parts = []
+    return joined("diversity", diversity_parts(scores, bootstrap))
+
+
+def diversity_parts(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> Iterator[pd.DataFrame]:
+    """The rows of `diversity_table`, those of one size at a time."""
+    yield from _by_size("diversity", _of_seeds(scores, bootstrap))
+
+
+def _of_seeds(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> Iterator[pd.DataFrame]:
     for block in blocks(scores):
         for column, seed in enumerate(block.seeds):
             part = slice(column, column + 1)
@@ -29,17 +38,23 @@ def diversity_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.
             estimates = estimate(values, block.prompts, bootstrap, block.errors[:, part])
             frame = _estimates(block, estimates, values, completions)
             measured = np.flatnonzero(block.measured[:, column].any(axis=1))
-            parts.append(frame.assign(seed=seed).iloc[measured])
-    return _sorted("diversity", parts)
+            yield frame.assign(seed=seed).iloc[measured]
 
 
 def curves_table(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> pd.DataFrame:
     """As `diversity_table`, pooled over training seeds: intervals over seeds and prompts."""
-    parts = []
-    for block in blocks(scores):
-        pooled = estimate(block.values, block.prompts, bootstrap, block.errors)
-        parts.append(_estimates(block, pooled, block.values, block.completions))
-    return _sorted("curves", parts)
+    return joined("curves", curves_parts(scores, bootstrap))
+
+
+def curves_parts(scores: Iterable[pd.DataFrame], bootstrap: Bootstrap) -> Iterator[pd.DataFrame]:
+    """The rows of `curves_table`, those of one size at a time."""
+    pooled = (
+        _estimates(
+            block, estimate(block.values, block.prompts, bootstrap, block.errors), block.values, block.completions
+        )
+        for block in blocks(scores)
+    )
+    yield from _by_size("curves", pooled)
 
 
 Measured = Iterable[tuple[Model, TokenStatistics]]
@@ -94,7 +109,7 @@ def vocabulary_cdf_table(vocabularies: Mapping[Model, pd.DataFrame]) -> pd.DataF
     for model, vocabulary in vocabularies.items():
         rank_share, mass = vocabulary_cdf(vocabulary, CDF_POINTS)
         parts.append(_with_model(pd.DataFrame({"rank_share": rank_share, "mass": mass}), model))
-    return _joined("vocabulary_cdf", parts)
+    return joined("vocabulary_cdf", parts)
 
 
 def choose_prompts(prompts: str, ids: Iterable[str], count: int, seed: int) -> list[str]:
@@ -114,7 +129,7 @@ def samples_table(
         frame = frame.groupby("prompt", sort=False).head(samples_per_prompt)
         frame = frame.assign(prompts=cell.prompts, format=cell.format, temperature=cell.temperature)
         parts.append(_with_model(frame, cell.model))
-    return _joined("samples", parts)
+    return joined("samples", parts)
 
 
 def training_table(curves: Mapping[Model, pd.DataFrame]) -> pd.DataFrame:
@@ -123,7 +138,7 @@ def training_table(curves: Mapping[Model, pd.DataFrame]) -> pd.DataFrame:
     for model, frame in curves.items():
         long = frame.melt(id_vars="step", var_name="quantity", value_name="value").dropna(subset=["value"])
         parts.append(_with_model(long, model))
-    return _joined("training", parts)
+    return joined("training", parts)
 
 
 def _estimates(block: Block, estimates: Estimate, values: np.ndarray, completions: np.ndarray) -> pd.DataFrame:
@@ -145,19 +160,17 @@ def _with_model(frame: pd.DataFrame, model: Model) -> pd.DataFrame:
     return frame.assign(size=model.size, seed=model.seed, stage=model.stage)
 
 
-def _sorted(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Cells together and by rising temperature; sizes, stages and the rest as they came."""
-    frame = _joined(name, parts)
-    columns = ["size", "prompts", *(["seed"] if "seed" in frame else []), *CELL_COLUMNS]
-    numbers = {"seed", "temperature"}
-    order = pd.DataFrame(
-        {name: frame[name].astype(float) if name in numbers else pd.factorize(frame[name])[0] for name in columns}
-    )
-    return frame.loc[order.sort_values(columns, kind="stable").index].reset_index(drop=True)
-
-
-def _joined(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    columns = SCHEMAS[name].names
-    if not parts:
-        return SCHEMAS[name].empty_table().to_pandas()
-    return pd.concat(parts, ignore_index=True)[columns]
+def _by_size(name: str, parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The parts of each size joined and sorted: cells together and by rising temperature, the rest as it came."""
+    seen: dict[str, dict[Hashable, int]] = {}
+    for _, of_size in groupby((part for part in parts if len(part)), lambda part: str(part["size"].iloc[0])):
+        frame = joined(name, of_size)
+        columns = ["prompts", *(["seed"] if "seed" in frame else []), *CELL_COLUMNS]
+        numbers = {"seed", "temperature"}
+        order = pd.DataFrame(
+            {
+                column: frame[column].astype(float) if column in numbers else codes(frame[column], seen, column)
+                for column in columns
+            }
+        )
+        yield frame.loc[order.sort_values(columns, kind="stable").index].reset_index(drop=True)

@@ -18,6 +18,9 @@ import pandas as pd
 from modecollapse.analysis.bootstrap import Array, Bootstrap
 from modecollapse.analysis.tokens import SHARES, TokenStatistics, by_falling_mass
 
+REPLICA_COLUMNS = ("document", "n_positions", "window_entropy", "window_confidence", "group", "nll", "n_tokens")
+"""The columns of a table of documents that it needs."""
+
 
 def replica_statistics(documents: pd.DataFrame, vocabulary: pd.DataFrame, bootstrap: Bootstrap) -> TokenStatistics:
     """Statistics from a model's `documents` and `vocabulary` tables, in the file's order of documents.

@@ -29,6 +29,13 @@ SHARES: Mapping[str, float] = {"vocabulary_share_70": 0.7, "vocabulary_share_90"
 """The metrics that are shares of the vocabulary, with the mass that they hold."""
 
 
+DOCUMENT_COLUMNS = ("group", "n_tokens", "n_bytes", "nll", "entropy", "confidence", "kl")
+"""The columns of a table of documents that the statistics need."""
+
+VOCABULARY_COLUMNS = ("definition", "group", "n_distributions", "probability_sum")
+"""Those of a table of a vocabulary that some definition needs."""
+
+
 @dataclass(frozen=True)
 class TokenStatistics:
     """One model on the held-out documents, under one definition."""

@@ -51,7 +51,7 @@ def compare(
         "consequence": effects.consequence_table(stored, paths(spec["lineage"]), assignments, bootstrap),
     }
     for name, frame in frames.items():
-        table_files.write_table(name, frame, outputs[name], outputs[f"{name}_csv"])
+        table_files.write_table(name, [frame], outputs[name], outputs[f"{name}_csv"])
     context = finding.Context(words=words, embedder=spec["embedder"], **spec["context"])
     page = render(finding.finding(frames, context), f"{context.title}: stored results and ours")
     with publish_file(outputs["finding"]) as partial:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from modecollapse.figures.context import FigureContext
 from modecollapse.figures.registry import Drawing
 from modecollapse.figures.style import save
@@ -17,8 +20,13 @@ def plot(spec: Mapping[str, Any], tables: Mapping[str, Path], outputs: Mapping[s
     Raises:
         CorruptFile: a table is not what was published.
     """
-    frames = {name: read_sealed(path).to_pandas() for name, path in tables.items()}
+    frames = {name: _of_size(read_sealed(path), spec["size"]).to_pandas() for name, path in tables.items()}
     context = FigureContext.from_spec(spec["context"], spec["sizes"], spec["size"])
     figure = Drawing(spec["kind"], spec["size"]).draw(frames, context)
     save(figure, outputs["svg"].with_suffix(""))
     write_digests(outputs["sha256"], [outputs["svg"], outputs["png"]])
+
+
+def _of_size(table: pa.Table, size: str | None) -> pa.Table:
+    """The rows about `size`, if the figure is about one: the table of a large study holds many."""
+    return table.filter(pc.equal(table["size"], size)) if size is not None and "size" in table.column_names else table

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import pandas as pd
 import pyarrow as pa
 
 from modecollapse.analysis import table_files, tables
-from modecollapse.analysis.attribution import attribution_table
+from modecollapse.analysis.attribution import attribution_parts
 from modecollapse.analysis.benchmarks import benchmark_tests_table, benchmarks_pooled_table, benchmarks_table
 from modecollapse.analysis.bootstrap import Bootstrap
-from modecollapse.analysis.format_effects import format_effect_table
-from modecollapse.analysis.matched import matched_table
+from modecollapse.analysis.format_effects import format_effect_parts
+from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
+from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
-from modecollapse.analysis.stage_tests import tests_table
-from modecollapse.analysis.token_replica import replica_statistics
-from modecollapse.analysis.tokens import token_statistics
+from modecollapse.analysis.stage_tests import tests_parts
+from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statistics
+from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.lineage import paths
 from modecollapse.prompts import Prompt
@@ -30,6 +32,9 @@ logger = logging.getLogger(__name__)
 PROMPTS_PER_SET, SAMPLES_PER_PROMPT = 3, 3
 """How many completions the table of samples shows."""
 
+_REPEATED = ("prompts", "prompt", "format", "temperature", "metric", "definition")
+"""Columns of scores with few different texts."""
+
 
 def _bootstrap(spec: Mapping[str, Any]) -> Bootstrap:
     return Bootstrap(resamples=spec["analysis"]["resamples"], seed=spec["analysis"]["seed"])
@@ -40,9 +45,9 @@ def _identity(table: pa.Table, name: bytes) -> dict[str, Any]:
     return identity
 
 
-def _scores(files: Iterable[Path]) -> Iterator[pd.DataFrame]:
+def _scores(files: Iterable[Path], columns: Sequence[str] = COUNTED_COLUMNS) -> Iterator[pd.DataFrame]:
     for path in files:
-        table = read_sealed(path)
+        table = read_sealed(path, columns, encoded=[name for name in columns if name in _REPEATED])
         yield table.to_pandas().assign(**_identity(table, b"model"))
 
 
@@ -55,15 +60,28 @@ def _cells(files: Iterable[Path]) -> Iterator[tuple[Cell, pa.Table]]:
 
 
 def _tokens(
-    documents: Sequence[Path], vocabularies: Sequence[Path]
+    documents: Sequence[Path], vocabularies: Sequence[Path], columns: Sequence[str]
 ) -> Iterator[tuple[Model, pd.DataFrame, pd.DataFrame]]:
+    """Each model with these columns of its documents, and its vocabulary: read when it is asked for, and not kept."""
     for path, beside in zip(documents, vocabularies, strict=True):
+        table = read_sealed(path, columns)
+        yield (
+            Model(**_identity(table, b"model")),
+            table.to_pandas(),
+            read_sealed(beside, VOCABULARY_COLUMNS).to_pandas(),
+        )
+
+
+def _benchmarks(
+    results: Sequence[Path], samples: Sequence[Path]
+) -> Iterator[tuple[Model, tuple[pd.DataFrame, pd.DataFrame]]]:
+    for path, beside in zip(results, samples, strict=True):
         table = read_sealed(path)
-        yield Model(**_identity(table, b"model")), table.to_pandas(), read_sealed(beside).to_pandas()
+        yield Model(**_identity(table, b"model")), (table.to_pandas(), read_sealed(beside).to_pandas())
 
 
-def _write(name: str, frame: pd.DataFrame, outputs: Mapping[str, Path]) -> None:
-    table_files.write_table(name, frame, outputs[name], outputs[f"{name}_csv"])
+def _write(name: str, parts: Iterable[pd.DataFrame], outputs: Mapping[str, Path]) -> None:
+    table_files.write_table(name, parts, outputs[name], outputs[f"{name}_csv"])
 
 
 def tabulate(
@@ -75,23 +93,24 @@ def tabulate(
 ) -> None:
     """Write the tables of output-level diversity, of sample completions and of what training logged.
 
+    `cells` are those whose completions are shown.
+
     Raises:
         CorruptFile: a file is not what was published.
     """
     bootstrap = _bootstrap(spec)
     # Read anew for each table: the scores of one size at a time are in memory.
-    _write("diversity", tables.diversity_table(_scores(scores), bootstrap), outputs)
-    _write("curves", tables.curves_table(_scores(scores), bootstrap), outputs)
-    seed, temperature = spec["analysis"]["seed"], spec["analysis"]["temperature"]
-    shown = ((cell, table) for cell, table in _cells(cells) if cell.temperature == temperature)
-    _write("samples", tables.samples_table(shown, PROMPTS_PER_SET, SAMPLES_PER_PROMPT, seed), outputs)
+    _write("diversity", tables.diversity_parts(_scores(scores), bootstrap), outputs)
+    _write("curves", tables.curves_parts(_scores(scores), bootstrap), outputs)
+    seed = spec["analysis"]["seed"]
+    _write("samples", [tables.samples_table(_cells(cells), PROMPTS_PER_SET, SAMPLES_PER_PROMPT, seed)], outputs)
     if "training" in outputs:
         logged = {}
         for path in curves:
             table = read_sealed(path)
             if table.num_columns:
                 logged[Model(**_identity(table, b"model"))] = table.to_pandas()
-        _write("training", tables.training_table(logged), outputs)
+        _write("training", [tables.training_table(logged)], outputs)
 
 
 def tabulate_tokens(
@@ -103,16 +122,21 @@ def tabulate_tokens(
         CorruptFile: a file is not what was published.
     """
     bootstrap = _bootstrap(spec)
-    measured = list(_tokens(documents, vocabularies))
-    statistics = [
-        (model, define(of_documents, vocabulary, bootstrap))
-        for model, of_documents, vocabulary in measured
-        for define in (token_statistics, replica_statistics)
-    ]
-    _write("tokens", tables.tokens_table(statistics, bootstrap), outputs)
-    _write("tokens_pooled", tables.tokens_pooled_table(statistics, bootstrap), outputs)
-    vocabularies_of = {model: vocabulary for model, _, vocabulary in measured}
-    _write("vocabulary_cdf", tables.vocabulary_cdf_table(vocabularies_of), outputs)
+    parts: dict[str, list[pd.DataFrame]] = {"tokens": [], "tokens_pooled": [], "vocabulary_cdf": []}
+    measured = _tokens(documents, vocabularies, (*DOCUMENT_COLUMNS, *REPLICA_COLUMNS))
+    # Of one size at a time the resamples are in memory, and of one model the distributions over the vocabulary.
+    for _, models in groupby(measured, lambda entry: entry[0].size):
+        statistics = []
+        for model, of_documents, vocabulary in models:
+            statistics += [
+                (model, define(of_documents, vocabulary, bootstrap))
+                for define in (token_statistics, replica_statistics)
+            ]
+            parts["vocabulary_cdf"].append(tables.vocabulary_cdf_table({model: vocabulary}))
+        parts["tokens"].append(tables.tokens_table(statistics, bootstrap))
+        parts["tokens_pooled"].append(tables.tokens_pooled_table(statistics, bootstrap))
+    for name, of_sizes in parts.items():
+        _write(name, of_sizes, outputs)
 
 
 def tabulate_benchmarks(
@@ -123,11 +147,16 @@ def tabulate_benchmarks(
     Raises:
         CorruptFile: a file is not what was published.
     """
-    read, answered = ({Model(**_identity(table, b"model")): table.to_pandas() for table in map(read_sealed, files)}
-                      for files in (results, samples))  # fmt: skip
-    _write("benchmarks", benchmarks_table(read, answered), outputs)
-    _write("benchmarks_pooled", benchmarks_pooled_table(read, answered), outputs)
-    _write("benchmark_tests", benchmark_tests_table(answered, paths(spec["lineage"])), outputs)
+    parts: dict[str, list[pd.DataFrame]] = {"benchmarks": [], "benchmarks_pooled": [], "benchmark_tests": []}
+    # The documents of one size at a time are in memory.
+    for _, models in groupby(_benchmarks(results, samples), lambda entry: entry[0].size):
+        of_size = dict(models)
+        read, answered = ({model: tables[place] for model, tables in of_size.items()} for place in (0, 1))
+        parts["benchmarks"].append(benchmarks_table(read, answered))
+        parts["benchmarks_pooled"].append(benchmarks_pooled_table(read, answered))
+        parts["benchmark_tests"].append(benchmark_tests_table(answered, paths(spec["lineage"])))
+    for name, of_sizes in parts.items():
+        _write(name, of_sizes, outputs)
 
 
 def compare_published_tokens(
@@ -140,7 +169,7 @@ def compare_published_tokens(
     """
     models = [(size, stage, model, theirs) for size, stage, model, theirs in spec["models"]]
     frame = published_tokens_table(read_sealed(tokens).to_pandas(), models, read_published_tokens(published))
-    _write("published_tokens", frame, outputs)
+    _write("published_tokens", [frame], outputs)
 
 
 def attribute(
@@ -157,15 +186,16 @@ def attribute(
         StudyError: stages that are to be compared were measured under different prompt formats only.
     """
     bootstrap = _bootstrap(spec)
-    statistics = {
-        model: token_statistics(of_documents, vocabulary, bootstrap)
-        for model, of_documents, vocabulary in _tokens(documents, vocabularies)
-    }
+    statistics = (
+        (model, token_statistics(of_documents, vocabulary, bootstrap))
+        for model, of_documents, vocabulary in _tokens(documents, vocabularies, DOCUMENT_COLUMNS)
+    )
     lines, across = paths(spec["lineage"]), spec["analysis"].get("across_formats", {})
-    _write("attribution", attribution_table(_scores(scores), statistics, lines, bootstrap, across), outputs)
-    _write("tests", tests_table(_scores(scores), lines, across), outputs)
+    _write("attribution", attribution_parts(_scores(scores), statistics, lines, bootstrap, across), outputs)
+    _write("tests", tests_parts(_scores(scores, VALUE_COLUMNS), lines, across), outputs)
     if "matched_attribution" in outputs:
-        _write("matched_attribution", matched_table(_scores(scores), lines, bootstrap, across), outputs)
+        values = _scores(scores, VALUE_COLUMNS)
+        _write("matched_attribution", matched_parts(values, lines, bootstrap, across), outputs)
 
 
 def split_format_effects(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:
@@ -175,8 +205,8 @@ def split_format_effects(spec: Mapping[str, Any], scores: Sequence[Path], output
         CorruptFile: a file is not what was published.
     """
     changes = [Change(*change) for change in spec["changes"]]
-    table = format_effect_table(_scores(scores), changes, spec["formats"], _bootstrap(spec))
-    _write("format_effect", table, outputs)
+    parts = format_effect_parts(_scores(scores), changes, spec["formats"], _bootstrap(spec))
+    _write("format_effect", parts, outputs)
 
 
 def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapping[str, Path]) -> None:
@@ -200,4 +230,4 @@ def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapp
         lambda texts: self_bleu([first_words(text, spec["words"]) for text in texts]),
         None if documents is None else float(documents.mean()),
     )
-    table_files.publish_table(table, outputs["truth"], outputs["truth_csv"])
+    table_files.publish_table(table.schema, [table], outputs["truth"], outputs["truth_csv"])
