@@ -19,8 +19,7 @@ rule tabulate:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **demands.resources(lambda wildcards: demands.analysis()),
     params:
         spec=specs.analysis_spec(study),
     script:
@@ -41,8 +40,7 @@ if study.measures_tokens():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=60,
+            **demands.resources(lambda wildcards: demands.analysis()),
         params:
             spec=specs.analysis_spec(study),
         script:
@@ -65,8 +63,7 @@ if study.runs_benchmarks():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=60,
+            **demands.resources(lambda wildcards: demands.analysis()),
         params:
             spec=specs.analysis_spec(study),
         script:
@@ -87,8 +84,7 @@ if targets.compares_tokens():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources(lambda wildcards: demands.analysis()),
         params:
             spec=specs.published_tokens_spec(study),
         script:
@@ -108,8 +104,7 @@ rule attribute:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **demands.resources(lambda wildcards: demands.analysis()),
     params:
         spec=specs.analysis_spec(study),
     script:
@@ -129,8 +124,7 @@ if study.has_format_effects():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=60,
+            **demands.resources(lambda wildcards: demands.analysis()),
         params:
             spec=specs.format_effect_spec(study),
         script:
@@ -157,8 +151,7 @@ if study.compares():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources(lambda wildcards: demands.analysis()),
         params:
             spec=specs.comparison_spec(study),
         script:
@@ -178,8 +171,7 @@ if study.config.measures.truth:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources(lambda wildcards: demands.analysis()),
         params:
             spec=specs.truth_spec(study),
         script:

@@ -29,8 +29,7 @@ for name, drawing in targets.drawings().items():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources(lambda wildcards: demands.analysis()),
         params:
             spec=specs.figure_spec(study, drawing),
         script:

@@ -5,6 +5,8 @@ from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
+from modecollapse.resources.demands import Demands
+from modecollapse.resources.machine import read_machine
 from modecollapse.study_files import claim_results, load_study_or_exit
 from modecollapse.targets import Targets
 
@@ -12,6 +14,7 @@ study = load_study_or_exit(config, Path(workflow.basedir) / "config")
 config["about"] = study.about()  # for the report's front page
 paths = study.paths
 targets = Targets(study)
+demands = Demands(study, read_machine(config))
 
 ANY = Model("{size}", "{seed}", "{stage}")
 ANY_RUN = Model("{size}", "{seed}", "{run}")
