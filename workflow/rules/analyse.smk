@@ -19,7 +19,7 @@ rule tabulate:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        **demands.resources(lambda wildcards: demands.analysis()),
+        **demands.resources("tabulate", lambda wildcards: demands.analysis()),
     params:
         spec=specs.analysis_spec(study),
     script:
@@ -40,7 +40,7 @@ if study.measures_tokens():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources(lambda wildcards: demands.analysis()),
+            **demands.resources("tabulate_tokens", lambda wildcards: demands.analysis()),
         params:
             spec=specs.analysis_spec(study),
         script:
@@ -63,7 +63,7 @@ if study.runs_benchmarks():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources(lambda wildcards: demands.analysis()),
+            **demands.resources("tabulate_benchmarks", lambda wildcards: demands.analysis()),
         params:
             spec=specs.analysis_spec(study),
         script:
@@ -84,7 +84,7 @@ if targets.compares_tokens():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources(lambda wildcards: demands.analysis()),
+            **demands.resources("compare_published_tokens", lambda wildcards: demands.analysis()),
         params:
             spec=specs.published_tokens_spec(study),
         script:
@@ -104,7 +104,7 @@ rule attribute:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        **demands.resources(lambda wildcards: demands.analysis()),
+        **demands.resources("attribute", lambda wildcards: demands.analysis()),
     params:
         spec=specs.analysis_spec(study),
     script:
@@ -124,7 +124,7 @@ if study.has_format_effects():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources(lambda wildcards: demands.analysis()),
+            **demands.resources("split_format_effects", lambda wildcards: demands.analysis()),
         params:
             spec=specs.format_effect_spec(study),
         script:
@@ -151,7 +151,7 @@ if study.compares():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources(lambda wildcards: demands.analysis()),
+            **demands.resources("compare", lambda wildcards: demands.analysis()),
         params:
             spec=specs.comparison_spec(study),
         script:
@@ -171,7 +171,7 @@ if study.config.measures.truth:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources(lambda wildcards: demands.analysis()),
+            **demands.resources("measure_truth", lambda wildcards: demands.analysis()),
         params:
             spec=specs.truth_spec(study),
         script:

@@ -32,7 +32,7 @@ for name, stages, cells in targets.generating_rules(ANY):
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            **demands.resources(lambda wildcards: demands.generation(model_of(wildcards))),
+            **demands.resources(name, lambda wildcards: demands.generation(model_of(wildcards))),
         params:
             spec=lambda wildcards: specs.generation_spec(study, model_of(wildcards)),
         script:
@@ -56,7 +56,7 @@ for name, stages, cells in targets.importing_rules(ANY):
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources(lambda wildcards: demands.analysis()),
+            **demands.resources(name, lambda wildcards: demands.analysis()),
         params:
             spec=lambda wildcards: specs.import_spec(study, model_of(wildcards)),
         script:
@@ -85,7 +85,7 @@ if study.measures_tokens():
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            **demands.resources(lambda wildcards: demands.tokens(model_of(wildcards))),
+            **demands.resources("measure_tokens", lambda wildcards: demands.tokens(model_of(wildcards))),
         params:
             spec=specs.tokens_spec(study),
         script:
@@ -109,7 +109,7 @@ if study.runs_benchmarks():
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            **demands.resources(lambda wildcards: demands.benchmarks(model_of(wildcards))),
+            **demands.resources("run_benchmarks", lambda wildcards: demands.benchmarks(model_of(wildcards))),
         params:
             spec=lambda wildcards: specs.benchmarks_spec(study, model_of(wildcards)),
         script:
@@ -132,7 +132,7 @@ if study.embeds():
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            **demands.resources(lambda wildcards: demands.embedding()),
+            **demands.resources("embed", lambda wildcards: demands.embedding()),
         params:
             spec=specs.embedding_spec(study),
         script:
@@ -151,7 +151,7 @@ rule score:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        **demands.resources(lambda wildcards: demands.scoring(model_of(wildcards))),
+        **demands.resources("score", lambda wildcards: demands.scoring(model_of(wildcards))),
     params:
         spec=specs.score_spec(study),
     script:

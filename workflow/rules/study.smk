@@ -7,6 +7,7 @@ from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.machine import read_machine
+from modecollapse.resources.plan import print_plan_and_exit
 from modecollapse.study_files import claim_results, load_study_or_exit
 from modecollapse.targets import Targets
 
@@ -41,6 +42,7 @@ report: "../report/workflow.rst"
 
 
 onstart:
+    print_plan_and_exit(demands, workflow.dag)
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
     claim_results(study)
 

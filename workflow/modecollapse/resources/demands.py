@@ -84,17 +84,23 @@ class Demands:
     def __init__(self, study: "Study", machine: Machine) -> None:
         self.study, self.machine = study, machine
         self._kept: dict[tuple[Any, ...], Any] = {}
+        self._rules: dict[str, Callable[[Wildcards], Demand]] = {}
 
     def _once(self, key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
         if key not in self._kept:
             self._kept[key] = compute()
         return self._kept[key]
 
-    def resources(self, demand: Callable[[Wildcards], Demand]) -> dict[str, Callable[..., Any]]:
+    def of(self, rule: str, wildcards: Wildcards) -> Demand | None:
+        """What a job of this rule needs; None if the rule does no work."""
+        return self._rules[rule](wildcards) if rule in self._rules else None
+
+    def resources(self, rule: str, demand: Callable[[Wildcards], Demand]) -> dict[str, Callable[..., Any]]:
         """The resources of a rule, as functions of a job's wildcards and of the attempt.
 
         `gpu`, `zero_stage` and `micro_batch` are left out (None) where a job has none.
         """
+        self._rules[rule] = demand
         layout = {
             "zero_stage": lambda wildcards: _of(demand(wildcards).layout, "zero_stage"),
             "micro_batch": lambda wildcards: _of(demand(wildcards).layout, "micro_batch"),

@@ -102,6 +102,22 @@ def read_machine(settings: Mapping[str, Any]) -> Machine:
             "configuration file."
         )
     try:
-        return Machine.model_validate(dict(found))
+        return Machine.model_validate({key: _number(value) for key, value in found.items()})
     except ValidationError as error:
         raise explain(error, Path("the workflow's configuration"), Machine, "machine") from error
+
+
+def _number(value: Any) -> Any:
+    """Numbers as such: what stands in braces on the command line comes as text."""
+    if isinstance(value, Mapping):
+        return {key: _number(each) for key, each in value.items()}
+    if not isinstance(value, str):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        pass
+    try:
+        return float(value)
+    except ValueError:
+        return None if value == "null" else value

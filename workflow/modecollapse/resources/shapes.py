@@ -236,7 +236,8 @@ def shape_of(study: "Study", model: "Model") -> Shape:
         return found
     if size.shape is not None:
         return stated_shape(size.shape)
-    _warn_of_assumption(str(study.file), origin.size, str(study.needed_of(origin) and study.source(origin)))
+    needed = study.needed_of(origin)
+    _warn_of_assumption(str(study.file), origin.size, str(needed.revision if needed else study.local_source(origin)))
     return ASSUMED
 
 
