@@ -47,27 +47,24 @@ class Case:
 
 CASES = [
     Case("sft", 128, 4, 1024, 16, 128),
-    Case("sft", 512, 8, 1024, 16, 256),
-    Case("sft", 512, 6, 50304, 4, 256),
-    Case("sft", 512, 6, 50304, 4, 256, "bfloat16"),
-    Case("sft", 512, 6, 50304, 1, 64),
-    Case("sft", 768, 12, 50304, 1, 256),
-    Case("dpo", 128, 4, 1024, 64, 128),
-    Case("dpo", 512, 8, 1024, 8, 256),
-    Case("dpo", 512, 6, 50304, 2, 256),
-    Case("dpo", 512, 6, 50304, 2, 256, "float32", "rmsprop"),
-    Case("dpo", 768, 12, 50304, 1, 128, "float32", "rmsprop"),
-    Case("pretrain", 512, 8, 1024, 16, 256),
-    Case("generate", 128, 4, 1024, 500, 70),
-    Case("generate", 512, 6, 50304, 500, 70),
-    Case("generate", 768, 12, 50304, 500, 70, "bfloat16"),
-    Case("tokens", 512, 6, 50304, 1024, 1024),
-    Case("tokens", 768, 12, 50304, 1024, 512, "bfloat16"),
+    Case("sft", 512, 8, 1024, 8, 128),
+    Case("sft", 512, 6, 50304, 1, 32),
+    Case("sft", 512, 6, 50304, 2, 128),
+    Case("sft", 512, 6, 50304, 2, 128, "bfloat16"),
+    Case("sft", 768, 12, 50304, 1, 64),
+    Case("dpo", 128, 4, 1024, 32, 128),
+    Case("dpo", 512, 8, 1024, 4, 128),
+    Case("dpo", 512, 6, 50304, 1, 128),
+    Case("dpo", 512, 6, 50304, 1, 128, "float32", "rmsprop"),
+    Case("dpo", 768, 12, 50304, 1, 64, "float32", "rmsprop"),
+    Case("pretrain", 512, 8, 1024, 8, 128),
+    Case("generate", 128, 4, 1024, 500, 24),
+    Case("generate", 512, 6, 50304, 100, 24),
+    Case("generate", 768, 12, 50304, 50, 8, "bfloat16"),
+    Case("tokens", 512, 6, 50304, 1024, 512),
+    Case("tokens", 768, 12, 50304, 1024, 128, "bfloat16"),
 ]
 LARGE = [Case("sft", 1024, 24, 50304, 1, 128), Case("dpo", 1024, 16, 50304, 1, 128, "float32", "rmsprop")]
-
-WORDS = 60
-"""Words of a row, at least as many tokens."""
 
 
 def modelled(case: Case, on_gpu: bool) -> float:
@@ -78,7 +75,7 @@ def modelled(case: Case, on_gpu: bool) -> float:
         job = inference.Generating(shape, 1, case.batch, case.batch // 25, 64, case.length, None, case.dtype)
         return inference.generation_bytes(job, machine)
     if case.kind == "tokens":
-        scoring = inference.Scoring(shape, 1e4, 20, case.batch, 20, case.dtype, True)
+        scoring = inference.Scoring(shape, 1e3, 2, case.batch, 20, case.dtype, True)
         return inference.scoring_bytes(scoring, on_gpu)
     kind: Any = case.kind
     moments = 2 if case.optimizer == "adamw" else 1
@@ -107,7 +104,7 @@ def prepare(case: Case, root: Path) -> None:
             (root / name / file.name).write_bytes(file.read_bytes())
     chance = random.Random(0)
     words = [word for text in texts for word in text.split()]
-    rows = 2 * case.batch if case.kind != "tokens" else 20
+    rows = 2 * case.batch if case.kind != "tokens" else 2
 
     def text(number: int) -> str:
         return " ".join(chance.choices(words, k=number))
@@ -135,7 +132,7 @@ def work(case: Case, root: Path) -> None:
         from modecollapse.generation.settings import SamplingSettings
         from modecollapse.generation.transformers_engine import TransformersEngine
     else:
-        import modecollapse.methods.trainers  # noqa: F401
+        import modecollapse.methods.trainers
         from modecollapse.methods import pretraining  # noqa: F401
     warm_up(on_gpu)
     before = resident("VmRSS")

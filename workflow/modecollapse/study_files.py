@@ -52,8 +52,8 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     unknown = set(settings) - {*_SETTINGS, "about", "partitions"}
     if unknown:
         raise StudyError(
-            f"--config {sorted(unknown)[0]}=…: no such key. Allowed: {', '.join(_SETTINGS)}. What belongs to the science "
-            "goes into the study file."
+            f"--config {sorted(unknown)[0]}=…: no such key. Allowed: {', '.join(_SETTINGS)}. What belongs to the "
+            "science goes into the study file."
         )
     machine = read_machine(settings)
     for key in ("study", "results", "store", "completions", "reference"):

@@ -63,7 +63,9 @@ if study.runs_benchmarks():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources("tabulate_benchmarks", lambda wildcards: demands.analysis()),
+            **demands.resources(
+                "tabulate_benchmarks", lambda wildcards: demands.analysis()
+            ),
         params:
             spec=specs.analysis_spec(study),
         script:
@@ -84,7 +86,9 @@ if targets.compares_tokens():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources("compare_published_tokens", lambda wildcards: demands.analysis()),
+            **demands.resources(
+                "compare_published_tokens", lambda wildcards: demands.analysis()
+            ),
         params:
             spec=specs.published_tokens_spec(study),
         script:
@@ -124,7 +128,9 @@ if study.has_format_effects():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            **demands.resources("split_format_effects", lambda wildcards: demands.analysis()),
+            **demands.resources(
+                "split_format_effects", lambda wildcards: demands.analysis()
+            ),
         params:
             spec=specs.format_effect_spec(study),
         script:

@@ -13,7 +13,9 @@ rule sample_data:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        **demands.resources("sample_data", lambda wildcards: demands.data(wildcards.data)),
+        **demands.resources(
+            "sample_data", lambda wildcards: demands.data(wildcards.data)
+        ),
     params:
         spec=lambda wildcards: specs.data_spec(study, wildcards.data),
     script:
@@ -57,7 +59,9 @@ if study.config.tokenizer:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            **demands.resources("train_tokenizer", lambda wildcards: demands.tokenizer()),
+            **demands.resources(
+                "train_tokenizer", lambda wildcards: demands.tokenizer()
+            ),
         params:
             spec=specs.tokenizer_spec(study),
         script:

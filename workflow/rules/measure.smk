@@ -32,7 +32,9 @@ for name, stages, cells in targets.generating_rules(ANY):
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            **demands.resources(name, lambda wildcards: demands.generation(model_of(wildcards))),
+            **demands.resources(
+                name, lambda wildcards: demands.generation(model_of(wildcards))
+            ),
         params:
             spec=lambda wildcards: specs.generation_spec(study, model_of(wildcards)),
         script:
@@ -85,7 +87,9 @@ if study.measures_tokens():
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            **demands.resources("measure_tokens", lambda wildcards: demands.tokens(model_of(wildcards))),
+            **demands.resources(
+                "measure_tokens", lambda wildcards: demands.tokens(model_of(wildcards))
+            ),
         params:
             spec=specs.tokens_spec(study),
         script:
@@ -109,7 +113,10 @@ if study.runs_benchmarks():
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            **demands.resources("run_benchmarks", lambda wildcards: demands.benchmarks(model_of(wildcards))),
+            **demands.resources(
+                "run_benchmarks",
+                lambda wildcards: demands.benchmarks(model_of(wildcards)),
+            ),
         params:
             spec=lambda wildcards: specs.benchmarks_spec(study, model_of(wildcards)),
         script:
@@ -151,7 +158,9 @@ rule score:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        **demands.resources("score", lambda wildcards: demands.scoring(model_of(wildcards))),
+        **demands.resources(
+            "score", lambda wildcards: demands.scoring(model_of(wildcards))
+        ),
     params:
         spec=specs.score_spec(study),
     script:

@@ -23,7 +23,9 @@ rule train:
         "../../envs/models.yaml"
     threads: study.config.threads
     resources:
-        **demands.resources("train", lambda wildcards: demands.model(model_of(wildcards))),
+        **demands.resources(
+            "train", lambda wildcards: demands.model(model_of(wildcards))
+        ),
     params:
         spec=lambda wildcards: specs.model_spec(study, model_of(wildcards)),
     script:
@@ -51,7 +53,9 @@ for name, runs, models in targets.epoch_rules(ANY_RUN):
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            **demands.resources(name, lambda wildcards: demands.model(first_epoch(wildcards))),
+            **demands.resources(
+                name, lambda wildcards: demands.model(first_epoch(wildcards))
+            ),
         params:
             spec=lambda wildcards: specs.run_spec(study, first_epoch(wildcards)),
         script:

@@ -1,8 +1,8 @@
 """What every job of a study asks for, as the rules state it."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from modecollapse.methods.layout import Layout
 from modecollapse.methods.pretrain import PretrainSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
-from modecollapse.resources.extents import UNKNOWN_ROWS, Extent, extent_of
+from modecollapse.resources.extents import Extent, extent_of
 from modecollapse.resources.machine import Machine
 from modecollapse.resources.shapes import Shape, shape_of
 from modecollapse.resources.training import (
@@ -63,6 +63,7 @@ class Demand:
     device: float = 0.0
     """Memory of each GPU, in bytes."""
     layout: Layout | None = None
+    cores: int = 1
 
     def mem_mb(self, attempt: int, machine: Machine) -> int:
         """Main memory to ask for, half as much again with each further attempt, at most that of a node."""
@@ -208,8 +209,8 @@ class Demands:
             f"{job.batch} {'pairs' if job.kind == 'dpo' else 'examples'} per update and {job.length} tokens need "
             f"{needed:.0f} GB on each of {most} GPUs{' with ZeRO-3' if best.zero_stage == 3 else ''} even one at a "
             f"time, but machine.gpu_memory_gb is {machine.gpu_memory_gb:g} (gpus_per_node {machine.gpus_per_node}). "
-            f"Train an adapter (stages.{stage}.lora, with quantization: nf4 if need be), {more}use larger GPUs or nodes "
-            f"with more of them, or lower stages.{stage}.max_length.{guess}"
+            f"Train an adapter (stages.{stage}.lora, with quantization: nf4 if need be), {more}use larger GPUs or "
+            f"nodes with more of them, or lower stages.{stage}.max_length.{guess}"
         )
 
     def _model(self, model: Model) -> Demand:
@@ -239,6 +240,7 @@ class Demands:
             gpus=count if machine.on_gpus else 0,
             device=peak if machine.on_gpus else 0,
             layout=layout,
+            cores=self.threads,
         )
 
     def _taken_over(self, model: Model, shape: Shape) -> Demand:
@@ -246,20 +248,20 @@ class Demands:
         merged = self.study.stage(model).method == "adapter"
         memory = PROCESS + (2 * 4 * shape.parameters if merged else 2 * shape.stored_bytes * shape.parameters)
         size = shape.stored_bytes * float(shape.parameters)
-        return Demand(memory=memory, seconds=START + 6 * size / (0.3 * GB), disk=size)
+        return Demand(memory=memory, seconds=START + 6 * size / (0.3 * GB), disk=size, cores=self.threads)
 
     # Measures
 
-    def _inference(self, device: float, shape: Shape, seconds: float, disk: float, dtype: str, models: int = 1) -> Demand:
+    def _inference(
+        self, device: float, shape: Shape, seconds: float, disk: float, dtype: str, models: int = 1
+    ) -> Demand:
         weights = models * shape.parameters * inference.width(dtype)
         # The file is mapped while it is copied: a page that was read counts as the process's.
         mapped = shape.parameters * 4.0
-        if self.machine.computes_on_gpus:
-            memory = CUDA_PROCESS + weights + mapped
-        else:
-            memory = PROCESS + device + mapped
+        memory = mapped + (CUDA_PROCESS + weights if self.machine.computes_on_gpus else PROCESS + device)
         gpus = 1 if self.machine.on_gpus else 0
-        return Demand(memory, START + seconds, disk, gpus=gpus, device=device if gpus else 0)
+        found = Demand(memory, START + seconds, disk, gpus=gpus, device=device if gpus else 0)
+        return replace(found, cores=self.threads)
 
     def generation(self, model: Model) -> Demand:
         """All cells of a model."""
@@ -359,10 +361,7 @@ class Demands:
     def embedding(self) -> Demand:
         """Sentence vectors of one size and seed: distinct texts, cut to each number of words."""
         texts = self._cells() * self._completions * len(self.study.config.measures.diversity.words)
-        found: Demand = self._once(
-            ("embed",), lambda: Demand(PROCESS + texts * 4000, START + texts * 4e-3, texts * 2 * 1700.0)
-        )
-        return found
+        return Demand(PROCESS + texts * 4000, START + texts * 4e-3, texts * 2 * 1700.0, cores=self.threads)
 
     def scoring(self, model: Model) -> Demand:
         """Scores of one model."""
@@ -383,9 +382,14 @@ class Demands:
         return Demand(PROCESS + 8 * size, START + size / 1e6, 2e6)
 
     def analysis(self) -> Demand:
-        """A table, a comparison, or a figure: scores of one size are held at a time, and the table itself."""
+        """A table or a comparison: scores of one size are held at a time, and the table itself."""
         cells = self._cells() * len(self.study.config.models) * len(self.study.config.seeds)
-        return Demand(2 * ANALYSIS + cells * 0.3e6, START + cells * 0.3, cells * 0.1e6)
+        return Demand(2 * ANALYSIS + cells * 0.3e6, START + cells * 0.15, cells * 0.1e6)
+
+    def figure(self) -> Demand:
+        """A figure, drawn from tables that hold a few rows per cell."""
+        cells = self._cells() * len(self.study.config.models) * len(self.study.config.seeds)
+        return Demand(2 * ANALYSIS + cells * 0.3e6, START + 10 + cells * 0.01, 2e6)
 
 
 _DOCUMENTS, _REQUESTS, _QUESTION = 3000, 3, 120
@@ -416,8 +420,8 @@ def check_machine(study: "Study", machine: Machine) -> None:
         key, gpus = machine.gpus_asked(size)
         if gpus is not None and gpus > max(1, machine.gpus_per_node):
             raise StudyError(
-                f"{key}: found {gpus}, but machine.gpus_per_node is {machine.gpus_per_node}, and a training job runs on "
-                f"one node. Allowed: auto, or 1 to {max(1, machine.gpus_per_node)}. Ask for fewer, or correct "
+                f"{key}: found {gpus}, but machine.gpus_per_node is {machine.gpus_per_node}, and a training job runs "
+                f"on one node. Allowed: auto, or 1 to {max(1, machine.gpus_per_node)}. Ask for fewer, or correct "
                 "machine.gpus_per_node."
             )
     if not machine.on_gpus:
@@ -432,10 +436,8 @@ def check_machine(study: "Study", machine: Machine) -> None:
             stage = study.runs.run_of(model.stage) or model.stage
             allowed = ", ".join(map(str, divisors(settings.batch_size, machine.gpus_per_node)))
             raise StudyError(
-                f"{key}: found {gpus}, which does not divide stages.{stage}.batch_size {settings.batch_size} ({model}). "
-                f"Allowed: {allowed}, or auto. Choose one of these: the batch belongs to the science, its split does not."
+                f"{key}: found {gpus}, which does not divide stages.{stage}.batch_size {settings.batch_size} "
+                f"({model}). Allowed: {allowed}, or auto. Choose one of these: the batch belongs to the science, its "
+                "split does not."
             )
         demands.layout(model)
-
-
-__all__ = ["UNKNOWN_ROWS", "Demand", "Demands", "check_machine"]

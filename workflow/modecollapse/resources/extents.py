@@ -84,7 +84,7 @@ def _stamp(path: Path) -> float | None:
 
 @cache
 def _published(path: Path, stamp: float | None) -> Extent | None:
-    """From the footer of a sealed Parquet file; columns of pairs share the prompt, so a row's tokens are over-counted."""
+    """From the footer of a sealed Parquet file; a row's tokens are those of all its columns."""
     import pyarrow.parquet as pq
 
     if stamp is None:

@@ -45,8 +45,8 @@ class Machine(Strict):
     """GPUs of a training job: a number, `auto` for the fewest on which it fits, or a mapping of the study's sizes to
     these. A number has to divide the batch size of every stage that is trained."""
     accelerator: Literal["cuda", "cpu"] = "cuda"
-    """`cpu`: jobs that are given GPUs compute on processors all the same, e.g. in tests of a cluster with pretended GPUs;
-    each GPU is then a process."""
+    """`cpu`: jobs that are given GPUs compute on processors all the same, a process for each, e.g. in tests of a
+    cluster with pretended GPUs."""
     node_memory_gb: float | None = Field(None, gt=0)
     """Main memory of a node in GB; no job asks for more. Null: unknown."""
     cpu_gflops: float = Field(15, gt=0)

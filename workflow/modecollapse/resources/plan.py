@@ -1,7 +1,7 @@
 """The plan of a study: jobs, time on devices and processors, memory and disk, before anything is submitted."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +28,11 @@ class Line:
     """Memory of a GPU of the largest job."""
     gpus: set[int] = field(default_factory=set)
 
-    def add(self, demand: Demand, cores: int) -> None:
+    def add(self, demand: Demand) -> None:
         """Count one job."""
         self.jobs += 1
         self.gpu_hours += demand.gpus * demand.seconds / 3600
-        self.core_hours += cores * demand.seconds / 3600
+        self.core_hours += demand.cores * demand.seconds / 3600
         self.disk += demand.disk
         self.memory = max(self.memory, demand.memory)
         self.device = max(self.device, demand.device)
@@ -45,7 +45,6 @@ class Planned:
 
     rule: str
     demand: Demand
-    cores: int
     stale: bool
     chain: str
     """Jobs of one chain run one after another: a size with its seed."""
@@ -61,7 +60,7 @@ def planned(demands: Demands, dag: Any) -> list[Planned]:
         if demand is not None:
             values = [str(value) for value in job.wildcards]
             chain, name = "/".join(values[:2]), "/".join(values)
-            found.append(Planned(job.rule.name, demand, job.threads, job in stale, chain, name))
+            found.append(Planned(job.rule.name, demand, job in stale, chain, name))
     return found
 
 
@@ -100,24 +99,25 @@ def page(demands: Demands, jobs: Iterable[Planned]) -> Iterator[str]:
     for job in jobs:
         pair = groups.setdefault(_group(job.rule), (Line(), Line()))
         for line in (pair[0], whole):
-            line.add(job.demand, job.cores)
+            line.add(job.demand)
         if job.stale:
             for line in (pair[1], left):
-                line.add(job.demand, job.cores)
+                line.add(job.demand)
     for name, pair in groups.items():
         yield _row(name, *pair)
     yield _row("all", whole, left)
     layouts = list(_layouts(jobs))
     if layouts:
         yield ""
-        yield f"{'training':34}{'GPUs':>6}{'ZeRO':>6}{'micro-batch':>13}{'GPU GB':>8}{'mem GB':>8}{'hours':>8}{'state GB':>10}"
+        heads = f"{'GPUs':>6}{'ZeRO':>6}{'micro-batch':>13}{'GPU GB':>8}{'mem GB':>8}{'hours':>8}{'state GB':>10}"
+        yield f"{'training':34}{heads}"
         yield from layouts
     yield ""
-    state = _state(jobs, lambda job: True)
+    state, unwritten = _state(jobs), left.disk + _state([job for job in jobs if job.stale])
     yield (
-        f"Disk at its peak: {(whole.disk + state) / GB:,.0f} GB for the whole study: {whole.disk / GB:,.0f} GB that stay "
-        f"(outputs, and what the store keeps of them), and at most {state / GB:,.0f} GB of trainer state, which is removed "
-        f"when a model is finished. Still to be written: {(left.disk + _state(jobs, lambda job: job.stale)) / GB:,.0f} GB."
+        f"Disk at its peak: {(whole.disk + state) / GB:,.1f} GB for the whole study: {whole.disk / GB:,.1f} GB stay "
+        f"(outputs, and what the store keeps of them), and at most {state / GB:,.1f} GB are trainer state, which is "
+        f"removed when a model is finished. Still to be written: {unwritten / GB:,.1f} GB."
     )
     yield ""
     yield from assumptions(demands)
@@ -163,12 +163,11 @@ def _layout(name: str, demand: Demand, layout: Layout) -> str:
     )
 
 
-def _state(jobs: Iterable[Planned], counts: Callable[[Planned], bool]) -> float:
+def _state(jobs: Iterable[Planned]) -> float:
     """Trainer state that exists at a time, if all sizes and seeds train at once, each stage after its parent."""
     chains: dict[str, float] = {}
     for job in jobs:
-        if counts(job):
-            chains[job.chain] = max(chains.get(job.chain, 0.0), job.demand.temporary)
+        chains[job.chain] = max(chains.get(job.chain, 0.0), job.demand.temporary)
     return sum(chains.values())
 
 
@@ -178,8 +177,8 @@ def assumptions(demands: Demands) -> Iterator[str]:
     yield "Assumptions:"
     if machine.computes_on_gpus:
         yield (
-            f"- A GPU does {machine.gpu_tflops:g} TFLOP/s in bfloat16 and {machine.gpu_tflops_float32:g} in float32, and "
-            f"reads {machine.gpu_bandwidth_gb_s:g} GB/s (machine.gpu_tflops, …); these are rates that are reached."
+            f"- A GPU does {machine.gpu_tflops:g} TFLOP/s in bfloat16 and {machine.gpu_tflops_float32:g} in float32, "
+            f"and reads {machine.gpu_bandwidth_gb_s:g} GB/s (machine.gpu_tflops, …); these are rates that are reached."
         )
     else:
         yield (
@@ -187,8 +186,8 @@ def assumptions(demands: Demands) -> Iterator[str]:
             "(machine.cpu_gflops, …)."
         )
     yield (
-        "- Hours are expected ones, waiting in queues left out; jobs ask for twice their time and ten minutes. Memory is "
-        "an upper bound: rows as long as max_length allows."
+        "- Hours are expected ones, waiting in queues left out; jobs ask for twice their time and ten minutes. Memory "
+        "is an upper bound: rows as long as max_length allows."
     )
     for size in study.config.models:
         for model in study.trained():
@@ -203,7 +202,9 @@ def assumptions(demands: Demands) -> Iterator[str]:
     for name in study.config.data:
         if name in used:
             extent = demands.extent(name)
-            amount = "as many tokens as settings allow" if extent.tokens is None else f"{extent.tokens:,.0f} tokens each"
+            amount = (
+                "as many tokens as settings allow" if extent.tokens is None else f"{extent.tokens:,.0f} tokens each"
+            )
             guess = "" if extent.known else f", which is a guess (data.{name}.expected)"
             yield f"- {name}: {extent.rows:,} rows, {amount}{guess}."
     if study.runs_benchmarks() and any(task.settings.data is None for task in study.benchmarks):

@@ -125,7 +125,9 @@ _HIDDEN = ("hidden_size", "n_embd", "d_model")
 _CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx")
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
 _INTERMEDIATE = ("intermediate_size", "ffn_dim", "n_inner")
-_UNGATED = frozenset({"gpt_neox", "gpt2", "gptj", "gpt_neo", "opt", "bloom", "phi", "falcon", "mpt", "codegen", "stablelm"})
+_UNGATED = frozenset(
+    {"gpt_neox", "gpt2", "gptj", "gpt_neo", "opt", "bloom", "phi", "falcon", "mpt", "codegen", "stablelm"}
+)
 """Types of model whose feed-forward layers have two matrices; all others are taken to have three, which is more."""
 
 
@@ -213,7 +215,9 @@ def gguf_shape(file: Path) -> Shape | None:
             vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data),
             intermediate_size=number("feed_forward_length"),
             gated=kind not in ("gpt2", "gptneox", "falcon", "bloom"),
-            key_value_size=hidden // heads * (number("attention.head_count_kv") if key_heads in reader.fields else heads),
+            key_value_size=hidden
+            // heads
+            * (number("attention.head_count_kv") if key_heads in reader.fields else heads),
             context=number("context_length"),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError):

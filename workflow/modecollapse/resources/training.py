@@ -16,8 +16,8 @@ A base that is quantised to nf4 takes 0.6 bytes per parameter, its embeddings 4.
 with a hidden state of h and feed-forward layers of i, are 40h + 8i bytes in float32 (two feed-forward matrices; three:
 40h + 16i) and 22h + 4i (34h + 8i) in bfloat16: what autograd keeps, counted with its hooks on GPT-NeoX and Llama; there
 is no recomputation. The head scores positions in tiles of 4,096 × 32,768 logits (TRL's), on processors with a
-vocabulary of at most 8,192 all at once (`modecollapse.methods.answer_head`). What is constant, and the factors in front,
-are measured: `python -m tests.benchmarks.bench_memory`.
+vocabulary of at most 8,192 all at once (`modecollapse.methods.answer_head`). The constants are
+measured: `python -m tests.benchmarks.bench_memory`.
 """
 
 import math
@@ -148,7 +148,6 @@ def process_bytes(job: Training, layout: Layout, on_gpu: bool) -> float:
     tokens = micro * job.rows * job.length
     activations = activation_bytes(job.shape, tokens, job.dtype)
     masks = 5.0 * micro * job.rows * job.length**2 if job.kind == "dpo" else 0.0
-    # The head's tiles come and go before the backward pass of the layers, whose own needs come after: the larger counts.
     total = state_bytes(job, layout) + activations + masks + head_bytes(job, tokens, on_gpu)
     return total + (DEVICE_CONTEXT if on_gpu else 0)
 
@@ -244,5 +243,5 @@ def checkpoint_bytes(job: Training) -> float:
 
 
 def state_on_disk(job: Training) -> float:
-    """Bytes of trainer state that exist at a time while a job runs: two checkpoints, the older one until it is removed."""
+    """Bytes of trainer state that exist at a time while a job runs: two checkpoints."""
     return 2 * checkpoint_bytes(job)
