@@ -212,7 +212,9 @@ def gguf_shape(file: Path) -> Shape | None:
             parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
             layers=number("block_count"),
             hidden_size=hidden,
-            vocabulary=len(reader.fields["tokenizer.ggml.tokens"].data),
+            vocabulary=next(
+                int(tensor.n_elements) // hidden for tensor in reader.tensors if tensor.name == "token_embd.weight"
+            ),
             intermediate_size=number("feed_forward_length"),
             gated=kind not in ("gpt2", "gptneox", "falcon", "bloom"),
             key_value_size=hidden
@@ -220,7 +222,7 @@ def gguf_shape(file: Path) -> Shape | None:
             * (number("attention.head_count_kv") if key_heads in reader.fields else heads),
             context=number("context_length"),
         )
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration):
         return None
 
 
