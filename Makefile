@@ -30,7 +30,7 @@ REPORT = $(RESULTS)/$(basename $(notdir $(STUDY)))/report.html
 TESTS = $(wildcard tests/unit tests/dag tests/workflow tests/cluster tests/browser)
 PLAN_ONLY = $(filter -n --dry-run --dryrun,$(ARGS))
 
-.PHONY: help study download test lint bench verify clean clean-env
+.PHONY: help study plan download test lint bench verify clean clean-env
 
 help: ## Show this list
 	@echo "make TARGET [STUDY=$(STUDY)] [CORES=$(CORES)] [CONFIG='key=value …'] [ARGS='--dry-run …'] [PYTHON=$(PYTHON)]"
@@ -44,6 +44,9 @@ ifeq ($(PLAN_ONLY),)
 	@$(SNAKEMAKE) $(STUDY_CONFIG) --report $(REPORT) --quiet all
 	@echo "   $(REPORT)"
 endif
+
+plan: $(ENVIRONMENT) ## Print what a study takes (jobs, GPU-hours, memory, disk) without starting anything
+	@$(SNAKEMAKE) plan $(STUDY_CONFIG) --quiet all $(ARGS)
 
 test: lint ## Run every check and every test
 	@echo "== pytest $(TESTS)"

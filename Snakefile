@@ -2,7 +2,7 @@
 #
 #   snakemake                                      the embedded study `nano`
 #   snakemake --config study=NAME                  a study of config/studies, or the path of your own file
-#   snakemake models | generations | tables | figures | download | verify | prune
+#   snakemake models | generations | tables | figures | plan | download | verify | prune
 
 from snakemake.utils import min_version
 
@@ -33,3 +33,9 @@ rule all:
         rules.measurements.input,
         rules.tables.input,
         rules.figures.input,
+
+
+# Prints what all of it takes, and ends before the first job (see `onstart`).
+rule plan:
+    input:
+        rules.all.input,

@@ -28,6 +28,8 @@ from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
+from modecollapse.resources.extents import Expected
+from modecollapse.resources.shapes import ShapeSettings
 from modecollapse.schema import Strict
 from modecollapse.sources import DataSource, HubSource
 
@@ -175,6 +177,8 @@ class Data(Strict):
     the same seed. Null takes all; of a set that only token statistics read, as many as these score."""
     broken_rows: float = Field(0.01, ge=0, lt=1)
     """Largest share of broken rows that is passed over, with a warning in the log; more is an error."""
+    expected: Expected | None = None
+    """How much text it holds, for plans made before it is on this machine."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
@@ -184,7 +188,7 @@ class Data(Strict):
                 "`source: {hub: …}` or `source: {path: …}`"
             )
         hub = isinstance(self.source, HubSource)
-        allowed = {"world", "n", "seed"} if self.source is None else {"source", "seed", "columns", "sample"}
+        allowed = {"world", "n", "seed"} if self.source is None else {"source", "seed", "columns", "sample", "expected"}
         allowed |= {"broken_rows"} if self.source else set()
         allowed |= {"subset", "split", "files"} if hub else set()
         if extra := sorted(self.model_fields_set - allowed):
@@ -215,6 +219,8 @@ class ModelSize(Strict):
 
     architecture: ArchitectureSettings | None = None
     """GPT-NeoX shape of a model that is pretrained here."""
+    shape: ShapeSettings | None = None
+    """Shape of a model that is taken over, for plans made before it is on this machine."""
     stages: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """What this size does differently: stage name → keys of that stage."""
     published_as: PublishedModel | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modecollapse.config import FORMATS, STAGE_MODELS, StudyConfig
+from modecollapse.resources.machine import Machine
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.json"
@@ -32,6 +33,7 @@ def page() -> str:
     lines += ["", "## Stages", "", STAGES]
     for name, model in STAGE_MODELS.items():
         lines += ["", f"### `method: {name}`", "", *_section(definitions[model.__name__], skip={"method"})]
+    lines += ["", "## Machine", "", MACHINE, "", *_section(Machine.model_json_schema())]
     return "\n".join(lines) + "\n"
 
 
@@ -82,8 +84,9 @@ A study is one YAML file: `config/studies/NAME.yaml`, chosen by `--config study=
 given twice is an error; temperatures may be numbers or text.
 
 `config/config.yaml` and `--config` hold what is not science: `study`, `results` and `store` (directories),
-`store_limit_gb` (for the target `prune`), `completions` (directory of finished completions) and `reference` (directory
-of results that others stored, for studies with a section `reference`; without it they run without the comparison).
+`store_limit_gb` (for the target `prune`), `machine` (see the end of this page), `completions` (directory of finished
+completions) and `reference` (directory of results that others stored, for studies with a section `reference`; without
+it they run without the comparison).
 
 Built-in prompt formats: {", ".join(f"`{name}` = `{text}`" for name, text in FORMATS.items() if isinstance(text, str))},
 and `chat`, the chat template in each model's tokenizer. No text ends with a space, so that completions begin with one;
@@ -105,6 +108,11 @@ metric. They are compared with ours under both assignments of the keys to the pr
 
 STAGES = """A stage names its `method`; each method adds its own keys. `models.SIZE.stages.STAGE` states what one size
 does differently."""
+
+MACHINE = """Not a key of a study but of the workflow: `machine` stands in `config/config.yaml`, in the configuration
+file of a profile, or in `--config 'machine={gpus_per_node: 4, gpu_memory_gb: 80}'`. It decides what jobs ask for and
+over how many GPUs a training is spread, and nothing else: no result depends on it but for the last bits of sums.
+`snakemake plan` prints what a study takes on it."""
 
 
 if __name__ == "__main__":

@@ -28,10 +28,14 @@ from modecollapse.prompts import Chat
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
 from modecollapse.rendering import no_template
+from modecollapse.resources.demands import check_machine
+from modecollapse.resources.machine import read_machine
 from modecollapse.sources import GgufSource
 from modecollapse.study import Study, parse_study
 from modecollapse.study_checks import check_controlled, check_lengths, used_data
 from modecollapse.study_inheritance import read_study, study_names
+
+_SETTINGS = ("completions", "machine", "reference", "results", "store", "store_limit_gb", "study")
 
 
 def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
@@ -39,18 +43,20 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
 
     Args:
         settings: `study` (a name in ``config/studies`` or a path), `results` (directory for results) and, for studies
-            of finished completions, `completions` (their directory) and `reference` (that of results to compare with).
+            of finished completions, `completions` (their directory) and `reference` (that of results to compare with);
+            `machine` (see `modecollapse.resources.machine`); `partitions`, which only Slurm's plugin reads.
         config_directory: the project's ``config`` directory.
 
     Raises:
         StudyError: anything about the study that can be known to be wrong before work starts.
     """
-    unknown = set(settings) - {"study", "results", "store", "store_limit_gb", "completions", "reference", "about"}
+    unknown = set(settings) - {*_SETTINGS, "about", "partitions"}
     if unknown:
         raise StudyError(
-            f"--config {sorted(unknown)[0]}=…: no such key. Allowed: completions, reference, results, store, "
-            "store_limit_gb, study. What belongs to the science goes into the study file."
+            f"--config {sorted(unknown)[0]}=…: no such key. Allowed: {', '.join(_SETTINGS)}. What belongs to the "
+            "science goes into the study file."
         )
+    machine = read_machine(settings)
     for key in ("study", "results", "store", "completions", "reference"):
         if key in settings and not str(settings[key] or "").strip():
             raise StudyError(f"--config {key}=: it is empty. Give a name or a directory.")
@@ -73,6 +79,7 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     _check_data(study)
     if study.embeds():
         find_embedder(study.config.measures.diversity.embedder)
+    check_machine(study, machine)
     return study
 
 

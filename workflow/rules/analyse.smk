@@ -20,8 +20,7 @@ rule tabulate:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **demands.resources("tabulate", lambda wildcards: demands.analysis()),
     params:
         spec=specs.analysis_spec(study),
     script:
@@ -42,8 +41,7 @@ if study.measures_tokens():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=60,
+            **demands.resources("tabulate_tokens", lambda wildcards: demands.analysis()),
         params:
             spec=specs.analysis_spec(study),
         script:
@@ -66,8 +64,9 @@ if study.runs_benchmarks():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=60,
+            **demands.resources(
+                "tabulate_benchmarks", lambda wildcards: demands.analysis()
+            ),
         params:
             spec=specs.analysis_spec(study),
         script:
@@ -88,8 +87,9 @@ if targets.compares_tokens():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources(
+                "compare_published_tokens", lambda wildcards: demands.analysis()
+            ),
         params:
             spec=specs.published_tokens_spec(study),
         script:
@@ -109,8 +109,7 @@ rule attribute:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **demands.resources("attribute", lambda wildcards: demands.analysis()),
     params:
         spec=specs.analysis_spec(study),
     script:
@@ -130,8 +129,9 @@ if study.has_format_effects():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
-            runtime=60,
+            **demands.resources(
+                "split_format_effects", lambda wildcards: demands.analysis()
+            ),
         params:
             spec=specs.format_effect_spec(study),
         script:
@@ -158,8 +158,7 @@ if study.compares():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources("compare", lambda wildcards: demands.analysis()),
         params:
             spec=specs.comparison_spec(study),
         script:
@@ -179,8 +178,7 @@ if study.config.measures.truth:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources("measure_truth", lambda wildcards: demands.analysis()),
         params:
             spec=specs.truth_spec(study),
         script:

@@ -13,8 +13,9 @@ rule sample_data:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **demands.resources(
+            "sample_data", lambda wildcards: demands.data(wildcards.data)
+        ),
     params:
         spec=lambda wildcards: specs.data_spec(study, wildcards.data),
     script:
@@ -36,8 +37,7 @@ rule read_data:
         "../../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **demands.resources("read_data", lambda wildcards: demands.data(wildcards.data)),
     params:
         spec=lambda wildcards: specs.data_spec(study, wildcards.data),
     script:
@@ -59,8 +59,9 @@ if study.config.tokenizer:
             "../../envs/models.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources(
+                "train_tokenizer", lambda wildcards: demands.tokenizer()
+            ),
         params:
             spec=specs.tokenizer_spec(study),
         script:

@@ -29,8 +29,7 @@ for name, drawing in targets.drawings().items():
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources(f"plot_{name}", lambda wildcards: demands.figure()),
         params:
             spec=specs.figure_spec(study, drawing),
         script:

@@ -32,8 +32,9 @@ for name, stages, cells in targets.generating_rules(ANY):
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            mem_mb=4000,
-            runtime=240,
+            **demands.resources(
+                name, lambda wildcards: demands.generation(model_of(wildcards))
+            ),
         params:
             spec=lambda wildcards: specs.generation_spec(study, model_of(wildcards)),
         script:
@@ -57,8 +58,7 @@ for name, stages, cells in targets.importing_rules(ANY):
             "../../envs/analysis.yaml"
         threads: 1
         resources:
-            mem_mb=2000,
-            runtime=30,
+            **demands.resources(name, lambda wildcards: demands.analysis()),
         params:
             spec=lambda wildcards: specs.import_spec(study, model_of(wildcards)),
         script:
@@ -87,8 +87,9 @@ if study.measures_tokens():
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            mem_mb=4000,
-            runtime=120,
+            **demands.resources(
+                "measure_tokens", lambda wildcards: demands.tokens(model_of(wildcards))
+            ),
         params:
             spec=specs.tokens_spec(study),
         script:
@@ -112,8 +113,10 @@ if study.runs_benchmarks():
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            mem_mb=4000,
-            runtime=240,
+            **demands.resources(
+                "run_benchmarks",
+                lambda wildcards: demands.benchmarks(model_of(wildcards)),
+            ),
         params:
             spec=lambda wildcards: specs.benchmarks_spec(study, model_of(wildcards)),
         script:
@@ -136,8 +139,7 @@ if study.embeds():
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            mem_mb=4000,
-            runtime=120,
+            **demands.resources("embed", lambda wildcards: demands.embedding()),
         params:
             spec=specs.embedding_spec(study),
         script:
@@ -156,8 +158,9 @@ rule score:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **demands.resources(
+            "score", lambda wildcards: demands.scoring(model_of(wildcards))
+        ),
     params:
         spec=specs.score_spec(study),
     script:

@@ -23,8 +23,9 @@ rule train:
         "../../envs/models.yaml"
     threads: study.config.threads
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **demands.resources(
+            "train", lambda wildcards: demands.model(model_of(wildcards))
+        ),
     params:
         spec=lambda wildcards: specs.model_spec(study, model_of(wildcards)),
     script:
@@ -52,8 +53,9 @@ for name, runs, models in targets.epoch_rules(ANY_RUN):
             "../../envs/models.yaml"
         threads: study.config.threads
         resources:
-            mem_mb=4000,
-            runtime=240,
+            **demands.resources(
+                name, lambda wildcards: demands.model(first_epoch(wildcards))
+            ),
         params:
             spec=lambda wildcards: specs.run_spec(study, first_epoch(wildcards)),
         script:

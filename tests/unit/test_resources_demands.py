@@ -1,0 +1,214 @@
+"""What the jobs of real studies ask for, and machines on which they cannot run."""
+
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from modecollapse.cells import Model
+from modecollapse.errors import StudyError
+from modecollapse.methods.layout import Layout
+from modecollapse.resources.demands import Demand, Demands
+from modecollapse.resources.machine import Machine, read_machine
+from modecollapse.specs import data_spec, generation_spec, model_spec
+from modecollapse.study import Study
+from modecollapse.study_files import load_study
+from tests.conftest import ROOT
+
+CONFIG = ROOT / "config"
+
+
+def load(study: str, tmp_path: Path, **machine: Any) -> Study:
+    return load_study({"study": study, "results": str(tmp_path), "machine": machine}, CONFIG)
+
+
+def jobs(demands: Demands, model: Model) -> dict[str, Demand]:
+    return {
+        "train": demands.model(model),
+        "generate": demands.generation(model),
+        "measure_tokens": demands.tokens(model),
+        "run_benchmarks": demands.benchmarks(model),
+    }
+
+
+def test_the_embedded_study_is_computed_as_ever_and_asks_for_what_a_laptop_has(tmp_path: Path) -> None:
+    study = load("nano", tmp_path)
+    demands = Demands(study, Machine())
+    for model in study.trained():
+        batch = study.settings(model).batch_size  # type: ignore[attr-defined]
+        assert demands.layout(model) == Layout(processes=1, zero_stage=0, micro_batch=batch)
+        for demand in jobs(demands, model).values():
+            assert demand.gpus == 0
+            assert 500 < demand.mem_mb(1, Machine()) < 4000
+            assert 10 < demand.minutes(1) < 60
+
+
+def test_a_size_demands_more_than_a_smaller_one_and_a_later_attempt_more_than_the_first(tmp_path: Path) -> None:
+    study, machine = load("pythia", tmp_path), Machine(gpus_per_node=4)
+    demands = Demands(study, machine)
+    models = [Model(size, 0, "dpo") for size in study.config.models]
+    for smaller, larger in pairwise(models):
+        for less, more in zip(jobs(demands, smaller).values(), jobs(demands, larger).values(), strict=True):
+            assert less.memory < more.memory
+            assert less.seconds < more.seconds
+            assert less.disk <= more.disk
+            assert more.mem_mb(1, machine) < more.mem_mb(2, machine) < more.mem_mb(3, machine)
+            assert more.minutes(1) < more.minutes(2)
+    assert {demands.generation(model).gpus for model in models} == {1}
+    assert demands.embedding().gpus == demands.scoring(models[0]).gpus == 0
+    assert demands.model(Model("pythia-70m", 0, "plm")).gpus == 0, "weights are taken over without a GPU"
+
+
+def test_no_job_asks_for_more_memory_than_a_node_has(tmp_path: Path) -> None:
+    machine = Machine(gpus_per_node=4, node_memory_gb=32)
+    demands = Demands(load("pythia", tmp_path), machine)
+    assert demands.model(Model("pythia-2.8b", 0, "dpo")).mem_mb(3, machine) == 32_000
+
+
+def test_state_on_disk_is_two_checkpoints_and_outputs_are_the_weights(tmp_path: Path) -> None:
+    demands = Demands(load("pythia", tmp_path), Machine(gpus_per_node=4))
+    sft, dpo = (demands.model(Model("pythia-1b", 0, stage)) for stage in ("sft", "dpo"))
+    assert sft.disk == 4 * 1_011_781_632
+    assert sft.temporary == 2 * 12 * 1_011_781_632
+    assert dpo.temporary == 2 * 8 * 1_011_781_632  # RMSprop keeps one moment
+    assert sft.disk_mb() == pytest.approx((sft.disk + sft.temporary) / 1e6, abs=101)
+
+
+def test_smaller_gpus_lead_to_several_of_them_and_a_number_that_is_asked_for_is_kept(tmp_path: Path) -> None:
+    study = load("pythia", tmp_path)
+    small = Demands(study, Machine(gpus_per_node=4, gpu_memory_gb=40))
+    layouts = {size: small.layout(Model(size, 0, "dpo")) for size in study.config.models}
+    assert (layouts["pythia-70m"].processes, layouts["pythia-70m"].zero_stage) == (1, 0)
+    assert (layouts["pythia-2.8b"].processes, layouts["pythia-2.8b"].zero_stage) == (4, 3)
+    asked = Demands(study, Machine(gpus_per_node=4, training_gpus={"pythia-70m": 2}))
+    assert asked.layout(Model("pythia-70m", 0, "sft")).processes == 2
+    assert asked.model(Model("pythia-70m", 0, "sft")).gpus == 2
+    assert asked.layout(Model("pythia-160m", 0, "sft")).processes == 1
+
+
+def test_pretended_gpus_are_counted_as_gpus_and_their_memory_as_main_memory(tmp_path: Path) -> None:
+    study, model = load("nano-smoke", tmp_path), Model("tiny", 0, "sft")
+    pretended = Demands(study, Machine(gpus_per_node=2, training_gpus=2, accelerator="cpu")).model(model)
+    assert pretended.gpus == 2
+    assert pretended.layout == Layout(processes=2, zero_stage=0, micro_batch=8)
+    assert pretended.memory > 1.9 * Demands(study, Machine()).model(model).memory
+
+
+def test_all_epochs_of_a_run_are_one_job_that_keeps_a_model_of_each(tmp_path: Path) -> None:
+    study = load("pythia-epochs", tmp_path)
+    demands = Demands(study, Machine(gpus_per_node=4))
+    runs = [model for model in study.trained() if len(study.run(model)) > 1]
+    one = demands.model(runs[0])
+    assert one is demands.model(study.run(runs[0])[-1])
+    assert one.disk == len(study.run(runs[0])) * 4 * 2_775_208_960
+
+
+def test_an_adapter_needs_less_of_everything(tmp_path: Path) -> None:
+    demands, model = Demands(load("pythia", tmp_path), Machine(gpus_per_node=4)), Model("pythia-2.8b", 0, "dpo")
+    whole = demands.training(model)
+    settings = demands.study.settings(model)
+
+    class WithLora(type(settings)):  # type: ignore[misc]
+        lora: Any = None
+
+    tuned = WithLora(**settings.model_dump(), lora=SimpleNamespace(rank=16, quantization="nf4"))
+    study = demands.study
+    object.__setattr__(study, "settings", lambda _: tuned)
+    adapted = Demands(study, demands.machine).training(model)
+    assert adapted.adapter is not None
+    assert adapted.adapter.quantized
+    assert adapted.trained < whole.trained / 100
+
+
+def test_what_is_said_for_plans_alone_is_in_no_spec(tmp_path: Path) -> None:
+    stated, own = load("pythia", tmp_path), tmp_path / "pythia.yaml"
+    content = yaml.safe_load((CONFIG / "studies/pythia.yaml").read_text())
+    for model in content["models"].values():
+        del model["shape"]
+    for data in content["data"].values():
+        del data["expected"]
+    own.write_text(yaml.safe_dump(content, sort_keys=False))
+    silent = load(str(own), tmp_path / "results")
+    for model in stated.trained():
+        assert model_spec(stated, model) == model_spec(silent, model)
+        assert generation_spec(stated, model) == generation_spec(silent, model)
+    for name in stated.config.data:
+        assert data_spec(stated, name) == data_spec(silent, name)
+
+
+@pytest.mark.parametrize(
+    ("machine", "key", "found", "allowed"),
+    [
+        ({"gpus_per_node": -1}, "machine.gpus_per_node", "-1", "greater than or equal to 0"),
+        ({"gpus": 4}, "machine.gpus", "no such key", "gpus_per_node"),
+        ({"training_gpus": "many"}, "machine.training_gpus", "'many'", "auto, a number of 1 or more"),
+        ({"training_gpus": {"pythia-70m": 0}}, "machine.training_gpus", "0", "auto, a number of 1 or more"),
+        ({"gpu_memory_gb": "large"}, "machine.gpu_memory_gb", "'large'", "valid number"),
+        ({"accelerator": "tpu"}, "machine.accelerator", "'tpu'", "'cuda' or 'cpu'"),
+    ],
+)
+def test_a_wrong_machine_is_said_with_its_key_what_was_found_and_what_is_allowed(
+    machine: dict[str, Any], key: str, found: str, allowed: str
+) -> None:
+    with pytest.raises(StudyError) as caught:
+        read_machine({"machine": machine})
+    assert key in str(caught.value)
+    assert found in str(caught.value)
+    assert allowed in str(caught.value)
+
+
+def test_a_machine_may_be_given_as_text_as_on_the_command_line() -> None:
+    text = {"gpus_per_node": "4", "gpu_memory_gb": "80", "training_gpus": {"a": "2", "b": "auto"}}
+    assert read_machine({"machine": text}) == Machine(
+        gpus_per_node=4, gpu_memory_gb=80, training_gpus={"a": 2, "b": "auto"}
+    )
+    assert read_machine({}) == Machine()
+    with pytest.raises(StudyError, match="machine: found 'h100'"):
+        read_machine({"machine": "h100"})
+
+
+@pytest.mark.parametrize(
+    ("machine", "sentences"),
+    [
+        (
+            {"gpus_per_node": 8, "training_gpus": 3},
+            ["machine.training_gpus: found 3", "stages.sft.batch_size 64", "Allowed: 1, 2, 4, 8, or auto"],
+        ),
+        (
+            {"gpus_per_node": 4, "training_gpus": {"pythia-2.8b": 8}},
+            ["machine.training_gpus.pythia-2.8b: found 8", "machine.gpus_per_node is 4", "1 to 4"],
+        ),
+        ({"training_gpus": 2}, ["machine.training_gpus: found 2", "machine.gpus_per_node is 0"]),
+        (
+            {"gpus_per_node": 4, "training_gpus": {"pythia-3b": 2}},
+            ["machine.training_gpus.pythia-3b", "no such size", "pythia-2.8b"],
+        ),
+        (
+            {"gpus_per_node": 2, "gpu_memory_gb": 24},
+            [
+                "stages.sft (pythia-1.4b/s0/sft)",
+                "1.41 billion parameters",
+                "each of 2 GPUs with ZeRO-3",
+                "machine.gpu_memory_gb is 24",
+                "stages.sft.lora",
+                "stages.sft.max_length",
+            ],
+        ),
+    ],
+)
+def test_what_cannot_be_trained_on_a_machine_is_said_before_any_job(
+    machine: dict[str, Any], sentences: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(StudyError) as caught:
+        load("pythia", tmp_path, **machine)
+    for sentence in sentences:
+        assert sentence in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+def test_the_configuration_of_slurms_plugin_may_stand_beside_the_machine(tmp_path: Path) -> None:
+    settings = {"study": "nano-smoke", "results": str(tmp_path), "machine": {}, "partitions": {"gpu": {"max_gpu": 4}}}
+    assert load_study(settings, CONFIG).name == "nano-smoke"
