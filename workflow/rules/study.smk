@@ -5,6 +5,7 @@ from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
+from modecollapse.slurm import print_refusals, require_slurm_or_exit
 from modecollapse.study_files import claim_results, load_study_or_exit
 from modecollapse.targets import Targets
 
@@ -38,9 +39,14 @@ report: "../report/workflow.rst"
 
 
 onstart:
+    require_slurm_or_exit(workflow)
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
     claim_results(study)
 
 
 onsuccess:
     print_summary(study)
+
+
+onerror:
+    print_refusals(log)
