@@ -111,6 +111,14 @@ class Cluster:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 
+    def state(self, job: str) -> str:
+        """The state of a job, in capitals."""
+        return self.ask("squeue", "--noheader", "--states=all", f"--job={job}", "--format=%T").strip()
+
+    def is_down(self, node: str) -> bool:
+        """Whether Slurm has noticed that the node is gone."""
+        return "down" in self.ask("sinfo", "--noheader", f"--nodes={node}", "--format=%T")
+
     def start(self) -> None:
         """Start everything and wait until all nodes are idle. What was started is stopped if that fails."""
         for name in ("state", "bin"):
@@ -192,7 +200,7 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for: {what}"
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -229,4 +229,4 @@ def _described(job: Any) -> str:
 
 
 def _plain(error: Exception) -> str:
-    return str(error).strip("'\"").rstrip(".")
+    return " ".join(str(error).strip("'\"").rstrip(".").split())
