@@ -29,7 +29,7 @@ class ClusterProject(Project):
     cluster: Cluster = field(kw_only=True)
 
     def command(self, *arguments: str) -> list[str]:
-        return super().command("--profile", "profiles/slurm", *arguments)
+        return super().command(*arguments, "--profile", "profiles/slurm")
 
     def environment(self) -> dict[str, str]:
         return self.cluster.environment(super().environment())

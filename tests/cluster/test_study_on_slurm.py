@@ -78,7 +78,7 @@ def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) ->
     local.edit_study("log_every: 2\n    save_every: 4", "log_every: 10\n    save_every: 10")
     project = on_cluster(local.copy(directory / "slurm"), cluster)
     seen, jobs = Faults(), {}
-    asked = ["--set-resources", "train:mem_mb=4000", "--", *MODELS]  # four on a node at most, so both have some
+    asked = [*MODELS, "--set-resources", "train:mem_mb=4000"]  # four on a node at most, so both have some
 
     def state(fault: str) -> str:
         return cluster.state(jobs[fault].slurm_id)
@@ -98,7 +98,7 @@ def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) ->
             cluster.ask("scontrol", "update", f"JobId={jobs[fault].slurm_id}", "TimeLimit=1")
         cluster.ask("scancel", jobs["cancelled"].slurm_id)
         jobs["killed"].process.kill()
-        local.run("--", *MODELS)  # meanwhile
+        local.run(*MODELS)  # meanwhile
         wait_for(jobs["signalled"].is_asked_to_stop, 120, "SIGTERM before the time limit")
         jobs["signalled"].go_on()
         for fault in ("cancelled", "killed", "signalled", "timed out"):

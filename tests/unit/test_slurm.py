@@ -97,13 +97,14 @@ def test_refusals_are_told_once_each_in_slurms_words(tmp_path):
     refused = (
         "    message: SLURM sbatch failed. The error message was 'sbatch: error: Batch job submission failed: {}'."
     )
-    log.write_text("\n".join(refused.format(why) for why in ("Invalid account", "Too much memory", "Invalid account")))
+    whys = ("Invalid account", "Invalid account", "Too much\nsbatch: error: Not available")
+    log.write_text("".join(f"{refused.format(why)}\n    sbatch call: '...'.\n" for why in whys))
     explained = explain_refusals(log)
     assert explained is not None
     assert explained.startswith(
         "Slurm refused 3 submissions:\n"
         "  Batch job submission failed: Invalid account\n"
-        "  Batch job submission failed: Too much memory\n"
+        "  Batch job submission failed: Too much. Not available\n"
     )
     log.write_text("Finished jobid: 1\n")
     assert explain_refusals(log) is None

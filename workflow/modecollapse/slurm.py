@@ -182,10 +182,12 @@ def check_partitions(cluster: Cluster, file: Path | None, jobs: Iterable[Any]) -
 
 def explain_refusals(log: Path) -> str | None:
     """What Slurm said when it refused jobs, from Snakemake's own log; None if it refused none."""
-    said = re.findall(r"SLURM sbatch failed\. The error message was '(.*?)'\.?$", log.read_text(), re.MULTILINE)
+    said = re.findall(r"SLURM sbatch failed\. The error message was '(.*?)'\.\n", log.read_text(), re.DOTALL)
     if not said:
         return None
-    reasons = sorted({re.sub(r"^sbatch: (error: )?", "", reason.strip()) for reason in said})
+    reasons = sorted(
+        {re.sub(r"^sbatch: (error: )?", "", reason, flags=re.MULTILINE).replace("\n", ". ") for reason in said}
+    )
     return (
         f"Slurm refused {len(said)} submission{'s' if len(said) > 1 else ''}:\n"
         + "".join(f"  {reason}\n" for reason in reasons)

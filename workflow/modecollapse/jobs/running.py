@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.errors import StudyError
+from modecollapse.gpus import take_gpus
 from modecollapse.publishing import publish_file
 from modecollapse.store import Store
 
@@ -122,6 +123,7 @@ def running(network: bool = False) -> Iterator[Job]:
     started = _process_start()
     job = Job(snakemake)
     try:
+        take_gpus(int(snakemake.resources.get("gpu", 0)), snakemake.config.get("machine") or {})
         yield job
     except StudyError as error:
         logger.error("%s", error)
