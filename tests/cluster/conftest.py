@@ -34,26 +34,28 @@ class ClusterProject(Project):
     def environment(self) -> dict[str, str]:
         return self.cluster.environment(super().environment())
 
-    @contextmanager
-    def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Snakemake as it runs; its output goes to `console`. It is killed at the end if it has not ended."""
-        with self.console.open("ab") as output:
-            process = subprocess.Popen(
-                self.command(*arguments), cwd=self.root, env=self.environment(), stdout=output, stderr=output
-            )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
     def training_log(self, seed: int) -> str:
         """The log of the latest attempt to train the model of this seed."""
         return (self.root / f"logs/nano-smoke/train/tiny/s{seed}/plm.log").read_text(errors="replace")
 
-    @property
-    def console(self) -> Path:
-        return self.root / "console.txt"
+
+def console(project: Project) -> Path:
+    """What Snakemake prints in `running`."""
+    return project.root / "console.txt"
+
+
+@contextmanager
+def running(project: Project, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Snakemake as it runs. It is killed in the end if it has not ended."""
+    with console(project).open("ab") as output:
+        process = subprocess.Popen(
+            project.command(*arguments), cwd=project.root, env=project.environment(), stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def on_cluster(project: Project, cluster: Cluster) -> ClusterProject:

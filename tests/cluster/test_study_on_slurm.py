@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from modecollapse.sealed import read_metadata
-from tests.cluster.conftest import on_cluster
+from tests.cluster.conftest import console, on_cluster, running
 from tests.cluster.slurm_cluster import Cluster, wait_for
 from tests.cluster.training_jobs import hold_at_first_checkpoint
 from tests.conftest import Project, make_project
@@ -74,7 +74,7 @@ def faults(
 def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) -> Faults:
     local = finished.copy(directory / "local")
     local.edit_study("seeds: [0]", f"seeds: {SEEDS}")
-    local.edit_study("tokens: 12000", "tokens: 150000")
+    local.edit_study("tokens: 12000", "tokens: 100000")
     local.edit_study("log_every: 2\n    save_every: 4", "log_every: 10\n    save_every: 10")
     project = on_cluster(local.copy(directory / "slurm"), cluster)
     seen, jobs = Faults(), {}
@@ -86,19 +86,18 @@ def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) ->
     def wait_for_model(fault: str) -> None:
         wait_for((project.root / MODELS[jobs[fault].seed]).exists, 300, f"{fault}: its model")
 
-    with project.running(*asked) as snakemake:
+    with running(local, *MODELS) as alone, running(project, *asked) as snakemake:
         held = hold_at_first_checkpoint(project.root, SEEDS)
         lost = held[-1].node
         jobs["node lost"] = held.pop()
         jobs["orphaned"] = held.pop(next(index for index, job in enumerate(held) if job.node != lost))
         jobs |= dict(zip(("cancelled", "killed", "signalled", "timed out"), held, strict=True))
 
-        # The profile asks for SIGTERM five minutes before the limit: here at once.
-        for fault in ("signalled", "timed out"):
-            cluster.ask("scontrol", "update", f"JobId={jobs[fault].slurm_id}", "TimeLimit=1")
+        # The profile asks for SIGTERM five minutes before the limit: for the first one, now; the other is beyond it soon.
+        for fault, minutes in (("signalled", 5), ("timed out", 1)):
+            cluster.ask("scontrol", "update", f"JobId={jobs[fault].slurm_id}", f"TimeLimit={minutes}")
         cluster.ask("scancel", jobs["cancelled"].slurm_id)
         jobs["killed"].process.kill()
-        local.run(*MODELS)  # meanwhile
         wait_for(jobs["signalled"].is_asked_to_stop, 120, "SIGTERM before the time limit")
         jobs["signalled"].go_on()
         for fault in ("cancelled", "killed", "signalled", "timed out"):
@@ -117,17 +116,18 @@ def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) ->
 
         snakemake.kill()
         snakemake.wait()
+        assert alone.wait(timeout=240) == 0, console(local).read_text()
     assert "locked" in project.run(*asked, succeeds=False)
     project.run("--unlock")
-    with project.running(*asked) as snakemake:
+    with running(project, *asked) as snakemake:
         waits = "another job is making the same model"
         wait_for(lambda: waits in project.training_log(jobs["orphaned"].seed), 120, "the second job to wait")
         jobs["orphaned"].go_on()
-        assert snakemake.wait(timeout=240) == 0, project.console.read_text()
+        assert snakemake.wait(timeout=240) == 0, console(project).read_text()
     wait_for(lambda: state("orphaned") in ENDED, 60, "the end of the orphaned job")
     seen.states["orphaned"] = state("orphaned")
 
-    seen.console = project.console.read_text()
+    seen.console = console(project).read_text()
     for fault, job in jobs.items():
         seen.logs[fault] = project.training_log(job.seed)
         seen.said[fault] = "".join(path.read_text() for path in project.root.glob(f"logs/slurm/**/{job.slurm_id}.log"))
