@@ -93,7 +93,7 @@ def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) ->
         jobs["orphaned"] = held.pop(next(index for index, job in enumerate(held) if job.node != lost))
         jobs |= dict(zip(("cancelled", "killed", "signalled", "timed out"), held, strict=True))
 
-        # The profile asks for SIGTERM five minutes before the limit: for the first one, now; the other is beyond it soon.
+        # SIGTERM is to come five minutes before the limit: now for the first; the second one is soon beyond its limit.
         for fault, minutes in (("signalled", 5), ("timed out", 1)):
             cluster.ask("scontrol", "update", f"JobId={jobs[fault].slurm_id}", f"TimeLimit={minutes}")
         cluster.ask("scancel", jobs["cancelled"].slurm_id)
