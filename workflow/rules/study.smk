@@ -8,6 +8,7 @@ from modecollapse.jobs.summary import print_summary
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.machine import read_machine
 from modecollapse.resources.plan import print_plan_and_exit
+from modecollapse.slurm import print_refusals, require_slurm_or_exit
 from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
 from modecollapse.targets import Targets
 
@@ -47,9 +48,14 @@ report: "../report/workflow.rst"
 
 onstart:
     print_plan_and_exit(demands, workflow.dag)
+    require_slurm_or_exit(workflow)
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
     claim_results_or_exit(study)
 
 
 onsuccess:
     print_summary(study)
+
+
+onerror:
+    print_refusals(log)

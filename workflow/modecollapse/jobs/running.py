@@ -17,6 +17,7 @@ from modecollapse import stopping
 from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.errors import StudyError
+from modecollapse.gpus import take_gpus
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
 from modecollapse.store import Store
@@ -131,6 +132,7 @@ def running(network: bool = False, polls: bool = False) -> Iterator[Job]:
     try:
         stopping.listen(at_once=not polls)
         _log_to(log)
+        take_gpus(int(snakemake.resources.get("gpu", 0)), snakemake.config.get("machine") or {})
         yield job
         _write_timing(log, {"rule": snakemake.rule, "started": started, "ready": job.ready, "ended": time.time()})
     except StudyError as error:

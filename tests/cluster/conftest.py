@@ -1,0 +1,85 @@
+"""A cluster for each worker, and projects whose profile is edited as a site would edit it."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.slurm_cluster import Cluster, missing_programs
+from tests.conftest import Project
+
+SITE = """\
+partitions:
+  cpu: {max_runtime: 240, max_mem_mb: 16000, max_threads: 8}
+  gpu: {max_runtime: 240, max_mem_mb: 16000, max_threads: 8, max_gpu: 2}
+machine:
+  gpus_per_node: 0
+"""
+
+
+@dataclass(frozen=True)
+class ClusterProject(Project):
+    """A project that is run on the test cluster."""
+
+    cluster: Cluster = field(kw_only=True)
+
+    def command(self, *arguments: str) -> list[str]:
+        return super().command(*arguments, "--profile", "profiles/slurm")
+
+    def environment(self) -> dict[str, str]:
+        return self.cluster.environment(super().environment())
+
+    def training_log(self, seed: int) -> str:
+        """The log of the latest attempt to train the model of this seed."""
+        return (self.root / f"logs/nano-smoke/train/tiny/s{seed}/plm.log").read_text(errors="replace")
+
+
+def console(project: Project) -> Path:
+    """What Snakemake prints in `running`."""
+    return project.root / "console.txt"
+
+
+@contextmanager
+def running(project: Project, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Snakemake as it runs. It is killed in the end if it has not ended."""
+    with console(project).open("ab") as output:
+        process = subprocess.Popen(
+            project.command(*arguments), cwd=project.root, env=project.environment(), stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def on_cluster(project: Project, cluster: Cluster) -> ClusterProject:
+    """The project with its profile edited for the test cluster: which partitions, no accounts, states by squeue."""
+    (project.root / "profiles/slurm/site.yaml").write_text(SITE)
+    profile = "profiles/slurm/config.yaml"
+    project.edit(profile, "slurm-status-command: sacct", "slurm-status-command: squeue")
+    # Here jobs take seconds, not hours.
+    project.edit(profile, "slurm-init-seconds-before-status-checks: 20", "slurm-init-seconds-before-status-checks: 1")
+    return ClusterProject(**{**project.__dict__, "cluster": cluster})
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running Slurm; skips where it is not installed."""
+    if missing := missing_programs():
+        pytest.skip(
+            f"not installed: {', '.join(missing)} (Debian: apt-get install slurmctld slurmd slurm-client munge)"
+        )
+    root = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # the path of a socket is at most 107 characters long
+    running = Cluster(root)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,164 @@
+"""A study run on Slurm gives the very results of a local run, whatever happens to its jobs."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from modecollapse.sealed import read_metadata
+from tests.cluster.conftest import console, on_cluster, running
+from tests.cluster.slurm_cluster import Cluster, wait_for
+from tests.cluster.training_jobs import hold_at_first_checkpoint
+from tests.conftest import Project, make_project
+
+SEEDS = list(range(6))
+"""Of the models that faults happen to."""
+MODELS = [f"results/nano-smoke/models/tiny/s{seed}/plm/manifest.json" for seed in SEEDS]
+ENDED = ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT")
+
+
+def digests(project: Project) -> dict[str, str]:
+    """What a study has come to: the weights of models, the seals of cells, and the tables."""
+    root = project.root / "results" / project.study
+    weights = {path: json.loads(path.read_text())["files"] for path in root.rglob("manifest.json")}
+    seals = {path: read_metadata(path)["modecollapse.sha256"] for path in root.rglob("*.parquet")}
+    tables = {path: path.read_text() for path in root.rglob("*.csv")}
+    return {str(path.relative_to(root)): str(value) for path, value in {**weights, **seals, **tables}.items()}
+
+
+def test_a_study_run_on_slurm_equals_a_local_run(cluster: Cluster, finished_once: Project, tmp_path: Path) -> None:
+    project = on_cluster(make_project(tmp_path / "project"), cluster)
+    printed = project.run()
+    assert "No suitable partition" not in printed
+    local, ours = digests(finished_once), digests(project)
+    assert len(local) > 20
+    assert ours == local
+
+
+@dataclass
+class Faults:
+    """What was seen while models were trained and a fault was made to happen to each."""
+
+    local: dict[str, str] = field(default_factory=dict)
+    """What a local run without faults has come to."""
+    ours: dict[str, str] = field(default_factory=dict)
+    """What the run with faults has come to."""
+    states: dict[str, str] = field(default_factory=dict)
+    """Fault → the state in which Slurm left the job that it hit."""
+    said: dict[str, str] = field(default_factory=dict)
+    """Fault → what the job that it hit had printed."""
+    logs: dict[str, str] = field(default_factory=dict)
+    """Fault → the log of the attempt that finished the model."""
+    console: str = ""
+    """What Snakemake printed."""
+
+
+@pytest.fixture(scope="session")
+def faults(
+    cluster: Cluster, finished_once: Project, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Faults:
+    """Six models are trained, a fault happens to each; once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    record = (base if worker_id == "master" else base.parent) / "faults.json"
+    with FileLock(record.with_suffix(".lock")):
+        if not record.exists():
+            directory = tmp_path_factory.mktemp("faults")
+            record.write_text(json.dumps(asdict(_make_faults_happen(cluster, finished_once, directory))))
+            shutil.rmtree(directory)
+    return Faults(**json.loads(record.read_text()))
+
+
+def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) -> Faults:
+    local = finished.copy(directory / "local")
+    local.edit_study("seeds: [0]", f"seeds: {SEEDS}")
+    local.edit_study("tokens: 12000", "tokens: 100000")
+    local.edit_study("log_every: 2\n    save_every: 4", "log_every: 10\n    save_every: 10")
+    project = on_cluster(local.copy(directory / "slurm"), cluster)
+    seen, jobs = Faults(), {}
+    asked = [*MODELS, "--set-resources", "train:mem_mb=4000"]  # four on a node at most, so both have some
+
+    def state(fault: str) -> str:
+        return cluster.state(jobs[fault].slurm_id)
+
+    def wait_for_model(fault: str) -> None:
+        wait_for((project.root / MODELS[jobs[fault].seed]).exists, 300, f"{fault}: its model")
+
+    with running(local, *MODELS) as alone, running(project, *asked) as snakemake:
+        held = hold_at_first_checkpoint(project.root, SEEDS)
+        lost = held[-1].node
+        jobs["node lost"] = held.pop()
+        jobs["orphaned"] = held.pop(next(index for index, job in enumerate(held) if job.node != lost))
+        jobs |= dict(zip(("cancelled", "killed", "signalled", "timed out"), held, strict=True))
+
+        # SIGTERM is to come five minutes before the limit: now for the first; the second one is soon beyond its limit.
+        for fault, minutes in (("signalled", 5), ("timed out", 1)):
+            cluster.ask("scontrol", "update", f"JobId={jobs[fault].slurm_id}", f"TimeLimit={minutes}")
+        cluster.ask("scancel", jobs["cancelled"].slurm_id)
+        jobs["killed"].process.kill()
+        wait_for(jobs["signalled"].is_asked_to_stop, 120, "SIGTERM before the time limit")
+        jobs["signalled"].go_on()
+        for fault in ("cancelled", "killed", "signalled", "timed out"):
+            wait_for(lambda fault=fault: state(fault) in ENDED, 240, f"{fault}: the end of its job")
+            seen.states[fault] = state(fault)
+        for fault in ("cancelled", "killed", "signalled", "timed out"):
+            wait_for_model(fault)
+
+        cluster.kill_node(lost)
+        try:
+            wait_for(lambda: cluster.is_down(lost), 120, "Slurm to notice the loss")
+            wait_for_model("node lost")
+            seen.states["node lost"] = state("node lost")
+        finally:
+            cluster.start_node(lost)
+
+        snakemake.kill()
+        snakemake.wait()
+        assert alone.wait(timeout=240) == 0, console(local).read_text()
+    assert "locked" in project.run(*asked, succeeds=False)
+    project.run("--unlock")
+    with running(project, *asked) as snakemake:
+        waits = "another job is making the same model"
+        wait_for(lambda: waits in project.training_log(jobs["orphaned"].seed), 120, "the second job to wait")
+        jobs["orphaned"].go_on()
+        assert snakemake.wait(timeout=240) == 0, console(project).read_text()
+    wait_for(lambda: state("orphaned") in ENDED, 60, "the end of the orphaned job")
+    seen.states["orphaned"] = state("orphaned")
+
+    seen.console = console(project).read_text()
+    for fault, job in jobs.items():
+        seen.logs[fault] = project.training_log(job.seed)
+        seen.said[fault] = "".join(path.read_text() for path in project.root.glob(f"logs/slurm/**/{job.slurm_id}.log"))
+    seen.local, seen.ours = digests(local), digests(project)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [("cancelled", "CANCELLED"), ("killed", "FAILED"), ("signalled", "FAILED"), ("timed out", "TIMEOUT")],
+)
+def test_a_training_that_is_hit_is_submitted_again_and_resumes(faults: Faults, fault: str, state: str) -> None:
+    assert faults.states[fault] == state
+    assert "resuming after" in faults.logs[fault]
+
+
+def test_a_training_is_asked_to_stop_before_its_time_limit(faults: Faults) -> None:
+    assert "SIGTERM" in faults.said["signalled"]
+
+
+def test_slurm_itself_starts_a_job_again_whose_node_is_lost(faults: Faults) -> None:
+    assert faults.states["node lost"] == "COMPLETED", "the same job, on another node"
+    assert "resuming after" in faults.logs["node lost"]
+
+
+def test_a_killed_snakemake_may_be_started_again_while_its_jobs_still_run(faults: Faults) -> None:
+    assert faults.states["orphaned"] == "COMPLETED"
+    assert "came back from the store" in faults.logs["orphaned"], "the second job waited for the first one"
+
+
+def test_faults_change_no_digest(faults: Faults) -> None:
+    models = [Path(model).relative_to("results/nano-smoke") for model in MODELS]
+    assert {str(model) for model in models} <= set(faults.local)
+    assert faults.ours == faults.local
