@@ -118,4 +118,5 @@ METHOD = Method(
     data_columns=PARTS,
     modules=("methods.dpo", *FINE_TUNING_MODULES),
     libraries=("modecollapse.methods.trainers",),
+    several_processes=True,
 )

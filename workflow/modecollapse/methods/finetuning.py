@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modecollapse import stopping
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import CausalModel, load_causal_model, load_tokenizer
+from modecollapse.methods import processes
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.order import training_order
 from modecollapse.methods.resume import is_complete, newest_complete, remove_half_written, take_snapshot
 from modecollapse.methods.settings import FineTuningSettings
+from modecollapse.methods.zero import zero_configuration
 from modecollapse.rendering import check_format
 
 logger = logging.getLogger(__name__)
@@ -61,7 +64,7 @@ def train(
     """
     from datasets import Dataset
 
-    from modecollapse.methods.trainers import EpochCallback, ProgressCallback
+    from modecollapse.methods.trainers import EpochCallback, ProgressCallback, StopCallback
 
     order = training_order(lengths, settings.epochs, settings.batch_size, job.seed, settings.group_by_length)
     updates = math.ceil(len(lengths) / settings.batch_size)
@@ -69,57 +72,80 @@ def train(
     steps = ends[-1] if ends else math.ceil(len(order) / settings.batch_size)
     snapshots = {end: job.state / f"epoch-{epoch}" for epoch, end in enumerate(ends, start=1)}
     model.network.requires_grad_(True)
+    stop = StopCallback(job.layout, processes.asked_to_stop(job.state))
     trainer = trainer_class(
         recipe=settings,
+        layout=job.layout,
         model=model.network,
         args=trainer_class.configuration(**_arguments(job, settings), **(options or {})),
         train_dataset=Dataset.from_dict(dict(examples)).select(order),
         processing_class=model.tokenizer,
-        callbacks=[ProgressCallback(), EpochCallback(snapshots, lambda network, to: _write(network, job, to))],
+        callbacks=[ProgressCallback(), stop],
         **models,
     )
+    trainer.add_callback(EpochCallback(snapshots, lambda to: _write(trainer, job, to), trainer.args.should_save))
+    processes.check_size(job.layout, trainer.args.world_size)
     _print_nothing(trainer)
     logger.info("%d examples, %d epochs, %d steps", len(lengths), settings.epochs, steps)
-    remove_half_written(job.state)
+    if trainer.args.should_save:
+        remove_half_written(job.state)
     # Without the snapshot of an epoch, a checkpoint from after it is of no use.
     lost = next((end for end, snapshot in snapshots.items() if not is_complete(snapshot)), math.inf)
-    checkpoint = newest_complete(job.state, before=lost)
+    checkpoint = processes.decided_by_first(lambda: newest_complete(job.state, before=lost))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if stop.stopped:
+        raise stopping.Stopped(f"asked to stop; the state after {trainer.state.global_step} of {steps} updates is kept")
     if trainer.state.global_step != steps:
         raise RuntimeError(f"{trainer.state.global_step} steps were made, {steps} were planned")
     curves, shown = _curves(trainer.state.log_history), sum(tokens)
     if not ends:
-        _write(trainer.model, job, job.output)
+        _write(trainer, job, job.output)
         return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves)
     epochs = []
     for epoch, (end, output) in enumerate(zip(ends, job.epoch_outputs, strict=True), start=1):
-        take_snapshot(snapshots[end], output)
+        if trainer.args.should_save:
+            take_snapshot(snapshots[end], output)
         own = [point for point in curves if end - updates < point["step"] <= end]
         epochs.append(TrainingRecord(steps=end, tokens=shown * epoch, curves=own))
     return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves, epochs=epochs)
 
 
-def _write(network: Any, job: TrainingJob, directory: Path) -> None:
-    """Write the model as it is now and the parent's tokenizer to `directory`."""
+def _write(trainer: Any, job: TrainingJob, directory: Path) -> None:
+    """Write the model as it is now and the parent's tokenizer to `directory`.
+
+    To be called by all processes, as they may hold a part of the weights each; the first one writes.
+    """
     assert job.parent is not None
+    weights = trainer.gathered_weights()
+    if not trainer.args.should_save:
+        return
+    network = trainer.model
     training, network.config.use_cache = network.config.use_cache, True
-    network.save_pretrained(directory)  # the Trainer turns the cache off, and generation would inherit that
+    network.save_pretrained(directory, state_dict=weights)  # the Trainer turns the cache off, and generation would inherit that
     network.config.use_cache = training
     copy_tokenizer(job.parent, directory)
 
 
 def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]:
     """Everything that TRL and the Trainer would otherwise decide by defaults of their own."""
-    import torch
-
     betas = settings.betas or (0.9, 0.999)
+    layout, cuda = job.layout, processes.computes_on(job.layout) == "cuda"
+    accumulation = layout.accumulation(settings.batch_size)
+    spread: dict[str, Any] = {}
+    if layout.processes > 1:
+        spread = {"ddp_backend": "nccl" if cuda else "gloo", "ddp_find_unused_parameters": False}
+        # The only buffers are constants.
+        spread |= {"ddp_broadcast_buffers": False, "average_tokens_across_devices": True}
+    if layout.zero_stage:
+        spread["deepspeed"] = zero_configuration(job, settings)
     return {
+        **spread,
         "output_dir": str(job.state),
         "seed": job.seed,
         "data_seed": job.seed,
         "num_train_epochs": 1,  # the order holds all epochs
-        "per_device_train_batch_size": settings.batch_size,
-        "gradient_accumulation_steps": 1,
+        "per_device_train_batch_size": math.ceil(settings.batch_size / layout.processes / accumulation),
+        "gradient_accumulation_steps": accumulation,
         "max_length": None,  # truncated already
         "learning_rate": settings.learning_rate,
         "optim": "adamw_torch_fused" if settings.optimizer == "adamw" else "rmsprop",
@@ -128,12 +154,13 @@ def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]
         "adam_epsilon": 1e-8,
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.clip,
-        "use_cpu": not torch.cuda.is_available(),
-        "bf16": settings.dtype == "bfloat16",
+        "use_cpu": not cuda,
+        # DeepSpeed does its own casting.
+        "bf16": settings.dtype == "bfloat16" and not layout.zero_stage,
         "fp16": False,
         "gradient_checkpointing": False,
         "dataloader_num_workers": 0,
-        "dataloader_pin_memory": torch.cuda.is_available(),
+        "dataloader_pin_memory": cuda,
         "dataloader_drop_last": False,
         "logging_strategy": "steps",
         "logging_steps": settings.log_every,
