@@ -11,11 +11,12 @@ from modecollapse.errors import StudyError
 from modecollapse.generation.models import CausalModel, load_causal_model, load_tokenizer
 from modecollapse.methods import processes
 from modecollapse.methods.base import TrainingJob, TrainingRecord
+from modecollapse.methods.lora import adapter_configuration, quantization, write_merged
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.order import training_order
 from modecollapse.methods.resume import is_complete, newest_complete, remove_half_written, take_snapshot
 from modecollapse.methods.settings import FineTuningSettings
-from modecollapse.methods.zero import zero_configuration
+from modecollapse.methods.zero import compile_nothing, zero_configuration
 from modecollapse.rendering import check_format
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,10 @@ def load_parent(job: TrainingJob, settings: FineTuningSettings) -> CausalModel:
     assert job.parent is not None
     if job.format is not None and job.format.is_chat:
         check_format(job.format, load_tokenizer(job.parent))
-    model = load_causal_model(job.parent, "float32", job.threads, "cpu")
+    quantized = None if settings.lora is None else quantization(settings.lora, settings.dtype)
+    # A quantized model stays where it is loaded, so it has to be loaded to where it is trained.
+    device = processes.own_device(job.layout) if quantized else "cpu"
+    model = load_causal_model(job.parent, "float32", job.threads, device, quantized)
     if model.tokenizer.eos_token_id is None:
         raise StudyError(f"The tokenizer in {job.parent} names no end-of-text token, which answers must end with.")
     if model.context is not None and settings.max_length > model.context:
@@ -71,7 +75,15 @@ def train(
     ends = [updates * epoch for epoch in range(1, settings.epochs + 1)] if settings.each_epoch else []
     steps = ends[-1] if ends else math.ceil(len(order) / settings.batch_size)
     snapshots = {end: job.state / f"epoch-{epoch}" for epoch, end in enumerate(ends, start=1)}
-    model.network.requires_grad_(True)
+    if settings.lora is None:
+        model.network.requires_grad_(True)
+    elif job.layout.zero_stage:
+        raise StudyError(
+            f"lora: this job was given ZeRO stage {job.layout.zero_stage}, which shards weights that adapters need "
+            "whole. Set lora.quantization: nf4, which takes an eighth of the memory, or use GPUs with more of it."
+        )
+    else:
+        models["peft_config"] = adapter_configuration(settings.lora, model.network)
     stop = StopCallback(job.layout, processes.asked_to_stop(job.state))
     trainer = trainer_class(
         recipe=settings,
@@ -119,9 +131,15 @@ def _write(trainer: Any, job: TrainingJob, directory: Path) -> None:
     weights = trainer.gathered_weights()
     if not trainer.args.should_save:
         return
+    if trainer.recipe.lora is not None:
+        write_merged(trainer.model, job, directory)
+        copy_tokenizer(job.parent, directory)
+        return
     network = trainer.model
     training, network.config.use_cache = network.config.use_cache, True
-    network.save_pretrained(directory, state_dict=weights)  # the Trainer turns the cache off, and generation would inherit that
+    network.save_pretrained(
+        directory, state_dict=weights
+    )  # the Trainer turns the cache off, and generation would inherit that
     network.config.use_cache = training
     copy_tokenizer(job.parent, directory)
 
@@ -137,6 +155,7 @@ def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]
         # The only buffers are constants.
         spread |= {"ddp_broadcast_buffers": False, "average_tokens_across_devices": True}
     if layout.zero_stage:
+        compile_nothing()
         spread["deepspeed"] = zero_configuration(job, settings)
     return {
         **spread,

@@ -40,7 +40,7 @@ def read_job(path: Path) -> tuple[Method, TrainingJob]:
     method = METHODS[description.pop("method")]
     settings = method.settings.model_validate_json(json.dumps(description.pop("settings")))
     architecture, form = description.pop("architecture"), description.pop("format")
-    paths = {name: None if (value := description.pop(name)) is None else Path(value) for name in _PATHS}
+    paths: dict[str, Any] = {name: None if (value := description.pop(name)) is None else Path(value) for name in _PATHS}
     job = TrainingJob(
         settings=settings,
         architecture=ArchitectureSettings.model_validate_json(json.dumps(architecture)) if architecture else None,

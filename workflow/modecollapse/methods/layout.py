@@ -1,8 +1,9 @@
 """How a training job is spread over processes and devices: a matter of machines, which no spec knows."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 ZeroStage = Literal[0, 2, 3]
 Accelerator = Literal["auto", "cuda", "cpu"]
@@ -27,6 +28,24 @@ class Layout:
     """What the processes compute on; "auto" is a GPU if there is one."""
     save_minutes: float = 30.0
     """After so many minutes without a checkpoint one is written beside those that a study's `save_every` asks for."""
+
+    @classmethod
+    def of(cls, resources: Mapping[str, Any], machine: Mapping[str, Any]) -> "Layout":
+        """The layout of a job with these resources of its rule (`gpu`, `zero_stage`, `micro_batch`; those that are
+        absent are not asked for), on a machine that is configured so (`accelerator`, `save_minutes`).
+
+        A job that was given no GPU trains in one process, on whatever there is.
+        """
+        gpus = int(resources.get("gpu") or 0)
+        stage = int(resources.get("zero_stage") or 0)
+        micro_batch = int(resources.get("micro_batch") or 0)
+        return cls(
+            processes=max(1, gpus),
+            zero_stage=2 if stage == 2 else 3 if stage == 3 else 0,
+            micro_batch=micro_batch or None,
+            accelerator="auto" if not gpus else "cpu" if machine.get("accelerator") == "cpu" else "cuda",
+            save_minutes=float(machine.get("save_minutes") or cls.save_minutes),
+        )
 
     def accumulation(self, batch_size: int) -> int:
         """Passes through the model that every process makes for one update of `batch_size` examples."""

@@ -39,6 +39,12 @@ def computes_on(layout: Layout) -> Literal["cuda", "cpu"]:
     return "cuda" if seen >= layout.processes and torch.cuda.is_available() else "cpu"
 
 
+def own_device(layout: Layout) -> str:
+    """The device of this process, e.g. "cuda:1"."""
+    device = computes_on(layout)
+    return device if device == "cpu" else f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+
 def is_worker() -> bool:
     """Whether this process is one of several that train together."""
     return WORKER in os.environ

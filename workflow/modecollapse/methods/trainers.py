@@ -20,6 +20,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from modecollapse.errors import StudyError
 from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.layout import Layout
+from modecollapse.methods.lora import restore_adapter, train_in_float32
 from modecollapse.methods.order import epoch_batches, updates
 from modecollapse.methods.progress import report
 from modecollapse.methods.resume import checkpoint_path, keep_snapshot, remove_older, seal
@@ -123,6 +124,8 @@ class _Exact(Trainer):
         super().__init__(*args, **kwargs)
         self._whole = layout.is_whole(recipe.batch_size)
         self._shares = _Shares(self.accelerator)
+        if recipe.lora is not None:
+            train_in_float32(self.model)
         if self.args.device.type == "cpu":
             add_answer_head(base_network(self.model), statistics=True)
 
@@ -214,7 +217,8 @@ class _Exact(Trainer):
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
         # A state that is saved between two points of the curves holds half of the next one's means.
-        pending = {"loss": self._tr_loss.item(), "logged": self._globalstep_last_logged, "metrics": self._metrics["train"]}
+        means = {"loss": self._tr_loss.item(), "logged": self._globalstep_last_logged}
+        pending = {**means, "metrics": self._metrics["train"]}
         self._pending(output_dir).write_text(json.dumps(pending))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
@@ -232,6 +236,9 @@ class _Exact(Trainer):
         # The library loads with strict=False, which leaves GPT-NeoX's head as it was before training: it is called
         # lm_head in memory and embed_out on disk. from_pretrained knows the names, and strict=True proves it.
         model = self.model if model is None else model
+        if self.recipe.lora is not None:
+            restore_adapter(model, Path(resume_from_checkpoint))
+            return
         restored = type(model).from_pretrained(
             resume_from_checkpoint, dtype=model.dtype, use_safetensors=True, local_files_only=True
         )
@@ -277,6 +284,7 @@ class PreferenceTrainer(_Exact, DPOTrainer):
     """Preference tuning on columns `prompt_ids`, `chosen_ids` and `rejected_ids`."""
 
     configuration = DPOConfig
+    loss_weights: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

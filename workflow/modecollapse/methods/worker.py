@@ -1,7 +1,7 @@
 """One of several processes of a training: ``python -m modecollapse.methods.worker JOB.json``, started by `launching`.
 
-Signals are the launcher's business: a scheduler may send them to the job alone or to every process of it, once or twice.
-This process goes on until it finds the launcher's request (`processes.STOP`), and dies with the launcher.
+Signals are the launcher's business: a scheduler may send them to the job alone or to every process of it, once or
+twice. This process goes on until it finds the launcher's request (`processes.STOP`), and dies with the launcher.
 """
 
 import json
@@ -30,7 +30,7 @@ def main(path: Path) -> None:
     for each in (*stopping.SIGNALS, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
     threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(asctime)s %(message)s")
     logging.captureWarnings(True)
     method, job = read_job(path)
     first = os.environ["RANK"] == "0"

@@ -35,6 +35,13 @@ def zero_configuration(job: "TrainingJob", settings: "FineTuningSettings") -> di
     }
 
 
+def compile_nothing() -> None:
+    """Keep DeepSpeed from compiling its collective operations for CPUs, which takes minutes: gloo has them, too."""
+    import deepspeed.ops
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
 def full_weights(model: Any, keeps: bool) -> dict[str, Any]:
     """Name → float32 weights of a model whose parts are spread over processes; all of them have to call this.
 
