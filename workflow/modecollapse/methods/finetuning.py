@@ -16,7 +16,7 @@ from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.order import training_order
 from modecollapse.methods.resume import is_complete, newest_complete, remove_half_written, take_snapshot
 from modecollapse.methods.settings import FineTuningSettings
-from modecollapse.methods.zero import compile_nothing, zero_configuration
+from modecollapse.methods.zero import prepare_zero, zero_configuration
 from modecollapse.rendering import check_format
 
 logger = logging.getLogger(__name__)
@@ -137,9 +137,8 @@ def _write(trainer: Any, job: TrainingJob, directory: Path) -> None:
         return
     network = trainer.model
     training, network.config.use_cache = network.config.use_cache, True
-    network.save_pretrained(
-        directory, state_dict=weights
-    )  # the Trainer turns the cache off, and generation would inherit that
+    # The Trainer turns the cache off, and generation would inherit that.
+    network.save_pretrained(directory, state_dict=weights)
     network.config.use_cache = training
     copy_tokenizer(job.parent, directory)
 
@@ -155,7 +154,7 @@ def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]
         # The only buffers are constants.
         spread |= {"ddp_broadcast_buffers": False, "average_tokens_across_devices": True}
     if layout.zero_stage:
-        compile_nothing()
+        prepare_zero()
         spread["deepspeed"] = zero_configuration(job, settings)
     return {
         **spread,

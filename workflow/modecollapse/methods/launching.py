@@ -1,8 +1,8 @@
 """Running a method: in this process, or in several that train together on this machine.
 
-Processes find each other as under `torchrun` (its environment variables, and its store, which this process keeps). Its
-own agent is not used: it ends workers 30 s after a signal, which may be sooner than a checkpoint of tens of gigabytes is
-written.
+Processes find each other as under `torchrun`: by its environment variables, and its store, which this process keeps.
+Its own agent is not used: it ends workers 30 s after a signal, which may be sooner than a checkpoint of tens of
+gigabytes is written.
 """
 
 import json
@@ -111,6 +111,7 @@ def _environment(job: TrainingJob, rank: int, port: int, device: str) -> dict[st
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
         # What DeepSpeed would compile goes with the trainer's state; nothing does with our configuration.
         "TORCH_EXTENSIONS_DIR": str(job.state / "extensions"),
     }

@@ -1,5 +1,6 @@
 """How a training job is spread over processes and devices: a matter of machines, which no spec knows."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,4 +69,4 @@ def shares(update: range, processes: int, accumulation: int) -> list[list[range]
 
 def _split(places: range, parts: int) -> list[range]:
     bounds = [places.start + len(places) * part // parts for part in range(parts + 1)]
-    return [range(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [range(start, stop) for start, stop in itertools.pairwise(bounds)]

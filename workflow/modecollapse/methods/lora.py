@@ -23,7 +23,7 @@ _WEIGHTS = "adapter_model.safetensors"
 
 
 class LoraSettings(Strict):
-    """A low-rank adapter is trained, and merged into the parent's weights at the end. Defaults: PEFT's, on all layers."""
+    """A low-rank adapter is trained, and merged into the parent's weights at the end. Defaults: PEFT's, all layers."""
 
     rank: int = Field(8, ge=1)
     """Rank of the added matrices."""
@@ -54,8 +54,8 @@ def quantization(settings: LoraSettings, dtype: str) -> Any:
 
     if importlib.util.find_spec("bitsandbytes") is None:
         raise StudyError(
-            "lora.quantization: nf4 needs the library bitsandbytes, which is not installed. Install it (envs/models.yaml "
-            "has it), or set quantization: null."
+            "lora.quantization: nf4 needs the library bitsandbytes, which is not installed. Install it "
+            "(envs/models.yaml has it), or set quantization: null."
         )
     return BitsAndBytesConfig(
         load_in_4bit=True,
@@ -78,8 +78,8 @@ def adapter_configuration(settings: LoraSettings, network: Any) -> Any:
     for name in targets:
         if name not in present:
             raise StudyError(
-                f"lora.target_modules: the model has no linear layer {name!r}. Allowed: {', '.join(present)}. Name some of "
-                "these, or set target_modules: null for all."
+                f"lora.target_modules: the model has no linear layer {name!r}. Allowed: {', '.join(present)}. Name "
+                "some of these, or set target_modules: null for all."
             )
     return LoraConfig(
         r=settings.rank,
@@ -105,7 +105,7 @@ def linear_layers(network: Any) -> list[str]:
 
 
 def train_in_float32(model: Any) -> None:
-    """Hold the adapter in float32, as all weights that are trained: TRL makes it bfloat16 where the model is quantized."""
+    """Hold the adapter in float32, as all weights that are trained: beside a quantized model, TRL makes it bfloat16."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -33,8 +33,8 @@ def computes_on(layout: Layout) -> Literal["cuda", "cpu"]:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise StudyError(
             f"machine.accelerator: cuda, and this job has {layout.processes} processes with a GPU each, but torch "
-            f"{torch.__version__} sees {seen} GPUs here (CUDA_VISIBLE_DEVICES: {visible}). Install a build of torch for "
-            "this machine's GPUs, lower machine.training_gpus, or set machine.accelerator: cpu."
+            f"{torch.__version__} sees {seen} GPUs here (CUDA_VISIBLE_DEVICES: {visible}). Install a build of torch "
+            "for this machine's GPUs, lower machine.training_gpus, or set machine.accelerator: cpu."
         )
     return "cuda" if seen >= layout.processes and torch.cuda.is_available() else "cpu"
 

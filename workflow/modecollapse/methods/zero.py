@@ -35,11 +35,20 @@ def zero_configuration(job: "TrainingJob", settings: "FineTuningSettings") -> di
     }
 
 
-def compile_nothing() -> None:
-    """Keep DeepSpeed from compiling its collective operations for CPUs, which takes minutes: gloo has them, too."""
+def prepare_zero() -> None:
+    """Have DeepSpeed compile nothing, and read no code from checkpoints. To be called before it is used.
+
+    It would compile its collective operations for CPUs, which takes minutes, while gloo has them, too. And it reads
+    pickles; under `TORCH_FORCE_WEIGHTS_ONLY_LOAD`, which the launcher sets, they may hold tensors and these three types.
+    """
     import deepspeed.ops
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+    from torch.serialization import add_safe_globals
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    add_safe_globals([LossScaler, ZeroStageEnum, fragment_address])
 
 
 def full_weights(model: Any, keeps: bool) -> dict[str, Any]:
