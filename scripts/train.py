@@ -4,12 +4,11 @@ from pathlib import Path
 
 from modecollapse.jobs.models import Inputs, describe_source, make_model
 from modecollapse.jobs.running import running
-from modecollapse.methods import METHODS
 from modecollapse.specs import model_spec
 
 if __name__ == "__main__":
     with running(polls=True) as job:
-        job.load(*METHODS[job.spec["method"]].libraries)
+        job.load_trainer()
         study, model = job.planned(model_spec)
         inputs = {name: Path(path) for name, path in job.snakemake.input.items()}
         make_model(
@@ -19,4 +18,5 @@ if __name__ == "__main__":
             Inputs(**{**inputs, **describe_source(study, model)}),
             Path(job.snakemake.output.manifest).parent,
             job.store,
+            job.layout(),
         )

@@ -5,12 +5,11 @@ from typing import Any
 
 from modecollapse.jobs.models import Asked, Inputs, make_models
 from modecollapse.jobs.running import running
-from modecollapse.methods import METHODS
 from modecollapse.specs import run_spec
 
 if __name__ == "__main__":
     with running(polls=True) as job:
-        job.load(*METHODS[job.spec["method"]].libraries)
+        job.load_trainer()
         study, first = job.planned(run_spec)
         inputs: dict[str, Any] = {name: Path(path) for name, path in job.snakemake.input.items()}
         manifests = map(Path, job.snakemake.output.manifests)
@@ -22,4 +21,5 @@ if __name__ == "__main__":
             study.settings(first),
             Inputs(**inputs),
             job.store,
+            job.layout(),
         )

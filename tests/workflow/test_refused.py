@@ -1,14 +1,11 @@
 """Runs that cannot write, or that are one too many, say so in one message, and what is finished stays."""
 
-import signal
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
-import pytest
 
 from modecollapse.digests import sha256_file
 from modecollapse.sealed import read_sealed

@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class Run:
     wall_seconds: float
     """Of the last run of the job, all epochs that it made included: what was done before a kill is not counted."""
     device: str
+    layout: Mapping[str, Any] = field(default_factory=dict)
+    """How the training was spread over processes (`Layout`)."""
     remarks: tuple[str, ...] = ()
     """What could not be checked about what it was made from."""
 

@@ -75,10 +75,11 @@ def model_spec(study: Study, model: Model) -> str:
     """What decides a model's weights, beside its parent, data and tokenizer."""
     method = study.method(model)
     assert method is not None
+    settings = study.settings(model)
     spec: dict[str, Any] = {
         "method": method.name,
         "revision": method.revision,
-        "settings": _plain(study.settings(model), *NOT_SCIENCE),
+        "settings": _plain(settings, *NOT_SCIENCE, *([] if getattr(settings, "lora", None) else ["lora"])),
         "threads": study.config.threads,
     }
     if method.trains and method.needs_parent:

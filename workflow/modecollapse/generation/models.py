@@ -38,8 +38,10 @@ class CausalModel:
         return int(self.end_tokens[0] if token is None else token)
 
 
-def load_causal_model(directory: Path, dtype: str, threads: int, device: str) -> CausalModel:
+def load_causal_model(directory: Path, dtype: str, threads: int, device: str, quantization: Any = None) -> CausalModel:
     """The model and tokenizer in `directory`, on `device`; sets the process's number of CPU threads.
+
+    With `quantization` (a description of the library's), weights of linear layers are quantized as they are read.
 
     Raises:
         StudyError: the directory holds no loadable safetensors model and tokenizer, weights are missing or of another
@@ -53,6 +55,7 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str) ->
         network, loading = AutoModelForCausalLM.from_pretrained(
             directory,
             dtype=getattr(torch, dtype),
+            **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
             attn_implementation="sdpa",
             use_safetensors=True,
             trust_remote_code=False,
@@ -80,7 +83,7 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str) ->
         raise StudyError(f"Neither the tokenizer nor the config.json in {directory} names an end-of-text token.")
     network.requires_grad_(False)
     return CausalModel(
-        network=network.eval().to(device),
+        network=network.eval() if quantization else network.eval().to(device),
         tokenizer=tokenizer,
         device=torch.device(device),
         end_tokens=ends,

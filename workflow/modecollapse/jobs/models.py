@@ -17,9 +17,11 @@ from modecollapse.digests import canonical, sha256_directory, sha256_file
 from modecollapse.errors import StudyError
 from modecollapse.jobs.data import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
-from modecollapse.methods import METHODS
+from modecollapse.methods import METHODS, launching
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.layout import Layout
+from modecollapse.methods.processes import computes_on
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
@@ -107,17 +109,25 @@ class Asked:
 
 
 def make_model(
-    model: Model, spec: Mapping[str, Any], settings: Strict, inputs: Inputs, directory: Path, store: Store
+    model: Model,
+    spec: Mapping[str, Any],
+    settings: Strict,
+    inputs: Inputs,
+    directory: Path,
+    store: Store,
+    layout: Layout | None = None,
 ) -> Manifest:
     """Publish the model that `spec` asks for at `directory` (`weights/`, `curves.parquet`, `manifest.json`).
 
     Equal weights made in the same environment have the same manifest; `run.json` beside it tells of the run itself.
     A model that was finished before comes back from the store; a training that was killed is resumed.
     """
-    return make_models([Asked(model, spec, directory)], settings, inputs, store)[0]
+    return make_models([Asked(model, spec, directory)], settings, inputs, store, layout)[0]
 
 
-def make_models(asked: Sequence[Asked], settings: Strict, inputs: Inputs, store: Store) -> list[Manifest]:
+def make_models(
+    asked: Sequence[Asked], settings: Strict, inputs: Inputs, store: Store, layout: Layout | None = None
+) -> list[Manifest]:
     """Publish the models of one training run: one, or those after each of its epochs, in their order.
 
     As `make_model`. If the store lacks one of several, the whole run is made again, and those that it has stay as they
@@ -135,7 +145,7 @@ def make_models(asked: Sequence[Asked], settings: Strict, inputs: Inputs, store:
             _rename(each.model, each.directory)
             logger.info("%s came back from the store, nothing was computed", each.model)
         if not all(restored):
-            finished = _train(asked, settings, inputs, digests, store.state(keys[-1]))
+            finished = _train(asked, settings, inputs, digests, store.state(keys[-1]), layout or Layout())
             for each, directory in itertools.compress(zip(asked, finished, strict=True), restored):
                 _compare(each, directory)
             new = [not old for old in restored]
@@ -173,7 +183,7 @@ def _write_curves(curves: pa.Table, model: Model, directory: Path) -> None:
 
 
 def _train(
-    asked: Sequence[Asked], settings: Strict, inputs: Inputs, digests: Mapping[str, str], state: Path
+    asked: Sequence[Asked], settings: Strict, inputs: Inputs, digests: Mapping[str, str], state: Path, layout: Layout
 ) -> list[Path]:
     """Train; returns the directories with the finished models, below `state`."""
     last = asked[-1].spec
@@ -185,7 +195,8 @@ def _train(
         output.mkdir(parents=True)
     (state / "trainer").mkdir(exist_ok=True)
     begun = time.monotonic()
-    record = method.run(
+    record = launching.run(
+        method,
         TrainingJob(
             settings=settings,
             seed=last.get("seed", 0),
@@ -199,13 +210,16 @@ def _train(
             tokenizer=inputs.tokenizer,
             data=inputs.data,
             format=PromptFormat.from_spec("train_format", last["format"]) if "format" in last else None,
-        )
+            layout=layout,
+        ),
     )
     # Only a model that is taken over states files, and it is made alone.
     if (changed := _changed(inputs.source, last, outputs[-1])) is not None:
         raise StudyError(f"{changed} was changed while the study ran. Run the same command again.")
     remarks = (inputs.remark,) if inputs.remark else ()
-    run = Run(wall_seconds=round(time.monotonic() - begun, 3), device=_device(), remarks=remarks)
+    run = Run(
+        wall_seconds=round(time.monotonic() - begun, 3), device=_device(layout), layout=asdict(layout), remarks=remarks
+    )
     for each, directory, part in zip(asked, finished, record.epochs or [record], strict=True):
         manifest = Manifest(
             model=str(each.model),
@@ -243,7 +257,7 @@ def _digest(path: Path) -> str | None:
     return sha256_file(path) if path.is_file() else None
 
 
-def _device() -> str:
+def _device(layout: Layout) -> str:
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return torch.cuda.get_device_name() if computes_on(layout) == "cuda" else "cpu"

@@ -18,6 +18,8 @@ from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.errors import StudyError
 from modecollapse.gpus import take_gpus
+from modecollapse.methods import METHODS
+from modecollapse.methods.layout import Layout
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
 from modecollapse.store import Store
@@ -65,6 +67,17 @@ class Job:
     def outputs(self) -> dict[str, Path]:
         """The output files by name."""
         return {name: Path(path) for name, path in self.snakemake.output.items()}
+
+    def layout(self) -> Layout:
+        """How this job's training is spread, by the resources that it was given."""
+        machine = self.snakemake.config.get("machine") or {}
+        return Layout.of(dict(self.snakemake.resources.items()), machine)
+
+    def load_trainer(self) -> None:
+        """As `load`, of what the job's method needs; nothing where other processes will train."""
+        layout = self.layout()
+        if layout.processes == 1 and not layout.zero_stage:
+            self.load(*METHODS[self.spec["method"]].libraries)
 
     def model(self) -> Model:
         """The model that this job is about; of a run that keeps the model of every epoch, the first one."""

@@ -74,6 +74,8 @@ class Method:
     """Slow imports of `run` (``module`` or ``module:name``), so that a caller can count them as start-up."""
     trains: bool = True
     """Whether it depends on the seed and, with a parent, on the prompt format; otherwise it takes weights over."""
+    several_processes: bool = False
+    """Whether its training can be shared by several processes (`TrainingJob.layout`)."""
     column_setting: str | None = None
     """The setting that names one further column of its data."""
 

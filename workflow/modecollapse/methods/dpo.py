@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from modecollapse.errors import StudyError
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.settings import FINE_TUNING_MODULES, Betas, FineTuningSettings
 
@@ -90,8 +91,16 @@ def run(job: TrainingJob) -> TrainingRecord:
     assert job.parent is not None
     assert job.data is not None
     assert job.format is not None
+    if settings.loss_type in _OVER_THE_BATCH and not job.layout.is_whole(settings.batch_size):
+        raise StudyError(
+            f"loss_type {settings.loss_type} compares the pairs of a batch with each other, so one process has to take "
+            f"all {settings.batch_size} at once, but this job was given {job.layout.processes} processes and "
+            f"micro_batch {job.layout.micro_batch}. Lower batch_size until it fits one GPU, set machine.training_gpus: "
+            "1, or use another loss_type."
+        )
     model = finetuning.load_parent(job, settings)
-    reference = finetuning.load_parent(job, settings)
+    # With an adapter, the reference is the model without it.
+    models = {} if settings.lora else {"ref_model": finetuning.load_parent(job, settings).network}
     texts = read_texts(job.data, ("prompt", "chosen", "rejected"))
     encoded = encode(model.tokenizer, job.format, texts["prompt"], [texts["chosen"], texts["rejected"]])
     pairs = paired(encoded, settings.max_length, settings.max_prompt_length, settings.too_long, job.data)
@@ -102,10 +111,11 @@ def run(job: TrainingJob) -> TrainingRecord:
     losses = {"loss_type": [settings.loss_type], "label_smoothing": settings.label_smoothing, "beta": settings.beta}
     if settings.sft_weight:
         losses |= {"loss_type": [settings.loss_type, "sft"], "loss_weights": [1.0, settings.sft_weight]}
-    return finetuning.train(
-        job, settings, PreferenceTrainer, model, pairs, lengths, tokens, options=losses, ref_model=reference.network
-    )
+    return finetuning.train(job, settings, PreferenceTrainer, model, pairs, lengths, tokens, options=losses, **models)
 
+
+_OVER_THE_BATCH = ("aot", "aot_unpaired")
+"""Losses that are not means over pairs: they sort what the batch holds."""
 
 PARTS = ("prompt", "chosen", "rejected")
 
@@ -118,4 +128,5 @@ METHOD = Method(
     data_columns=PARTS,
     modules=("methods.dpo", *FINE_TUNING_MODULES),
     libraries=("modecollapse.methods.trainers",),
+    several_processes=True,
 )

@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modecollapse import stopping
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import CausalModel, load_causal_model, load_tokenizer
+from modecollapse.methods import processes
 from modecollapse.methods.base import TrainingJob, TrainingRecord
+from modecollapse.methods.lora import adapter_configuration, quantization, write_merged
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.order import training_order
 from modecollapse.methods.resume import is_complete, newest_complete, remove_half_written, take_snapshot
 from modecollapse.methods.settings import FineTuningSettings
+from modecollapse.methods.zero import prepare_zero, zero_configuration
 from modecollapse.rendering import check_format
 
 logger = logging.getLogger(__name__)
@@ -31,7 +35,10 @@ def load_parent(job: TrainingJob, settings: FineTuningSettings) -> CausalModel:
     assert job.parent is not None
     if job.format is not None and job.format.is_chat:
         check_format(job.format, load_tokenizer(job.parent))
-    model = load_causal_model(job.parent, "float32", job.threads, "cpu")
+    quantized = None if settings.lora is None else quantization(settings.lora, settings.dtype)
+    # A quantized model stays where it is loaded, so it has to be loaded to where it is trained.
+    device = processes.own_device(job.layout) if quantized else "cpu"
+    model = load_causal_model(job.parent, "float32", job.threads, device, quantized)
     if model.tokenizer.eos_token_id is None:
         raise StudyError(f"The tokenizer in {job.parent} names no end-of-text token, which answers must end with.")
     if model.context is not None and settings.max_length > model.context:
@@ -61,65 +68,102 @@ def train(
     """
     from datasets import Dataset
 
-    from modecollapse.methods.trainers import EpochCallback, ProgressCallback
+    from modecollapse.methods.trainers import EpochCallback, ProgressCallback, StopCallback
 
     order = training_order(lengths, settings.epochs, settings.batch_size, job.seed, settings.group_by_length)
     updates = math.ceil(len(lengths) / settings.batch_size)
     ends = [updates * epoch for epoch in range(1, settings.epochs + 1)] if settings.each_epoch else []
     steps = ends[-1] if ends else math.ceil(len(order) / settings.batch_size)
     snapshots = {end: job.state / f"epoch-{epoch}" for epoch, end in enumerate(ends, start=1)}
-    model.network.requires_grad_(True)
+    if settings.lora is None:
+        model.network.requires_grad_(True)
+    elif job.layout.zero_stage:
+        raise StudyError(
+            f"lora: this job was given ZeRO stage {job.layout.zero_stage}, which shards weights that adapters need "
+            "whole. Set lora.quantization: nf4, which takes an eighth of the memory, or use GPUs with more of it."
+        )
+    else:
+        models["peft_config"] = adapter_configuration(settings.lora, model.network)
+    stop = StopCallback(job.layout, processes.asked_to_stop(job.state))
     trainer = trainer_class(
         recipe=settings,
+        layout=job.layout,
         model=model.network,
         args=trainer_class.configuration(**_arguments(job, settings), **(options or {})),
         train_dataset=Dataset.from_dict(dict(examples)).select(order),
         processing_class=model.tokenizer,
-        callbacks=[ProgressCallback(), EpochCallback(snapshots, lambda network, to: _write(network, job, to))],
+        callbacks=[ProgressCallback(), stop],
         **models,
     )
+    trainer.add_callback(EpochCallback(snapshots, lambda to: _write(trainer, job, to), trainer.args.should_save))
+    processes.check_size(job.layout, trainer.args.world_size)
     _print_nothing(trainer)
     logger.info("%d examples, %d epochs, %d steps", len(lengths), settings.epochs, steps)
-    remove_half_written(job.state)
+    if trainer.args.should_save:
+        remove_half_written(job.state)
     # Without the snapshot of an epoch, a checkpoint from after it is of no use.
     lost = next((end for end, snapshot in snapshots.items() if not is_complete(snapshot)), math.inf)
-    checkpoint = newest_complete(job.state, before=lost)
+    checkpoint = processes.decided_by_first(lambda: newest_complete(job.state, before=lost))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if stop.stopped:
+        raise stopping.Stopped(f"asked to stop; the state after {trainer.state.global_step} of {steps} updates is kept")
     if trainer.state.global_step != steps:
         raise RuntimeError(f"{trainer.state.global_step} steps were made, {steps} were planned")
     curves, shown = _curves(trainer.state.log_history), sum(tokens)
     if not ends:
-        _write(trainer.model, job, job.output)
+        _write(trainer, job, job.output)
         return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves)
     epochs = []
     for epoch, (end, output) in enumerate(zip(ends, job.epoch_outputs, strict=True), start=1):
-        take_snapshot(snapshots[end], output)
+        if trainer.args.should_save:
+            take_snapshot(snapshots[end], output)
         own = [point for point in curves if end - updates < point["step"] <= end]
         epochs.append(TrainingRecord(steps=end, tokens=shown * epoch, curves=own))
     return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves, epochs=epochs)
 
 
-def _write(network: Any, job: TrainingJob, directory: Path) -> None:
-    """Write the model as it is now and the parent's tokenizer to `directory`."""
+def _write(trainer: Any, job: TrainingJob, directory: Path) -> None:
+    """Write the model as it is now and the parent's tokenizer to `directory`.
+
+    To be called by all processes, as they may hold a part of the weights each; the first one writes.
+    """
     assert job.parent is not None
+    weights = trainer.gathered_weights()
+    if not trainer.args.should_save:
+        return
+    if trainer.recipe.lora is not None:
+        write_merged(trainer.model, job, directory)
+        copy_tokenizer(job.parent, directory)
+        return
+    network = trainer.model
     training, network.config.use_cache = network.config.use_cache, True
-    network.save_pretrained(directory)  # the Trainer turns the cache off, and generation would inherit that
+    # The Trainer turns the cache off, and generation would inherit that.
+    network.save_pretrained(directory, state_dict=weights)
     network.config.use_cache = training
     copy_tokenizer(job.parent, directory)
 
 
 def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]:
     """Everything that TRL and the Trainer would otherwise decide by defaults of their own."""
-    import torch
-
     betas = settings.betas or (0.9, 0.999)
+    layout, cuda = job.layout, processes.computes_on(job.layout) == "cuda"
+    accumulation = layout.accumulation(settings.batch_size)
+    spread: dict[str, Any] = {}
+    if layout.processes > 1:
+        spread = {"ddp_backend": "nccl" if cuda else "gloo", "ddp_find_unused_parameters": False}
+        # The only buffers are constants.
+        spread |= {"ddp_broadcast_buffers": False, "average_tokens_across_devices": True}
+    if layout.zero_stage:
+        prepare_zero()
+        spread["deepspeed"] = zero_configuration(job, settings)
     return {
+        **spread,
         "output_dir": str(job.state),
         "seed": job.seed,
         "data_seed": job.seed,
         "num_train_epochs": 1,  # the order holds all epochs
-        "per_device_train_batch_size": settings.batch_size,
-        "gradient_accumulation_steps": 1,
+        "per_device_train_batch_size": math.ceil(settings.batch_size / layout.processes / accumulation),
+        "gradient_accumulation_steps": accumulation,
         "max_length": None,  # truncated already
         "learning_rate": settings.learning_rate,
         "optim": "adamw_torch_fused" if settings.optimizer == "adamw" else "rmsprop",
@@ -128,12 +172,13 @@ def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]
         "adam_epsilon": 1e-8,
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.clip,
-        "use_cpu": not torch.cuda.is_available(),
-        "bf16": settings.dtype == "bfloat16",
+        "use_cpu": not cuda,
+        # DeepSpeed does its own casting.
+        "bf16": settings.dtype == "bfloat16" and not layout.zero_stage,
         "fp16": False,
         "gradient_checkpointing": False,
         "dataloader_num_workers": 0,
-        "dataloader_pin_memory": torch.cuda.is_available(),
+        "dataloader_pin_memory": cuda,
         "dataloader_drop_last": False,
         "logging_strategy": "steps",
         "logging_steps": settings.log_every,

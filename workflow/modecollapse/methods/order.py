@@ -23,6 +23,11 @@ def training_order(lengths: Sequence[int], epochs: int, batch_size: int, seed: i
     return indices
 
 
+def updates(examples: int, batch_size: int) -> list[range]:
+    """Places in the order of training, update by update; only the last one may be smaller."""
+    return [range(start, min(start + batch_size, examples)) for start in range(0, examples, batch_size)]
+
+
 def epoch_batches(examples: int, epochs: int, batch_size: int) -> list[range]:
     """Places in the order of training, update by update, where no update spans two epochs.
 

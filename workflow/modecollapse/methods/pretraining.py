@@ -11,6 +11,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from modecollapse import stopping
 from modecollapse.errors import StudyError
 from modecollapse.methods.architecture import neox_config, new_model
 from modecollapse.methods.base import TrainingJob, TrainingRecord
@@ -18,8 +19,10 @@ from modecollapse.methods.examples import read_texts
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.packing import packed
 from modecollapse.methods.pretrain import PretrainSettings
+from modecollapse.methods.processes import computes_on
 from modecollapse.methods.progress import report
 from modecollapse.methods.resume import checkpoint_path, newest_complete, remove_older, seal
+from modecollapse.methods.saving import SaveClock
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.publishing import publish_directory
 
@@ -45,16 +48,21 @@ def train(job: TrainingJob, settings: PretrainSettings) -> TrainingRecord:
     steps = math.ceil(settings.tokens / (settings.batch_size * settings.sequence_length))
     rows = packed(documents, tokenizer.eos_token_id, steps * settings.batch_size, settings.sequence_length, job.seed)
     config = neox_config(job.architecture, len(tokenizer), tokenizer.eos_token_id, tokenizer.bos_token_id)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = computes_on(job.layout)
     run = _Run(new_model(config, job.seed).to(device), settings, steps)
     checkpoint = newest_complete(job.state)
     if checkpoint is not None:
         run.load(checkpoint)
+    clock = SaveClock(job.layout.save_minutes)
     while run.step < steps:
         batch = rows[run.step * settings.batch_size : (run.step + 1) * settings.batch_size]
         run.update(torch.from_numpy(batch.astype("int64")).to(device))
-        if run.step % settings.save_every == 0 and run.step < steps:
+        stop = stopping.requested()
+        if (stop or clock.is_due() or run.step % settings.save_every == 0) and run.step < steps:
             run.save(job.state)
+            clock.restart()
+            if stop:
+                raise stopping.Stopped(f"asked to stop; the state after {run.step} of {steps} updates is kept")
     run.model.save_pretrained(job.output)
     copy_tokenizer(job.tokenizer, job.output)
     return TrainingRecord(steps=steps, tokens=rows.shape[0] * settings.sequence_length, curves=run.curves)
@@ -119,7 +127,10 @@ class _Run:
         with publish_directory(path) as partial:
             save_file(self.model.state_dict(), partial / "model.safetensors")
             save_file(moments, partial / "optimizer.safetensors")
-            (partial / "progress.json").write_text(json.dumps({"step": self.step, "curves": self.curves}))
+            # A state that is saved between two points of the curve holds part of the next one's means.
+            pending = {"losses": _numbers(self._losses), "norms": _numbers(self._norms)}
+            progress = {"step": self.step, "curves": self.curves, **pending}
+            (partial / "progress.json").write_text(json.dumps(progress))
             seal(partial)
         remove_older(path)
 
@@ -128,6 +139,9 @@ class _Run:
         device = str(next(self.model.parameters()).device)
         progress = json.loads((checkpoint / "progress.json").read_text())
         self.step, self.curves = progress["step"], progress["curves"]
+        self._losses, self._norms = (
+            [torch.tensor(number, device=device) for number in progress[name]] for name in ("losses", "norms")
+        )
         self.model.load_state_dict(load_file(checkpoint / "model.safetensors", device=device), strict=True)
         moments = load_file(checkpoint / "optimizer.safetensors", device=device)
         for name, parameter in self.model.named_parameters():
@@ -135,3 +149,7 @@ class _Run:
             self.optimizer.state[parameter] = {
                 key.removeprefix(prefix): value for key, value in moments.items() if key.startswith(prefix)
             }
+
+
+def _numbers(tensors: list[torch.Tensor]) -> list[float]:
+    return [tensor.item() for tensor in tensors]

@@ -68,12 +68,13 @@ def remove_half_written(state: Path) -> None:
 
 def take_snapshot(snapshot: Path, output: Path) -> None:
     """Put the files of a sealed snapshot into `output`; they are linked where possible, as weights are large."""
-    for path in snapshot.iterdir():
-        if path.name != _SEAL:
-            try:
-                os.link(path, output / path.name)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(path, output / path.name)
+    for path in sorted(path for path in snapshot.rglob("*") if path.is_file() and path.name != _SEAL):
+        target = output / path.relative_to(snapshot)
+        target.parent.mkdir(exist_ok=True)
+        try:
+            os.link(path, target)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, target)
 
 
 def remove_older(checkpoint: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from modecollapse.methods.lora import LoraSettings
 from modecollapse.methods.schedule import ScheduleName
 from modecollapse.schema import Strict
 
@@ -14,6 +15,10 @@ FINE_TUNING_MODULES = (
     "methods.finetuning",
     "methods.trainers",
     "methods.answer_head",
+    "methods.sharing",
+    "methods.layout",
+    "methods.lora",
+    "methods.zero",
     "methods.order",
     "methods.schedule",
     "methods.settings",
@@ -65,6 +70,8 @@ class FineTuningSettings(Strict):
     """Largest norm of the gradient; longer ones are scaled down."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of forward and backward passes. Weights and optimizer state are always float32."""
+    lora: LoraSettings | None = None
+    """Train an adapter of the weights instead of the weights themselves; null: the weights."""
     group_by_length: bool = False
     """Put examples of similar length into one batch: less padding, a slightly less random order."""
     log_every: int = Field(10, ge=1)

@@ -50,4 +50,5 @@ METHOD = Method(
     column_setting="column",
     modules=("methods.sft", *FINE_TUNING_MODULES),
     libraries=("modecollapse.methods.trainers",),
+    several_processes=True,
 )

@@ -3,24 +3,40 @@
 Slow to import (TRL): only `run` functions import this module.
 """
 
+import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 from transformers import Trainer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.answer_head import add_answer_head
-from modecollapse.methods.order import epoch_batches
+from modecollapse.methods.layout import Layout
+from modecollapse.methods.lora import restore_adapter, train_in_float32
+from modecollapse.methods.order import epoch_batches, updates
 from modecollapse.methods.progress import report
 from modecollapse.methods.resume import checkpoint_path, keep_snapshot, remove_older, seal
+from modecollapse.methods.saving import Request, SaveClock
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.methods.settings import FineTuningSettings
+from modecollapse.methods.sharing import COUNTS, EpochBatches, shared_loader
+from modecollapse.methods.zero import full_weights
+
+_UNITS = {
+    "entropy": "both tokens",
+    "mean_token_accuracy": "chosen tokens",
+    "logits/chosen": "chosen tokens",
+    "logits/rejected": "rejected tokens",
+}
+"""What those quantities on preference curves are means over that are not means over pairs."""
 
 _EQUAL_MODELS_LOSS = {"sigmoid": math.log(2), "sigmoid_norm": math.log(2), "robust": math.log(2), "hinge": 1.0}
 
@@ -44,60 +60,149 @@ class EpochCallback(TrainerCallback):
     A checkpoint that is resumed from has thus all snapshots up to its step.
     """
 
-    def __init__(self, snapshots: Mapping[int, Path], write: Callable[[Any, Path], None]) -> None:
-        """`snapshots`: update after which an epoch ends → where its model goes; `write(model, directory)` puts it."""
-        self.snapshots, self.write = snapshots, write
+    def __init__(self, snapshots: Mapping[int, Path], write: Callable[[Path], None], keeps: bool) -> None:
+        """`snapshots`: update after which an epoch ends → where its model goes; `write(directory)` puts it.
 
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **kwargs: Any) -> Any:
+        All processes call `write`; the one that `keeps` the snapshot has written it there.
+        """
+        self.snapshots, self.write, self.keeps = snapshots, write, keeps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         if state.global_step in self.snapshots:
-            keep_snapshot(self.snapshots[state.global_step], lambda directory: self.write(model, directory))
+            snapshot = self.snapshots[state.global_step]
+            if self.keeps:
+                keep_snapshot(snapshot, self.write)
+            else:
+                self.write(snapshot)
             control.should_log = True  # the epoch's part of the curves ends here
         return control
 
 
-class _EpochBatches(BatchSampler):
-    """Batches in the order of the data set, none of which spans two epochs."""
+class StopCallback(TrainerCallback):
+    """Has the state saved, and training end, at the next update after a request; all processes agree on it.
 
-    def __init__(self, examples: int, epochs: int, batch_size: int) -> None:
-        super().__init__(SequentialSampler(range(examples * epochs)), batch_size, drop_last=False)
-        self.batches = epoch_batches(examples, epochs, batch_size)
+    Also has it saved where none was written for long, so that no more than so much time is lost to a kill.
+    """
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return (list(batch) for batch in self.batches)
+    def __init__(self, layout: Layout, asked: Callable[[], bool]) -> None:
+        """`asked`: whether the first process, which decides for all, was asked to stop."""
+        self.layout, self.asked, self.clock = layout, asked, SaveClock(layout.save_minutes)
+        self.stopped = False
 
-    def __len__(self) -> int:
-        return len(self.batches)
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        request = Request.STOP if self.asked() else Request.SAVE if self.clock.is_due() else Request.NONE
+        if self.layout.processes > 1:
+            agreed = torch.tensor(int(request), device=args.device)
+            torch.distributed.broadcast(agreed, src=0)
+            request = Request(int(agreed.item()))
+        if request is not Request.NONE and state.global_step < state.max_steps:
+            control.should_save = True
+            control.should_training_stop = self.stopped = request is Request.STOP
+        return control
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.clock.restart()
 
 
 class _Exact(Trainer):
-    """What all fine-tuning trainers change in the library's; to be inherited before a TRL trainer."""
+    """What all fine-tuning trainers change in the library's; to be inherited before a TRL trainer.
+
+    A batch that is cut into passes, or shared by processes, gives the loss and the curves of the whole one: every pass
+    is weighted by its share of what the batch's mean is over, which neither library does for a last, smaller batch.
+    """
 
     recipe: FineTuningSettings
+    layout: Layout
     lr_scheduler: LambdaLR | None
+    _tr_loss: torch.Tensor
+    _globalstep_last_logged: int
+    _metrics: dict[str, dict[str, list[float]]]
 
-    def __init__(self, *args: Any, recipe: FineTuningSettings, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, recipe: FineTuningSettings, layout: Layout, **kwargs: Any) -> None:
         self.recipe = recipe
+        self.layout = layout
         super().__init__(*args, **kwargs)
-        add_answer_head(self.model, statistics=True)
+        self._whole = layout.is_whole(recipe.batch_size)
+        self._shares = _Shares(self.accelerator)
+        if recipe.lora is not None:
+            train_in_float32(self.model)
+        if self.args.device.type == "cpu":
+            add_answer_head(base_network(self.model), statistics=True)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The data set already stands in the order of training (methods.order).
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
     def get_train_dataloader(self) -> DataLoader:
-        if not self.recipe.each_epoch:
+        recipe = self.recipe
+        if self._whole and not recipe.each_epoch:
             return super().get_train_dataloader()
         data: Any = self._remove_unused_columns(self.train_dataset, description="Training")
-        epochs = self.recipe.epochs
-        batches = _EpochBatches(len(data) // epochs, epochs, self.recipe.batch_size)
-        return self.accelerator.prepare(
-            DataLoader(
-                data,
-                batch_sampler=batches,
-                collate_fn=self.data_collator,
-                pin_memory=self.args.dataloader_pin_memory,
+        pin_memory = self.args.dataloader_pin_memory
+        if recipe.each_epoch:
+            batches = epoch_batches(len(data) // recipe.epochs, recipe.epochs, recipe.batch_size)
+        else:
+            batches = updates(len(data), recipe.batch_size)
+        if self._whole:
+            return self.accelerator.prepare(
+                DataLoader(
+                    data, batch_sampler=EpochBatches(batches), collate_fn=self.data_collator, pin_memory=pin_memory
+                )
             )
+        return shared_loader(
+            data,
+            batches,
+            self.args.process_index,
+            self.layout.processes,
+            self.args.gradient_accumulation_steps,
+            self.data_collator,
+            pin_memory,
         )
+
+    def _amounts(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """How much of each unit that something is a mean over these examples have."""
+        raise NotImplementedError
+
+    def _unit(self, metric: str) -> str:
+        """What a quantity on the curves is a mean over."""
+        raise NotImplementedError
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+        if self._whole:
+            return super()._get_num_items_in_batch(batch_samples, device)
+        amounts: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros((), device=device))
+        for inputs in batch_samples:
+            for unit, amount in self._amounts(inputs).items():
+                amounts[unit] += amount.to(device) * inputs[COUNTS].to(device)
+        self._shares.begin(amounts)
+        return self._shares.whole.get("tokens")
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        if self._whole:
+            return super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+        counts = inputs.pop(COUNTS)
+        amounts = {unit: amount * counts for unit, amount in self._amounts(inputs).items()}
+        with self._shares.alone():
+            loss = self._share_of_loss(model, inputs, amounts, num_items_in_batch)
+        metrics = self._metrics["train"]
+        for name in metrics:
+            if metrics[name] and name != "num_tokens":
+                self._shares.add(name, metrics[name].pop(), amounts[self._unit(name)])
+        if self.accelerator.sync_gradients:
+            for name, mean in self._shares.means(self._unit).items():
+                metrics[name].append(mean)
+        return loss * counts
+
+    def _share_of_loss(
+        self, model: Any, inputs: Any, amounts: Mapping[str, torch.Tensor], num_items_in_batch: Any
+    ) -> torch.Tensor:
+        """The part of the whole batch's loss that these examples make, times the number of processes.
+
+        Processes average their gradients afterwards.
+        """
+        return super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         if self.lr_scheduler is None:
@@ -109,10 +214,31 @@ class _Exact(Trainer):
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # A state that is saved between two points of the curves holds half of the next one's means.
+        means = {"loss": self._tr_loss.item(), "logged": self._globalstep_last_logged}
+        pending = {**means, "metrics": self._metrics["train"]}
+        self._pending(output_dir).write_text(json.dumps(pending))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            pending = json.loads(self._pending(checkpoint).read_text())
+            self._tr_loss = self._tr_loss + pending["loss"]
+            self._globalstep_last_logged = pending["logged"]
+            self._metrics["train"].update(pending["metrics"])
+
+    def _pending(self, checkpoint: str) -> Path:
+        return Path(checkpoint) / f"pending_{self.args.process_index}.json"
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # The library loads with strict=False, which leaves GPT-NeoX's head as it was before training: it is called
         # lm_head in memory and embed_out on disk. from_pretrained knows the names, and strict=True proves it.
         model = self.model if model is None else model
+        if self.recipe.lora is not None:
+            restore_adapter(model, Path(resume_from_checkpoint))
+            return
         restored = type(model).from_pretrained(
             resume_from_checkpoint, dtype=model.dtype, use_safetensors=True, local_files_only=True
         )
@@ -120,10 +246,20 @@ class _Exact(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # each process writes files of its own
         if self.args.should_save:
             checkpoint = checkpoint_path(Path(self.args.output_dir), self.state.global_step)
             seal(checkpoint)
             remove_older(checkpoint)
+        self.accelerator.wait_for_everyone()  # nobody ends before it counts
+
+    def gathered_weights(self) -> dict[str, torch.Tensor] | None:
+        """All weights in float32 where processes hold parts of them, in the first process; else None."""
+        return full_weights(self.model, self.args.should_save) if self.layout.zero_stage else None
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if not self.layout.zero_stage:  # whose own checkpoints hold all that is needed to go on
+            super().save_model(output_dir, _internal_call)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: the manifest says how the model was made."""
@@ -137,25 +273,60 @@ class AnswerTrainer(_Exact, SFTTrainer):
 
     configuration = SFTConfig
 
+    def _amounts(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        return {"tokens": (inputs["labels"][:, 1:] != -100).sum()}
+
+    def _unit(self, metric: str) -> str:
+        return "tokens"
+
 
 class PreferenceTrainer(_Exact, DPOTrainer):
     """Preference tuning on columns `prompt_ids`, `chosen_ids` and `rejected_ids`."""
 
     configuration = DPOConfig
+    loss_weights: list[Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        add_answer_head(self.ref_model, statistics=False)
+        if self.ref_model is not None and self.args.device.type == "cpu":
+            add_answer_head(self.accelerator.unwrap_model(self.ref_model), statistics=False)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         # Tokenized already, in batches, which takes a tenth of the time (methods.examples).
         return dataset
 
+    def _amounts(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        chosen, rejected = (mask.sum() for mask in inputs["completion_mask"][:, 1:].chunk(2))
+        pairs = torch.tensor(len(inputs["completion_mask"]) // 2, device=chosen.device)
+        return {"pairs": pairs, "chosen tokens": chosen, "rejected tokens": rejected, "both tokens": chosen + rejected}
+
+    def _unit(self, metric: str) -> str:
+        return _UNITS.get(metric, "pairs")
+
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)
-        if self.state.global_step == 0 and self.model.training:
+        if self._whole and self.state.global_step == 0 and self.model.training:
             self._check_start(loss)
         return loss
+
+    def _share_of_loss(
+        self, model: Any, inputs: Any, amounts: Mapping[str, torch.Tensor], num_items_in_batch: Any
+    ) -> torch.Tensor:
+        whole = self._shares.whole
+        share = amounts["pairs"] / whole["pairs"]
+        weights = list(self.loss_weights)
+        if "sft" in self.loss_types and amounts["pairs"]:  # its mean is over tokens, the others' are over pairs
+            place = self.loss_types.index("sft")
+            of_tokens = amounts["chosen tokens"] / whole["chosen tokens"] / share
+            self.loss_weights = [*weights[:place], weights[place] * of_tokens, *weights[place + 1 :]]
+        try:
+            loss = super()._share_of_loss(model, inputs, amounts, num_items_in_batch)
+        finally:
+            self.loss_weights = weights
+        if self.state.global_step == 0:
+            self._check_start(loss)
+        # The library divides by the number of passes, as if all were equal.
+        return loss * share * self.layout.processes * self.current_gradient_accumulation_steps
 
     def _check_start(self, loss: torch.Tensor) -> None:
         """Policy and reference must be equal before the first update, and the loss then be that of equal models.
@@ -172,3 +343,45 @@ class PreferenceTrainer(_Exact, DPOTrainer):
                 f"the first update policy and reference are the same model (loss {expected}, rewards 0). "
                 "The reference is not the parent: make the parent stage again."
             )
+
+
+def base_network(model: Any) -> Any:
+    """The model below its adapter, if it has one."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+class _Shares:
+    """Means over a batch of which this process sees a part, in one or more passes."""
+
+    def __init__(self, accelerator: Any) -> None:
+        self.accelerator = accelerator
+        self.whole: dict[str, torch.Tensor] = {}
+        """How much of each unit the whole batch has."""
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def begin(self, amounts: Mapping[str, torch.Tensor]) -> None:
+        """Begin a batch of which this process has `amounts`."""
+        units = list(amounts)
+        totals = self.accelerator.reduce(torch.stack([amounts[unit] for unit in units]).double(), reduction="sum")
+        self.whole = {unit: total.float() for unit, total in zip(units, totals, strict=True)}
+        self._sums = {}
+
+    def add(self, name: str, mean: float, amount: torch.Tensor) -> None:
+        """Add a mean over `amount` units."""
+        part = torch.tensor(mean, dtype=torch.float64, device=amount.device) * amount
+        self._sums[name] = self._sums[name] + part if name in self._sums else part
+
+    def means(self, unit: Callable[[str], str]) -> dict[str, float]:
+        """The means over the whole batch, over all processes; `unit` says what each is over."""
+        names = list(self._sums)
+        totals = self.accelerator.reduce(torch.stack([self._sums[name] for name in names]), reduction="sum").tolist()
+        return {name: total / self.whole[unit(name)].item() for name, total in zip(names, totals, strict=True)}
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have TRL compute its metrics from this pass alone: passes of different sizes cannot be gathered."""
+        self.accelerator.gather = self.accelerator.gather_for_metrics = lambda value, *_, **__: value
+        try:
+            yield
+        finally:
+            del self.accelerator.gather, self.accelerator.gather_for_metrics
