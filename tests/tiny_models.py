@@ -29,12 +29,19 @@ def _tokenizer(special: list[str]) -> Any:
     return raw
 
 
-def save_neox(directory: Path, context: int = 256, seed: int = 0) -> Path:
-    """Write a GPT-NeoX of 2 layers and its tokenizer to `directory`."""
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+def character_tokenizer() -> Any:
+    """A tokenizer with one token per character, and end of text as its only special token."""
+    from transformers import PreTrainedTokenizerFast
 
     raw = _tokenizer(["<|endoftext|>"])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+    return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+
+
+def save_neox(directory: Path, context: int = 256, seed: int = 0) -> Path:
+    """Write a GPT-NeoX of 2 layers and its tokenizer to `directory`."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    tokenizer = character_tokenizer()
     config = GPTNeoXConfig(
         **_SHAPE, vocab_size=104, max_position_embeddings=context, bos_token_id=0, eos_token_id=0,
         tie_word_embeddings=False,

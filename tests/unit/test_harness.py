@@ -2,13 +2,17 @@
 
 import json
 import math
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from transformers import GPTNeoXForCausalLM
 
+from modecollapse import stopping
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import load_causal_model
 from modecollapse.measures.benchmarks import BenchmarkSettings, Task, find_tasks
@@ -318,3 +322,24 @@ def test_a_loading_script_is_never_run_and_its_conversion_is_named(directory: Pa
 def test_a_part_that_a_data_set_does_not_have_is_named(directory: Path) -> None:
     with pytest.raises(StudyError, match="has no part 'large' but small"):
         load_data(hub_task(directory, "large"), snapshot(directory, "parquet"))
+
+
+def test_a_request_to_stop_ends_the_harness_where_it_is_and_is_no_error_of_the_task(
+    directory: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    monkeypatch.setattr(stopping, "_received", {})
+    forward = GPTNeoXForCausalLM.forward
+
+    def asked(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(GPTNeoXForCausalLM, "forward", asked)
+    try:
+        stopping.listen(at_once=True)
+        with pytest.raises(stopping.Stopped):
+            run(directory, models["neox"], "sums")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

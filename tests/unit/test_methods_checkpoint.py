@@ -444,6 +444,17 @@ def test_a_gguf_file_that_is_none_or_cut_off_is_refused(
         run(job_of(file, GGUF, tmp_path / "output"))
 
 
+def test_a_machine_without_enough_memory_for_a_gguf_file_is_no_damaged_file(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        torch.empty(2**56)
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", load)
+    with pytest.raises(RuntimeError, match="memory"):
+        run(job_of(write_llama(llama, tmp_path / "tiny.gguf"), GGUF, tmp_path / "output"))
+
+
 def test_a_gguf_file_of_an_architecture_that_cannot_be_read_is_refused(llama: Path, tmp_path: Path) -> None:
     file = write_llama(llama, tmp_path / "tiny.gguf", architecture="gptneox")
     with pytest.raises(StudyError, match=r"architecture 'gptneox'.*Allowed: .*llama.*Hugging Face checkpoint instead"):

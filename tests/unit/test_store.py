@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -304,3 +305,18 @@ def test_a_restored_file_is_readable_like_any_other(store: Store, tmp_path: Path
     keep(store, "cells", KEY, tmp_path / "cell.parquet", {"key": KEY})
     store.restore_table("cells", KEY, tmp_path / "new" / "cell.parquet")
     assert read_sealed(tmp_path / "new" / "cell.parquet").to_pylist() == [{"text": KEY}]
+
+
+def test_jobs_that_publish_the_same_model_at_once_leave_one_whole_model(
+    store: Store, model: Path, tmp_path: Path
+) -> None:
+    store.keep_model(MODEL, model)
+    target = tmp_path / "results" / "again"
+
+    def publish(_: int) -> bool:
+        return all(store.restore_model(MODEL, target) for _ in range(10))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(publish, range(4)))
+    read_manifest(target / "manifest.json").verify(target / "weights")
+    assert [each.name for each in target.parent.iterdir() if each.name.startswith(".")] == []

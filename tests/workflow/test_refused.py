@@ -1,5 +1,7 @@
 """Runs that cannot write, or that are one too many, say so in one message, and what is finished stays."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from dataclasses import replace
 
 import psutil
 
+from modecollapse import stopping
 from modecollapse.digests import sha256_file
 from modecollapse.sealed import read_sealed
 from tests.conftest import Project, SmallDisk
@@ -63,13 +66,28 @@ def test_results_that_are_read_only_are_told_before_any_job_starts(
     assert not (fresh.root / "store").exists()
 
 
+def test_a_run_whose_processes_are_all_signalled_waits_for_its_job(fresh: Project) -> None:
+    fresh.edit_study("n: 400", "n: 40000")
+    run = start(fresh, f"results/{DATA}")
+    log = fresh.root / "logs/nano-smoke/sample_data/corpus.log"
+    wait_for(log.exists, run)
+    time.sleep(0.5)
+    os.killpg(run.pid, signal.SIGTERM)  # as Slurm does
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "sample_data: stopped by SIGTERM; what was finished is kept" in output
+    assert f"returned non-zero exit status {stopping.EXIT_STATUS}" in output
+    assert "Traceback" not in output
+    assert not list((fresh.root / "results").rglob("*corpus*"))
+
+
 def test_of_two_runs_of_one_study_the_second_is_refused_and_another_study_may_run(fresh: Project) -> None:
     study = fresh.root / "config/studies/nano-smoke.yaml"
     study.with_stem("other").write_text(study.read_text())
     first = start(fresh, f"results/{DATA}")
     locks = fresh.root / ".snakemake" / "locks"
     try:
-        wait_for(lambda: locks.is_dir() and len(list(locks.iterdir())) >= 2, first)
+        wait_for(lambda: any(lock.stat().st_size for lock in locks.glob("*.lock")), first)
         family = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
         for process in family:
             process.suspend()

@@ -64,6 +64,8 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str, qu
             ignore_mismatched_sizes=True,  # they are in the loading info then, and refused below by their names
         )
     except (OSError, ValueError, RuntimeError) as error:
+        if "scaled_dot_product_attention" in str(error):  # the library's advice is to change its call
+            raise _unsupported(directory, "has no attention that torch's own function computes") from error
         raise StudyError(f"The model in {directory} cannot be loaded: {error}") from error
     tokenizer = load_tokenizer(directory)
     # The library fills what is missing with random numbers and only warns.
@@ -114,8 +116,15 @@ def load_tokenizer(directory: Path) -> Any:
 def _check_attention(config: Any, directory: Path) -> None:
     """Generation keeps all keys and masks them itself, which is right for full attention only."""
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or getattr(config, "sliding_window", None):
-        raise StudyError(
-            f"The model in {directory} has layers of the kinds {sorted(kinds)} (sliding window: "
-            f"{getattr(config, 'sliding_window', None)}); supported are models with full attention in every layer."
-        )
+    window = getattr(config, "sliding_window", None)
+    if kinds != {"full_attention"} or window:
+        raise _unsupported(directory, f"has layers of the kinds {sorted(kinds)} (sliding window: {window})")
+    if getattr(config, "alibi", False):  # its biases stand in the mask
+        raise _unsupported(directory, "tells positions by biases of its attention (alibi)")
+
+
+def _unsupported(directory: Path, why: str) -> StudyError:
+    return StudyError(
+        f"The model in {directory} {why}; supported are models with full attention in every layer, such as GPT-NeoX, "
+        "Llama, Qwen2, Phi or OLMo. Use another model, or import completions that were sampled elsewhere."
+    )

@@ -96,8 +96,13 @@ def convert_gguf(file: Path, output: Path) -> None:
         model, loading = AutoModelForCausalLM.from_pretrained(
             file.parent, dtype=torch.float32, output_loading_info=True, **where
         )
-    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise StudyError(f"The model in {file} cannot be read: {error}. Download it again.") from error
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if "memory" in str(error).lower():  # of the machine, whatever the library wraps it in
+            raise
+        raise StudyError(
+            f"The model in {file} cannot be read ({type(error).__name__}: {error}). Download it again, or use the "
+            "model's Hugging Face checkpoint."
+        ) from error
     # The library fills what is missing with random numbers and only warns.
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if loading[problem]:
