@@ -39,7 +39,7 @@ def test_a_dry_run_of_the_papers_study_shows_what_its_jobs_ask_for(fresh: Projec
 
 def columns(page: str, line: str) -> tuple[list[float], list[float]]:
     """(jobs, GPU-hours, core-hours, GB) of a line of the plan: of the whole study, and of what is still to be done."""
-    found = re.search(rf"^{line} +(.*)$", page, re.MULTILINE)
+    found = re.search(rf"^{line} +([^|\n]*\|.*)$", page, re.MULTILINE)
     assert found is not None, page
     whole, left, _ = found[1].split("|")
     return [float(number.replace(",", "")) for number in whole.split()], [

@@ -83,6 +83,11 @@ def generation_seconds(job: Generating, machine: Machine, threads: int) -> float
     return steps * (max(read + compute, launch) + sample) + loading_seconds(shape)
 
 
+def mapped_bytes(shape: Shape) -> float:
+    """Bytes of a file of weights that is mapped while it is read: a page that was read counts as the process's."""
+    return 4.0 * shape.parameters
+
+
 def loading_seconds(shape: Shape, models: int = 1) -> float:
     """Seconds until models are verified and loaded."""
     return models * 2 * shape.parameters * 4 / _CHECKSUM
