@@ -4,8 +4,8 @@
 
 Each line is a process of its own. Measured is the largest resident size above that after all imports (on a GPU: the
 largest number of bytes that torch had allocated); modelled is what `modecollapse.resources` computes for the same job,
-without the constant share of a process. The ratio has to stay between 0.6 and 1: the plan is an upper bound. Models have
-random weights, and every row is as long as the settings allow.
+without the constant share of a process. The plan is an upper bound: the ratio has to stay between 0.6 and 1. Models
+have random weights, and every row is as long as the settings allow.
 """
 
 import argparse
