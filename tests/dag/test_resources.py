@@ -1,8 +1,10 @@
 """What Snakemake shows of the jobs' demands, and the plan of a study, which starts nothing."""
 
 import re
+from pathlib import Path
 
-from tests.conftest import Project
+from tests.conftest import Project, make_project
+from tests.tiny_models import save_neox
 
 
 def resources(output: str) -> dict[str, dict[str, str]]:
@@ -37,7 +39,7 @@ def test_a_dry_run_of_the_papers_study_shows_what_its_jobs_ask_for(fresh: Projec
 
 def columns(page: str, line: str) -> tuple[list[float], list[float]]:
     """(jobs, GPU-hours, core-hours, GB) of a line of the plan: of the whole study, and of what is still to be done."""
-    found = re.search(rf"^{line} +(.*)$", page, re.MULTILINE)
+    found = re.search(rf"^{line} +([^|\n]*\|.*)$", page, re.MULTILINE)
     assert found is not None, page
     whole, left, _ = found[1].split("|")
     return [float(number.replace(",", "")) for number in whole.split()], [
@@ -45,27 +47,43 @@ def columns(page: str, line: str) -> tuple[list[float], list[float]]:
     ]
 
 
-def test_the_plan_counts_the_whole_study_and_what_is_stale_and_starts_nothing(finished: Project) -> None:
-    page = finished.run("plan")
+STUDY = """
+title: A model of this machine, and one tuned from it
+models: {tiny: {}}
+data: {answers: {world: answers, n: 64}}
+world: {seed: 0, taste: 1.0}
+stages:
+  base: {method: checkpoint, source: {path: model}}
+  tuned: {method: sft, from: base, data: answers, batch_size: 16, max_length: 64}
+prompts: {factual: prompts/nano-smoke-factual.yaml}
+generation: {temperatures: ["0.5", "1.0"], completions: 2, max_new_tokens: 4}
+measures: {diversity: {metrics: [self_bleu], words: [5]}}
+"""
+
+
+def test_the_plan_counts_the_whole_study_and_what_is_stale_and_starts_nothing(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", "own", ("machine={gpus_per_node: 2, training_gpus: 2}",))
+    (project.root / "config/studies/own.yaml").write_text(STUDY)
+    save_neox(project.root / "model")
+    page = project.run("plan")
     whole, left = columns(page, "all")
-    assert whole[0] == sum(columns(page, rule)[0][0] for rule in rules(page))
-    assert whole[0] > 20
-    assert left == [0, 0, 0, 0]
-    finished.edit_study('temperatures: ["0.5", "1.0"]', 'temperatures: ["0.5", "1.0", "1.5"]')
-    stale = finished.plan()
-    on_gpus = Project(finished.root, settings=("machine={gpus_per_node: 2, training_gpus: 2}",))
-    page = on_gpus.run("plan")
-    whole, left = columns(page, "all")
-    assert left[0] == len(stale)
-    assert columns(page, "generate")[1][0] == 3
-    assert columns(page, "train")[1] == [0, 0, 0, 0]
-    assert columns(page, "train")[0][1] > 0, "GPU-hours"
-    assert re.search(r"^tiny/sft +2 +8 ", page, re.MULTILINE), page
-    assert "Nothing was started" in page
-    assert "Disk at its peak" in page
-    assert "Assumptions:" in page
-    assert finished.plan() == stale
-    assert not (finished.root / ".snakemake/locks").exists() or not any((finished.root / ".snakemake/locks").iterdir())
+    assert whole == left
+    assert whole[0] == sum(columns(page, rule)[0][0] for rule in rules(page)) == len(project.plan())
+    assert columns(page, "train")[0][:1] == [2]
+    assert columns(page, "generate")[0][1] > 0, "GPU-hours"
+    assert columns(page, "score")[0][1] == 0, "GPU-hours"
+    assert re.search(r"^tiny/tuned +2 +8 ", page, re.MULTILINE), page
+    for sentence in ("Nothing was started", "Disk at its peak", "Assumptions:", "answers: 64 rows"):
+        assert sentence in page
+    assert not (project.root / "results").exists()
+
+    Project(project.root, "own").run(
+        project.result("models/tiny/s0/base/manifest.json").relative_to(project.root).as_posix()
+    )
+    page = project.run("plan")
+    assert columns(page, "all")[0] == whole
+    assert columns(page, "all")[1][0] == whole[0] - 1
+    assert [columns(page, "train")[part][0] for part in (0, 1)] == [2, 1]
 
 
 def rules(page: str) -> list[str]:

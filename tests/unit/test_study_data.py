@@ -60,7 +60,7 @@ def changed(**changes: Any) -> Callable[[dict[str, Any]], None]:
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "neither origin": ({"source": None, "columns": None}, ["data.preferences", "Give one of `world`", "`source"]),
     "both origins": ({"world": "preferences"}, ["data.preferences", "Give one of `world`"]),
-    "n of a source": ({"n": 5}, ["`n` is no key of a set of local files", "broken_rows, columns, sample"]),
+    "n of a source": ({"n": 5}, ["`n` is no key of a set of local files", "broken_rows, columns, expected, sample"]),
     "a split of local files": ({"split": "train"}, ["`split` is no key of a set of local files"]),
     "a sample of a world": (
         {"source": None, "columns": None, "world": "preferences", "n": 5, "sample": 3},

@@ -256,9 +256,9 @@ class Demands:
         self, device: float, shape: Shape, seconds: float, disk: float, dtype: str, models: int = 1
     ) -> Demand:
         weights = models * shape.parameters * inference.width(dtype)
-        # The file is mapped while it is copied: a page that was read counts as the process's.
-        mapped = shape.parameters * 4.0
-        memory = mapped + (CUDA_PROCESS + weights if self.machine.computes_on_gpus else PROCESS + device)
+        memory = inference.mapped_bytes(shape) + (
+            CUDA_PROCESS + weights if self.machine.computes_on_gpus else PROCESS + device
+        )
         gpus = 1 if self.machine.on_gpus else 0
         found = Demand(memory, START + seconds, disk, gpus=gpus, device=device if gpus else 0)
         return replace(found, cores=self.threads)

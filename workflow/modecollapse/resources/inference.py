@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from modecollapse.resources.machine import Machine
 from modecollapse.resources.shapes import Shape
-from modecollapse.resources.training import GB
+from modecollapse.resources.training import GB, resident
 
 _CPU_CACHE = 2 * 2**30
 _LAUNCH = 4e-4
@@ -66,7 +66,8 @@ def generation_bytes(job: Generating, machine: Machine) -> float:
     keys = 2 * job.shape.key_value_size * job.shape.layers * width(job.dtype)
     prompts = job.prompts * (job.prompt_length * keys + 4 * job.shape.vocabulary)
     # The rows' share is the engine's own bound; a retired row's layer is copied, and prompts are run 64 at a time.
-    return job.shape.parameters * width(job.dtype) + 2 * prompts + 1.1 * job.batch(machine) * job.row_bytes
+    total = job.shape.parameters * width(job.dtype) + 2 * prompts + 1.1 * job.batch(machine) * job.row_bytes
+    return total if machine.computes_on_gpus else resident(total)
 
 
 def generation_seconds(job: Generating, machine: Machine, threads: int) -> float:
@@ -80,6 +81,11 @@ def generation_seconds(job: Generating, machine: Machine, threads: int) -> float
     launch = shape.layers * _LAUNCH if machine.computes_on_gpus else 0
     steps = job.cells * math.ceil(job.rows / rows) * job.new_tokens
     return steps * (max(read + compute, launch) + sample) + loading_seconds(shape)
+
+
+def mapped_bytes(shape: Shape) -> float:
+    """Bytes of a file of weights that is mapped while it is read: a page that was read counts as the process's."""
+    return 4.0 * shape.parameters
 
 
 def loading_seconds(shape: Shape, models: int = 1) -> float:
@@ -115,7 +121,8 @@ def scoring_bytes(job: Scoring, on_gpu: bool) -> float:
     if job.dtype == "bfloat16":
         logits += 2 * min(entries, job.batch * shape.vocabulary)
     sums = 2 * (job.groups + 2) * shape.vocabulary * 8
-    return weights + hidden + logits + sums + 200 * job.documents
+    total = weights + hidden + logits + sums + 200 * job.documents
+    return total if on_gpu else resident(total)
 
 
 def scoring_seconds(job: Scoring, machine: Machine, threads: int) -> float:

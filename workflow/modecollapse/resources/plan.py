@@ -134,7 +134,7 @@ def _group(rule: str) -> str:
 def _row(name: str, whole: Line, left: Line) -> str:
     gpus = "-".join(dict.fromkeys(map(str, (min(whole.gpus), max(whole.gpus))))) if whole.gpus else ""
     numbers = [
-        f"{line.jobs:6}{line.gpu_hours:9,.1f}{line.core_hours:9,.1f}{line.disk / GB:9,.1f}" for line in (whole, left)
+        f"{line.jobs:6}{line.gpu_hours:9,.2f}{line.core_hours:9,.2f}{line.disk / GB:9,.2f}" for line in (whole, left)
     ]
     device = f"{whole.device / GB:8.1f}" if whole.gpus else " " * 8
     return f"{name:34}{numbers[0]}  |{numbers[1]}  |{gpus:>6}{device}{whole.memory / GB:8.1f}"

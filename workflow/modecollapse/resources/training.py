@@ -40,6 +40,7 @@ _TILE_ROWS, _TILE_COLUMNS = 4096, 32_768
 _SMALL_VOCABULARY = 8192
 _BUCKET, _LIVE = 5e8, 1e9
 _NF4 = 0.6
+_KEPT, _FIRST_USE = 1.1, 0.06 * GB
 _CPU_TILES, _CPU_LOGITS, _LOOP_LOGITS = 8, 6, 4
 """Copies in float32 of a tile (or of all logits) that exist at a time on a processor: TRL's head, ours, pretraining."""
 
@@ -149,7 +150,15 @@ def process_bytes(job: Training, layout: Layout, on_gpu: bool) -> float:
     activations = activation_bytes(job.shape, tokens, job.dtype)
     masks = 5.0 * micro * job.rows * job.length**2 if job.kind == "dpo" else 0.0
     total = state_bytes(job, layout) + activations + masks + head_bytes(job, tokens, on_gpu)
-    return total + (DEVICE_CONTEXT if on_gpu else 0)
+    return total + DEVICE_CONTEXT if on_gpu else resident(total)
+
+
+def resident(computed: float) -> float:
+    """Bytes of main memory that a process takes on top of its imports to compute in so many.
+
+    The allocator keeps some of what is freed, and libraries set things up when they are first used.
+    """
+    return _KEPT * computed + _FIRST_USE
 
 
 def divisors(number: int, most: int | None = None) -> Iterator[int]:
