@@ -54,8 +54,8 @@ def _training_jobs(project: Path) -> Iterator[TrainingJob]:
         try:
             if "train.py" not in " ".join(process.cmdline()) or process.cwd() != str(project):
                 continue
-            above = process.parent()
-            seed = re.search(r"train:size=\w+,seed=(\d+),", " ".join(above.cmdline()) if above else "")
+            above = " ".join(part for parent in process.parents() for part in parent.cmdline())
+            seed = re.search(r"train:size=\w+,seed=(\d+),", above)
             locks = [Path(file.path) for file in process.open_files() if "/locks/" in file.path]
             states = [project / "store/state" / lock.name[:2] / lock.name / "trainer" for lock in locks]
             if seed and any(next(state.glob("checkpoint-*/complete.json"), None) for state in states):
