@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,15 @@ class TrainingJob:
     node: str
 
     def go_on(self) -> None:
-        self.process.resume()
+        with suppress(psutil.NoSuchProcess):
+            self.process.resume()
 
     def is_asked_to_stop(self) -> bool:
-        """Whether SIGTERM has arrived, which a held process has not seen yet."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        """Whether SIGTERM has arrived: a held process has not seen it yet, unless Slurm made it go on and it has ended."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return True
         pending = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.MULTILINE)
         return any(int(mask, 16) & 1 << (signal.SIGTERM - 1) for mask in pending)
 
