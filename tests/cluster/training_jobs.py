@@ -26,7 +26,7 @@ class TrainingJob:
             self.process.resume()
 
     def is_asked_to_stop(self) -> bool:
-        """Whether SIGTERM has arrived: a held process has not seen it yet, unless Slurm made it go on and it has ended."""
+        """Whether SIGTERM has arrived: a held process has not seen it, unless Slurm made it go on and it has ended."""
         try:
             status = Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:
