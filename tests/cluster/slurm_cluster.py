@@ -161,10 +161,22 @@ class Cluster:
             psutil.wait_procs(processes, timeout=10)
 
     def _processes(self, node: str | None = None) -> list[psutil.Process]:
-        """The processes of the cluster or of one node: daemons, the keepers of their jobs' steps, and the jobs."""
-        marked = [process for process in psutil.process_iter() if _is_marked(process, str(self.root), node)]
-        below = [child for process in marked for child in _children(process)]
-        return list({process.pid: process for process in [*marked, *below]}.values())
+        """The processes of the cluster or of one node: daemons, the jobs, and the keepers of their steps."""
+        ours = [process for process in psutil.process_iter() if self._is_ours(process, node)]
+        keepers = [keeper for process in ours for keeper in _keepers(process)]
+        return list({process.pid: process for process in [*ours, *keepers]}.values())
+
+    def _is_ours(self, process: psutil.Process, node: str | None) -> bool:
+        """Whether it is a daemon that was started here, or has the environment that jobs are submitted with."""
+        try:
+            environment = process.environ()
+        except (psutil.Error, OSError):
+            return False
+        root, _, daemon_of = environment.get(_MARK, "").rpartition(":")
+        if root == str(self.root):
+            return node in (None, daemon_of)
+        submitted = environment.get("PATH", "").startswith(f"{self.bin}{os.pathsep}")
+        return submitted and node in (None, environment.get("SLURMD_NODENAME"))
 
     def _is_idle(self) -> bool:
         states = self.ask("sinfo", "--noheader", "--Node", "--format=%N %T").split("\n")
@@ -212,17 +224,10 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _is_marked(process: psutil.Process, root: str, node: str | None) -> bool:
+def _keepers(process: psutil.Process) -> list[psutil.Process]:
+    """Slurm's own processes above a job's; their environment is not to be read."""
     try:
-        where, _, which = process.environ().get(_MARK, "").rpartition(":")
-    except (psutil.Error, OSError):
-        return False
-    return where == root and node in (None, which)
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
+        return [above for above in process.parents() if above.name() == "slurmstepd"]
     except psutil.Error:
         return []
 

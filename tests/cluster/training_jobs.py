@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,15 @@ class TrainingJob:
     node: str
 
     def go_on(self) -> None:
-        self.process.resume()
+        with suppress(psutil.NoSuchProcess):
+            self.process.resume()
 
     def is_asked_to_stop(self) -> bool:
-        """Whether SIGTERM has arrived, which a held process has not seen yet."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        """Whether SIGTERM has arrived: a held process has not seen it, unless Slurm made it go on and it has ended."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return True
         pending = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.MULTILINE)
         return any(int(mask, 16) & 1 << (signal.SIGTERM - 1) for mask in pending)
 
@@ -54,8 +59,8 @@ def _training_jobs(project: Path) -> Iterator[TrainingJob]:
         try:
             if "train.py" not in " ".join(process.cmdline()) or process.cwd() != str(project):
                 continue
-            above = process.parent()
-            seed = re.search(r"train:size=\w+,seed=(\d+),", " ".join(above.cmdline()) if above else "")
+            above = " ".join(part for parent in process.parents() for part in parent.cmdline())
+            seed = re.search(r"train:size=\w+,seed=(\d+),", above)
             locks = [Path(file.path) for file in process.open_files() if "/locks/" in file.path]
             states = [project / "store/state" / lock.name[:2] / lock.name / "trainer" for lock in locks]
             if seed and any(next(state.glob("checkpoint-*/complete.json"), None) for state in states):
