@@ -701,3 +701,25 @@ def test_more_questions_than_the_world_has_facts_are_refused(content: dict[str, 
     content["data"]["asked"] = {"world": "choices", "n": 97}
     with pytest.raises(StudyError, match=r"data.asked.n: 97 questions.* at most 96"):
         parse(content)
+
+
+def test_an_adapter_is_part_of_a_stages_spec_only_where_one_is_trained(content: dict[str, Any]) -> None:
+    model = Model("tiny", 0, "sft")
+    assert "lora" not in model_spec(parse(content), model)
+    content["stages"]["sft"]["lora"] = {"rank": 16, "target_modules": ["query_key_value"], "quantization": "nf4"}
+    study = parse(content)
+    stated = json.loads(model_spec(study, model))["settings"]["lora"]
+    assert stated == {
+        "rank": 16,
+        "alpha": 8,
+        "dropout": 0.0,
+        "target_modules": ["query_key_value"],
+        "quantization": "nf4",
+    }
+    assert "lora" not in model_spec(study, Model("tiny", 0, "dpo"))
+    content["stages"]["sft"]["lora"] = {"rank": 0}
+    with pytest.raises(StudyError, match=r"stages\.sft\.lora\.rank"):
+        parse(content)
+    content["stages"]["sft"]["lora"] = {"ranks": 8}
+    with pytest.raises(StudyError, match=r"lora.*ranks"):
+        parse(content)

@@ -24,7 +24,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tokens")
     weights = save_neox(root / "model" / "weights", context=32)
     files = sha256_directory(weights)
-    manifest = Manifest("tiny/s0/plm", {}, {}, files, library_versions(), seed=0, steps=0, tokens=0)
+    manifest = Manifest("tiny/s0/plm", {}, {}, files, library_versions({}), seed=0, steps=0, tokens=0)
     write_manifest(manifest, root / "model" / "manifest.json")
     texts = [f"document {i} of some " + "words " * (i % 7) for i in range(20)] + ["", "a long one " * 40, "the end"]
     write_sealed(pa.table({"text": texts}), root / "data.parquet")
