@@ -1,11 +1,13 @@
 """A training that is killed and run again ends with the very weights of one that nothing disturbed."""
 
+import itertools
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from modecollapse.methods import METHODS
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.job_files import write_job
 from modecollapse.methods.layout import Layout
+from modecollapse.methods.resume import checkpoint_path, newest_complete, remove_of_other_kind, seal
 
 STEPS = 12
 SAVE_EVERY = 3
@@ -103,3 +106,36 @@ def test_how_often_the_state_is_saved_changes_nothing_but_what_is_lost(method, t
     result = _run(method, often)
     assert result == _run(method, toy.job(method, tmp_path / "rarely", {"save_every": 12}))
     assert min(_checkpoints(often)) >= STEPS - 1
+
+
+def test_a_training_goes_on_under_another_layout(toy, tmp_path, monkeypatch):
+    settings = {"log_every": 3, "batch_size": 10, "save_every": 6, "epochs": 4}
+    _, expected = _run("sft", toy.job("sft", tmp_path / "undisturbed", settings))
+    job = toy.job("sft", tmp_path / "stopped", settings)
+    updates = itertools.count(1)
+    with monkeypatch.context() as asked:
+        asked.setattr(stopping, "requested", lambda: next(updates) == 5)
+        with pytest.raises(stopping.Stopped):
+            METHODS["sft"].run(job)
+    assert _checkpoints(job) == [5]
+    _, record = _run("sft", replace(job, layout=Layout(micro_batch=3)))
+    for point, other in zip(record.curves, expected.curves, strict=True):
+        assert point == pytest.approx(other, abs=2e-6, rel=2e-6)
+
+
+def test_shards_that_as_many_processes_would_have_to_read_are_not_gone_on_from(tmp_path):
+    def write() -> None:
+        checkpoint_path(tmp_path, 3).mkdir()
+        seal(checkpoint_path(tmp_path, 3))
+
+    four = Layout(processes=4, zero_stage=2).kind_of_state
+    remove_of_other_kind(tmp_path, four)
+    write()
+    remove_of_other_kind(tmp_path, four)
+    assert newest_complete(tmp_path) == checkpoint_path(tmp_path, 3)
+    remove_of_other_kind(tmp_path, Layout(processes=8, zero_stage=2).kind_of_state)
+    assert newest_complete(tmp_path) is None
+    remove_of_other_kind(tmp_path, Layout(processes=4).kind_of_state)
+    write()
+    remove_of_other_kind(tmp_path, Layout().kind_of_state)
+    assert newest_complete(tmp_path) == checkpoint_path(tmp_path, 3)
