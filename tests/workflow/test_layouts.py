@@ -38,16 +38,16 @@ def assert_equal_curves(found: TrainingRecord, expected: TrainingRecord) -> None
 
 
 def assert_whole_model(job: TrainingJob, like: TrainingJob) -> None:
-    """The output is an ordinary directory of float32 weights, close to those of another run."""
+    """The output is an ordinary directory of float32 weights, which answer as those of another run do."""
     files = {path.name for path in job.output.iterdir()}
     assert files == {path.name for path in like.output.iterdir()}
     network, loading = AutoModelForCausalLM.from_pretrained(job.output, output_loading_info=True)
     assert not any(loading.values())
-    other = AutoModelForCausalLM.from_pretrained(like.output).state_dict()
-    for name, weights in network.state_dict().items():
-        assert weights.dtype == torch.float32
-        # AdamW divides by the root of tiny numbers, so single weights differ more than losses do.
-        torch.testing.assert_close(weights, other[name], rtol=0, atol=2e-4)
+    assert {weights.dtype for weights in network.parameters()} == {torch.float32}
+    # Not the weights: where a gradient is zero but for rounding (keys' biases), AdamW's updates are those of noise.
+    other, ids = AutoModelForCausalLM.from_pretrained(like.output), torch.arange(3, 20)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(network(ids).logits, other(ids).logits, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
