@@ -314,3 +314,25 @@ def test_only_what_a_study_calls_published_is_compared(content: dict[str, Any]) 
     assert "published_tokens" in Targets(study).table_names()
     content["measures"]["tokens"] = None
     assert "published_tokens" not in Targets(parse(content)).table_names()
+
+
+def test_an_adapter_is_part_of_a_stages_spec_only_where_one_is_trained(content: dict[str, Any]) -> None:
+    model = Model("tiny", 0, "sft")
+    assert "lora" not in model_spec(parse(content), model)
+    content["stages"]["sft"]["lora"] = {"rank": 16, "target_modules": ["query_key_value"], "quantization": "nf4"}
+    study = parse(content)
+    stated = json.loads(model_spec(study, model))["settings"]["lora"]
+    assert stated == {
+        "rank": 16,
+        "alpha": 8,
+        "dropout": 0.0,
+        "target_modules": ["query_key_value"],
+        "quantization": "nf4",
+    }
+    assert "lora" not in model_spec(study, Model("tiny", 0, "dpo"))
+    content["stages"]["sft"]["lora"] = {"rank": 0}
+    with pytest.raises(StudyError, match=r"stages\.sft\.lora\.rank"):
+        parse(content)
+    content["stages"]["sft"]["lora"] = {"ranks": 8}
+    with pytest.raises(StudyError, match=r"lora.*ranks"):
+        parse(content)

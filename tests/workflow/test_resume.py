@@ -1,20 +1,24 @@
 """A training that is killed and run again ends with the very weights of one that nothing disturbed."""
 
-import json
+import itertools
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from modecollapse import stopping
 from modecollapse.digests import sha256_directory
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import TrainingJob, TrainingRecord
+from modecollapse.methods.job_files import write_job
+from modecollapse.methods.layout import Layout
+from modecollapse.methods.resume import checkpoint_path, newest_complete, remove_of_other_kind, seal
 
 STEPS = 12
 SAVE_EVERY = 3
@@ -25,28 +29,25 @@ def _run(method: str, job: TrainingJob) -> tuple[dict[str, str], TrainingRecord]
     return sha256_directory(job.output), record
 
 
-def kill_in_child(method: str, job: TrainingJob, updates: int, directory: Path) -> None:
-    """Run `job` in a process of its own that is killed after so many updates."""
-    description = {
-        **{key: None if value is None else str(value) for key, value in vars(job).items() if key != "settings"},
-        "epoch_outputs": [str(output) for output in job.epoch_outputs],
-        "method": method,
-        "settings": json.loads(job.settings.model_dump_json()),
-        "seed": job.seed,
-        "threads": job.threads,
-        "architecture": job.architecture.model_dump() if job.architecture else None,
-        "format": asdict(job.format) if job.format else None,
-    }
+def run_in_child(
+    method: str, job: TrainingJob, directory: Path, number: signal.Signals, updates: int, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run `job` in a process of its own, which gets a signal after so many updates (0: none)."""
     path = directory / "job.json"
-    path.write_text(json.dumps(description))
+    write_job(METHODS[method], job, path)
     package = Path(sys.modules["modecollapse"].__file__ or "").parent.parent
-    child = subprocess.run(
-        [sys.executable, Path(__file__).with_name("train_job.py"), path, str(updates)],
-        env={**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"},
+    return subprocess.run(
+        [sys.executable, Path(__file__).with_name("train_job.py"), path, number.name, str(updates)],
+        env={**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
+
+
+def kill_in_child(method: str, job: TrainingJob, updates: int, directory: Path) -> None:
+    """Run `job` in a process of its own that is killed after so many updates."""
+    child = run_in_child(method, job, directory, signal.SIGKILL, updates)
     assert child.returncode == -signal.SIGKILL, child.stderr
 
 
@@ -82,3 +83,59 @@ def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_on
     assert files == undisturbed
     assert record == expected
     assert len(_checkpoints(job)) <= 2, "the state directory must stay small"
+
+
+@pytest.mark.parametrize("method", ["pretrain", "sft", pytest.param("dpo", marks=pytest.mark.slow)])
+def test_a_training_that_is_asked_to_stop_saves_between_two_points_of_its_curve_and_goes_on_from_there(
+    method, toy, tmp_path
+):
+    settings = {"log_every": 3}
+    undisturbed = _run(method, toy.job(method, tmp_path / "undisturbed", settings))
+    job = toy.job(method, tmp_path / "stopped", settings)
+    child = run_in_child(method, job, tmp_path, signal.SIGTERM, 5)
+    assert child.returncode == stopping.EXIT_STATUS, child.stderr
+    assert "the state after 5 of 12 updates is kept" in child.stderr
+    assert _checkpoints(job) == [5]
+    assert not any(job.output.iterdir())
+    assert _run(method, job) == undisturbed
+
+
+@pytest.mark.parametrize("method", ["pretrain", "sft"])
+def test_how_often_the_state_is_saved_changes_nothing_but_what_is_lost(method, toy, tmp_path):
+    often = toy.job(method, tmp_path / "often", {"save_every": 12}, layout=Layout(save_minutes=0.0))
+    result = _run(method, often)
+    assert result == _run(method, toy.job(method, tmp_path / "rarely", {"save_every": 12}))
+    assert min(_checkpoints(often)) >= STEPS - 1
+
+
+def test_a_training_goes_on_under_another_layout(toy, tmp_path, monkeypatch):
+    settings = {"log_every": 3, "batch_size": 10, "save_every": 6, "epochs": 4}
+    _, expected = _run("sft", toy.job("sft", tmp_path / "undisturbed", settings))
+    job = toy.job("sft", tmp_path / "stopped", settings)
+    updates = itertools.count(1)
+    with monkeypatch.context() as asked:
+        asked.setattr(stopping, "requested", lambda: next(updates) == 5)
+        with pytest.raises(stopping.Stopped):
+            METHODS["sft"].run(job)
+    assert _checkpoints(job) == [5]
+    _, record = _run("sft", replace(job, layout=Layout(micro_batch=3)))
+    for point, other in zip(record.curves, expected.curves, strict=True):
+        assert point == pytest.approx(other, abs=2e-6, rel=2e-6)
+
+
+def test_shards_that_as_many_processes_would_have_to_read_are_not_gone_on_from(tmp_path):
+    def write() -> None:
+        checkpoint_path(tmp_path, 3).mkdir()
+        seal(checkpoint_path(tmp_path, 3))
+
+    four = Layout(processes=4, zero_stage=2).kind_of_state
+    remove_of_other_kind(tmp_path, four)
+    write()
+    remove_of_other_kind(tmp_path, four)
+    assert newest_complete(tmp_path) == checkpoint_path(tmp_path, 3)
+    remove_of_other_kind(tmp_path, Layout(processes=8, zero_stage=2).kind_of_state)
+    assert newest_complete(tmp_path) is None
+    remove_of_other_kind(tmp_path, Layout(processes=4).kind_of_state)
+    write()
+    remove_of_other_kind(tmp_path, Layout().kind_of_state)
+    assert newest_complete(tmp_path) == checkpoint_path(tmp_path, 3)

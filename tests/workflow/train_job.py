@@ -1,15 +1,18 @@
-"""Run one training job, described by a JSON file, and kill this very process after a given number of updates."""
+"""Run one training job, described by a JSON file, and kill or stop it after a given number of updates.
 
-import json
+With several processes, `worker_hook` does this to one of them.
+"""
+
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def kill_after(updates: int) -> None:
-    """Die by SIGKILL as soon as the process has made `updates` optimizer steps."""
+def after(updates: int, act: Callable[[], None]) -> None:
+    """Have `act` called as soon as this process has made `updates` optimizer steps."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     count = 0
@@ -18,36 +21,32 @@ def kill_after(updates: int) -> None:
         nonlocal count
         count += 1
         if count == updates:
-            os.kill(os.getpid(), signal.SIGKILL)
+            act()
 
     register_optimizer_step_post_hook(hook)
 
 
-def main(description: dict[str, Any], updates: int) -> None:
-    """Build the job and run it until the kill."""
-    from modecollapse.methods import METHODS
-    from modecollapse.methods.architecture import ArchitectureSettings
-    from modecollapse.methods.base import TrainingJob
-    from modecollapse.prompts import PromptFormat
+def send(number: signal.Signals) -> Callable[[], None]:
+    """What sends a signal to this process."""
+    return lambda: os.kill(os.getpid(), number)
 
-    method = METHODS[description["method"]]
-    paths = {
-        name: None if description[name] is None else Path(description[name])
-        for name in ("output", "state", "parent", "tokenizer", "data")
-    }
-    kill_after(updates)
-    method.run(
-        TrainingJob(
-            settings=method.settings.model_validate(description["settings"], strict=False),
-            seed=description["seed"],
-            threads=description["threads"],
-            architecture=ArchitectureSettings(**description["architecture"]) if description["architecture"] else None,
-            epoch_outputs=tuple(map(Path, description["epoch_outputs"])),
-            format=PromptFormat(**description["format"]) if description["format"] else None,
-            **paths,
-        )
-    )
+
+def main(path: Path, number: signal.Signals, updates: int) -> None:
+    """Run the job at `path`, and send it this signal after so many updates, if any."""
+    from modecollapse import stopping
+    from modecollapse.methods import launching
+    from modecollapse.methods.job_files import read_job
+
+    stopping.listen()
+    method, job = read_job(path)
+    if updates:
+        after(updates, send(number))
+    try:
+        launching.run(method, job)
+    except stopping.Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stopping.EXIT_STATUS)
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2]))
+    main(Path(sys.argv[1]), signal.Signals[sys.argv[2]], int(sys.argv[3]))

@@ -115,6 +115,8 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of what can change the weights."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in LIBRARIES}}
+def library_versions(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Versions of what can change the weights of a model with this spec."""
+    lora = spec.get("settings", {}).get("lora")
+    names = [*LIBRARIES, *(["peft"] if lora else []), *(["bitsandbytes"] if lora and lora["quantization"] else [])]
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}

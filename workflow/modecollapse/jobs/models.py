@@ -226,7 +226,7 @@ def _train(
             spec=dict(each.spec),
             inputs=dict(digests),
             files=sha256_directory(directory / "weights"),
-            versions=library_versions(),
+            versions=library_versions(each.spec),
             seed=each.spec.get("seed", 0),
             steps=part.steps,
             tokens=part.tokens,

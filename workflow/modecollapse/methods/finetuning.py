@@ -14,7 +14,13 @@ from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.lora import adapter_configuration, quantization, write_merged
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.order import training_order
-from modecollapse.methods.resume import is_complete, newest_complete, remove_half_written, take_snapshot
+from modecollapse.methods.resume import (
+    is_complete,
+    newest_complete,
+    remove_half_written,
+    remove_of_other_kind,
+    take_snapshot,
+)
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.methods.zero import prepare_zero, zero_configuration
 from modecollapse.rendering import check_format
@@ -99,11 +105,7 @@ def train(
     processes.check_size(job.layout, trainer.args.world_size)
     _print_nothing(trainer)
     logger.info("%d examples, %d epochs, %d steps", len(lengths), settings.epochs, steps)
-    if trainer.args.should_save:
-        remove_half_written(job.state)
-    # Without the snapshot of an epoch, a checkpoint from after it is of no use.
-    lost = next((end for end, snapshot in snapshots.items() if not is_complete(snapshot)), math.inf)
-    checkpoint = processes.decided_by_first(lambda: newest_complete(job.state, before=lost))
+    checkpoint = processes.decided_by_first(lambda: _checkpoint(job, snapshots))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if stop.stopped:
         raise stopping.Stopped(f"asked to stop; the state after {trainer.state.global_step} of {steps} updates is kept")
@@ -120,6 +122,15 @@ def train(
         own = [point for point in curves if end - updates < point["step"] <= end]
         epochs.append(TrainingRecord(steps=end, tokens=shown * epoch, curves=own))
     return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves, epochs=epochs)
+
+
+def _checkpoint(job: TrainingJob, snapshots: Mapping[int, Path]) -> Path | None:
+    """What to go on from, after removing what is of no use."""
+    remove_half_written(job.state)
+    remove_of_other_kind(job.state, job.layout.kind_of_state)
+    # Without the snapshot of an epoch, a checkpoint from after it is of no use.
+    lost = next((end for end, snapshot in snapshots.items() if not is_complete(snapshot)), math.inf)
+    return newest_complete(job.state, before=lost)
 
 
 def _write(trainer: Any, job: TrainingJob, directory: Path) -> None:

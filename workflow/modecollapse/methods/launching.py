@@ -126,7 +126,7 @@ def _log(directory: Path, rank: int) -> Path:
 
 def _wait(started: "Sequence[subprocess.Popen[bytes]]", stop: Path, directory: Path) -> None:
     """Wait until all processes have ended well; pass their log on, and a request to stop to them."""
-    failed_at = None
+    first, failed_at = None, 0.0
     with _log(directory, 0).open(errors="replace") as log:
         while True:
             codes = [process.poll() for process in started]
@@ -135,21 +135,17 @@ def _wait(started: "Sequence[subprocess.Popen[bytes]]", stop: Path, directory: P
                 return
             failed = [rank for rank, code in enumerate(codes) if code]
             if failed:
-                failed_at = failed_at or time.monotonic()
+                if first is None:
+                    # One that was killed takes the others with it.
+                    first, failed_at = min(failed, key=lambda rank: codes[rank] != -signal.SIGKILL), time.monotonic()
                 refused = sorted(directory.glob(f"*-{worker.REFUSED}"))
                 if refused:
                     raise StudyError(json.loads(refused[0].read_text()))
                 if all(code is not None for code in codes) or time.monotonic() > failed_at + _GRACE_SECONDS:
-                    first = _first_failure(codes)
                     raise StudyError(_failure(first, codes[first] or 0, len(codes), directory))
             if stopping.requested() and not stop.exists():
                 stop.touch()
             time.sleep(_POLL_SECONDS)
-
-
-def _first_failure(codes: Sequence[int | None]) -> int:
-    """The process that most likely failed of itself: one that was killed takes the others with it."""
-    return min(range(len(codes)), key=lambda rank: codes[rank] or 0)
 
 
 def _failure(rank: int, code: int, processes: int, directory: Path) -> str:

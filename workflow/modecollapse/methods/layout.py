@@ -48,6 +48,11 @@ class Layout:
             save_minutes=float(machine.get("save_minutes") or cls.save_minutes),
         )
 
+    @property
+    def kind_of_state(self) -> str:
+        """What a checkpoint's readers have in common with its writers: shards are read by as many processes."""
+        return f"{self.processes} processes with ZeRO stage {self.zero_stage}" if self.zero_stage else "plain training"
+
     def accumulation(self, batch_size: int) -> int:
         """Passes through the model that every process makes for one update of `batch_size` examples."""
         share = math.ceil(batch_size / self.processes)

@@ -15,6 +15,7 @@ from modecollapse.publishing import publish_directory, publish_file
 logger = logging.getLogger(__name__)
 
 _SEAL = "complete.json"
+_KIND = "kind"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -51,6 +52,18 @@ def newest_complete(state: Path, before: float = math.inf) -> Path | None:
         else:
             shutil.rmtree(checkpoint)
     return newest
+
+
+def remove_of_other_kind(state: Path, kind: str) -> None:
+    """Remove checkpoints that were written by a training of another `kind`, which this one cannot read."""
+    file = state / _KIND
+    before = file.read_text() if file.exists() else kind
+    if before != kind:
+        for checkpoint in _checkpoints(state):
+            logger.warning("%s was written by %s, and this is %s: it is of no use", checkpoint, before, kind)
+            shutil.rmtree(checkpoint)
+    with publish_file(file) as partial:
+        partial.write_text(kind)
 
 
 def keep_snapshot(snapshot: Path, write: Callable[[Path], None]) -> None:

@@ -224,10 +224,14 @@ class _Exact(Trainer):
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
         if checkpoint is not None:
-            pending = json.loads(self._pending(checkpoint).read_text())
-            self._tr_loss = self._tr_loss + pending["loss"]
-            self._globalstep_last_logged = pending["logged"]
-            self._metrics["train"].update(pending["metrics"])
+            saved = sorted(Path(checkpoint).glob("pending_*.json"))
+            if len(saved) == self.args.world_size:
+                saved = [self._pending(checkpoint)]
+            # Other processes than those that saved share the sum of the losses; all else is the same in all of them.
+            pending = [json.loads(path.read_text()) for path in saved]
+            self._tr_loss = self._tr_loss + sum(each["loss"] for each in pending) / len(pending)
+            self._globalstep_last_logged = pending[0]["logged"]
+            self._metrics["train"].update(pending[0]["metrics"])
 
     def _pending(self, checkpoint: str) -> Path:
         return Path(checkpoint) / f"pending_{self.args.process_index}.json"

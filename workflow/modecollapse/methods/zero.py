@@ -39,7 +39,7 @@ def prepare_zero() -> None:
     """Have DeepSpeed compile nothing, and read no code from checkpoints. To be called before it is used.
 
     It would compile its collective operations for CPUs, which takes minutes, while gloo has them, too. And it reads
-    pickles; under `TORCH_FORCE_WEIGHTS_ONLY_LOAD`, which the launcher sets, they may hold tensors and these three types.
+    pickles: under `TORCH_FORCE_WEIGHTS_ONLY_LOAD`, which the launcher sets, they may hold tensors and these types only.
     """
     import deepspeed.ops
     from deepspeed.runtime.fp16.loss_scaler import LossScaler
