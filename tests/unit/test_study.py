@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from modecollapse.cells import Model
 from modecollapse.errors import StudyError
-from modecollapse.specs import (
-    score_spec,
-)
+from modecollapse.specs import model_spec, score_spec
 from modecollapse.study import parse_study
 from modecollapse.study_inheritance import read_study, study_names
 from modecollapse.targets import Targets

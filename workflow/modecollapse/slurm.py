@@ -147,7 +147,7 @@ def check_partitions(cluster: Cluster, file: Path | None, jobs: Iterable[Any]) -
     if file is None:
         return
     from snakemake_executor_plugin_slurm.partitions import read_partition_file
-    from snakemake_interface_common.exceptions import WorkflowError
+    from snakemake.exceptions import WorkflowError
 
     try:
         partitions = read_partition_file(file)
