@@ -146,8 +146,8 @@ def check_partitions(cluster: Cluster, file: Path | None, jobs: Iterable[Any]) -
     """
     if file is None:
         return
-    from snakemake_executor_plugin_slurm.partitions import read_partition_file
     from snakemake.exceptions import WorkflowError
+    from snakemake_executor_plugin_slurm.partitions import read_partition_file
 
     try:
         partitions = read_partition_file(file)

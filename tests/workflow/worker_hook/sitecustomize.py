@@ -14,6 +14,7 @@ rank, name, updates = os.environ["DISTURB"].split()
 if os.environ.get("MODECOLLAPSE_WORKER") == rank:
     sys.path.insert(0, str(Path(__file__).parents[3]))
     import psutil
+
     from tests.workflow.train_job import after
 
     def signal_all() -> None:
