@@ -117,6 +117,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     assert not any(path.is_file() for path in state.rglob("*")), "what was kept for resuming is removed"
 
 
+@pytest.mark.slow  # a run on the test cluster is compared with a local one, too
 def test_two_runs_from_nothing_give_the_same_digests(finished: Project, fresh: Project) -> None:
     fresh.run()
     assert digests(fresh, *RESULTS) == digests(finished, *RESULTS)
