@@ -12,9 +12,10 @@ from pathlib import Path
 
 rank, name, updates = os.environ["DISTURB"].split()
 if os.environ.get("MODECOLLAPSE_WORKER") == rank:
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path.insert(0, str(Path(__file__).parents[3]))
     import psutil
-    from train_job import after
+
+    from tests.workflow.train_job import after
 
     def signal_all() -> None:
         job = psutil.Process().parent()
