@@ -46,7 +46,7 @@ def test_two_trainings_with_equal_weights_give_the_same_manifest_to_the_byte(run
     first, second = ((tmp_path / name / "manifest.json").read_bytes() for name in ("first", "second"))
     assert len(runs) == 2
     assert first == second
-    assert set(json.loads((tmp_path / "first" / "run.json").read_text())) == {"wall_seconds", "device"}
+    assert set(json.loads((tmp_path / "first" / "run.json").read_text())) == {"wall_seconds", "device", "layout"}
 
 
 @pytest.mark.parametrize("kind", ["a copied file", "a converted file", "a file that is gone", "a GGUF file"])

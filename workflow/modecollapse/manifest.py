@@ -67,7 +67,7 @@ class Run:
     """Of the last run of the job, all epochs that it made included: what was done before a kill is not counted."""
     device: str
     layout: Mapping[str, Any] = field(default_factory=dict)
-    """How the training was spread over processes (`Layout`)."""
+    """How the training was spread over processes (`Layout`); empty if weights were taken over."""
     remarks: tuple[str, ...] = ()
     """What could not be checked about what it was made from."""
 
@@ -90,8 +90,9 @@ def write_run(run: Run, path: Path) -> None:
     """Publish the record of a run."""
     with publish_file(path) as partial:
         content = asdict(run)
-        if not run.remarks:
-            del content["remarks"]
+        for name in ("layout", "remarks"):
+            if not content[name]:
+                del content[name]
         partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 

@@ -218,7 +218,10 @@ def _train(
         raise StudyError(f"{changed} was changed while the study ran. Run the same command again.")
     remarks = (inputs.remark,) if inputs.remark else ()
     run = Run(
-        wall_seconds=round(time.monotonic() - begun, 3), device=_device(layout), layout=asdict(layout), remarks=remarks
+        wall_seconds=round(time.monotonic() - begun, 3),
+        device=_device(layout),
+        layout=asdict(layout) if method.trains else {},
+        remarks=remarks,
     )
     for each, directory, part in zip(asked, finished, record.epochs or [record], strict=True):
         manifest = Manifest(
