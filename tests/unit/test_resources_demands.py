@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import yaml
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.methods.layout import Layout
+from modecollapse.methods.lora import LoraSettings
 from modecollapse.resources.demands import Demand, Demands
 from modecollapse.resources.machine import Machine, read_machine
 from modecollapse.specs import data_spec, generation_spec, model_spec
@@ -110,17 +110,22 @@ def test_an_adapter_needs_less_of_everything(tmp_path: Path) -> None:
     demands, model = Demands(load("pythia", tmp_path), Machine(gpus_per_node=4)), Model("pythia-2.8b", 0, "dpo")
     whole = demands.training(model)
     settings = demands.study.settings(model)
-
-    class WithLora(type(settings)):  # type: ignore[misc]
-        lora: Any = None
-
-    tuned = WithLora(**settings.model_dump(), lora=SimpleNamespace(rank=16, quantization="nf4"))
+    tuned = settings.model_copy(update={"lora": LoraSettings(rank=16, quantization="nf4")})
     study = demands.study
     object.__setattr__(study, "settings", lambda _: tuned)
     adapted = Demands(study, demands.machine).training(model)
     assert adapted.adapter is not None
     assert adapted.adapter.quantized
     assert adapted.trained < whole.trained / 100
+
+
+def test_a_loss_over_the_whole_batch_is_not_divided(tmp_path: Path) -> None:
+    study, model = load("pythia", tmp_path), Model("pythia-70m", 0, "dpo")
+    demands = Demands(study, Machine(gpus_per_node=4, training_gpus=4))
+    assert demands.layout(model).processes == 4
+    tuned = study.settings(model).model_copy(update={"loss_type": "aot"})
+    object.__setattr__(study, "settings", lambda _: tuned)
+    assert Demands(study, demands.machine).layout(model) == Layout(micro_batch=64)
 
 
 def test_what_is_said_for_plans_alone_is_in_no_spec(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def run(job: TrainingJob) -> TrainingRecord:
     assert job.parent is not None
     assert job.data is not None
     assert job.format is not None
-    if settings.loss_type in _OVER_THE_BATCH and not job.layout.is_whole(settings.batch_size):
+    if settings.loss_type in OVER_THE_BATCH and not job.layout.is_whole(settings.batch_size):
         raise StudyError(
             f"loss_type {settings.loss_type} compares the pairs of a batch with each other, so one process has to take "
             f"all {settings.batch_size} at once, but this job was given {job.layout.processes} processes and "
@@ -114,7 +114,7 @@ def run(job: TrainingJob) -> TrainingRecord:
     return finetuning.train(job, settings, PreferenceTrainer, model, pairs, lengths, tokens, options=losses, **models)
 
 
-_OVER_THE_BATCH = ("aot", "aot_unpaired")
+OVER_THE_BATCH = ("aot", "aot_unpaired")
 """Losses that are not means over pairs: they sort what the batch holds."""
 
 PARTS = ("prompt", "chosen", "rejected")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
-from modecollapse.methods.dpo import DpoSettings
+from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.pretrain import PretrainSettings
 from modecollapse.methods.settings import FineTuningSettings
@@ -157,11 +157,12 @@ class Demands:
                 tokens=settings.sequence_length,
                 save_every=settings.save_every,
                 text_tokens=settings.tokens,
+                whole=True,
             )
         assert isinstance(settings, FineTuningSettings)
         pairs = isinstance(settings, DpoSettings)
         row = extent.tokens_of_a_row(settings.max_length)
-        lora = getattr(settings, "lora", None)
+        lora = settings.lora
         return Training(
             shape=shape,
             kind="dpo" if pairs else "sft",
@@ -172,9 +173,10 @@ class Demands:
             tokens=min(settings.max_length, 1.5 * row) * (2 if pairs else 1),
             dtype=settings.dtype,
             moments=2 if settings.optimizer == "adamw" else 1,
-            adapter=None if lora is None else Adapter(lora.rank, getattr(lora, "quantization", None) is not None),
+            adapter=None if lora is None else Adapter(lora.rank, lora.quantization is not None),
             save_every=settings.save_every,
             text_tokens=extent.rows * row * (2 if pairs else 1),
+            whole=isinstance(settings, DpoSettings) and settings.loss_type in OVER_THE_BATCH,
         )
 
     def layout(self, model: Model) -> Layout:
@@ -189,13 +191,13 @@ class Demands:
     def _layout(self, model: Model) -> Layout:
         job, machine = self.training(model), self.machine
         key, asked = machine.gpus_asked(model.size)
-        gpus = 1 if job.kind == "pretrain" else asked
+        gpus = 1 if job.whole else asked
         layout = choose_layout(job, machine, gpus)
         if layout is not None:
             return layout
         stage = self.study.runs.run_of(model.stage) or model.stage
         most = gpus or max(divisors(job.batch, machine.gpus_per_node))
-        best = Layout(most, 3 if most > 1 and job.kind != "pretrain" and not job.adapter else 0, 1)
+        best = Layout(most, 3 if most > 1 and not job.whole and not job.adapter else 0, job.batch if job.whole else 1)
         needed = process_bytes(job, best, on_gpu=True) / GB
         shape = self.shape(model)
         guess = (
@@ -203,7 +205,7 @@ class Demands:
             if shape.assumed
             else ""
         )
-        more = f"raise {key}, " if gpus and gpus < machine.gpus_per_node and job.kind != "pretrain" else ""
+        more = f"raise {key}, " if gpus and gpus < machine.gpus_per_node and not job.whole else ""
         raise StudyError(
             f"{self.study.file}: stages.{stage} ({model}): {shape.parameters / 1e9:.2f} billion parameters, "
             f"{job.batch} {'pairs' if job.kind == 'dpo' else 'examples'} per update and {job.length} tokens need "

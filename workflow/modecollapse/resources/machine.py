@@ -47,6 +47,9 @@ class Machine(Strict):
     accelerator: Literal["cuda", "cpu"] = "cuda"
     """`cpu`: jobs that are given GPUs compute on processors all the same, a process for each, e.g. in tests of a
     cluster with pretended GPUs."""
+    save_minutes: float = Field(30, gt=0)
+    """Minutes after which a training job saves its state beside the saves that a study's `save_every` asks for: a kill
+    costs at most so much work. No result depends on it."""
     node_memory_gb: float | None = Field(None, gt=0)
     """Main memory of a node in GB; no job asks for more. Null: unknown."""
     cpu_gflops: float = Field(15, gt=0)

@@ -74,6 +74,9 @@ class Training:
     save_every: int = 500
     text_tokens: float = 0.0
     """Tokens of the texts that are read and tokenized before training begins."""
+    whole: bool = False
+    """Whether one process has to take a batch in one pass: pretraining is a plain loop, and some losses compare what a
+    batch holds."""
 
     @property
     def rows(self) -> int:
@@ -197,16 +200,13 @@ def _on_processors(job: Training, machine: Machine) -> Layout:
 
 
 def _stages(job: Training, processes: int) -> tuple[ZeroStage, ...]:
-    """The ways of sharding that help: an adapter's gradients are small, and quantised weights are not sharded."""
-    if processes == 1 or (job.adapter and job.adapter.quantized) or job.kind == "pretrain":
-        return (0,)
-    return (0, 3) if job.adapter else (0, 2, 3)
+    """The ways of sharding that there are: an adapter is not sharded, as its gradients are small."""
+    return (0,) if processes == 1 or job.adapter or job.whole else (0, 2, 3)
 
 
 def _largest(job: Training, layout: Layout, room: float, on_gpu: bool) -> Layout | None:
     share = job.batch // layout.processes
-    # Pretraining is a plain loop over whole batches in one process.
-    for micro in [share] if job.kind == "pretrain" else reversed(list(divisors(share))):
+    for micro in [share] if job.whole else reversed(list(divisors(share))):
         found = replace(layout, micro_batch=micro)
         if process_bytes(job, found, on_gpu) <= room:
             return found
