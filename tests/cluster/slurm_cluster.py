@@ -115,6 +115,10 @@ class Cluster:
         """The state of a job, in capitals."""
         return self.ask("squeue", "--noheader", "--states=all", f"--job={job}", "--format=%T").strip()
 
+    def active_jobs(self) -> list[str]:
+        """The numbers of all jobs that wait or run."""
+        return self.ask("squeue", "--noheader", "--format=%i").split()
+
     def is_down(self, node: str) -> bool:
         """Whether Slurm has noticed that the node is gone."""
         return "down" in self.ask("sinfo", "--noheader", f"--nodes={node}", "--format=%T")

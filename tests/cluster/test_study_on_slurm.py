@@ -106,10 +106,15 @@ def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) ->
         for fault in ("cancelled", "killed", "signalled", "timed out"):
             wait_for_model(fault)
 
+        wait_for(lambda: len(cluster.active_jobs()) == 2, 120, "the end of all jobs but those that are held")
         cluster.kill_node(lost)
         try:
             wait_for(lambda: cluster.is_down(lost), 120, "Slurm to notice the loss")
+            wait_for(lambda: state("node lost") == "PENDING", 60, "its job to be queued again")
+            # Slurm lets two minutes pass before it starts such a job again.
+            cluster.ask("scontrol", "update", f"JobId={jobs['node lost'].slurm_id}", "StartTime=now")
             wait_for_model("node lost")
+            wait_for(lambda: state("node lost") in ENDED, 60, "the end of its job")
             seen.states["node lost"] = state("node lost")
         finally:
             cluster.start_node(lost)
