@@ -155,7 +155,7 @@ class Cluster:
         """Make a node vanish as a power cut does: its daemon and everything that runs on it, by SIGKILL."""
         processes = self._processes(node)
         # Slurm's own first: they would still report that a job of theirs has died.
-        for process in sorted(processes, key=lambda process: not process.name().startswith("slurm")):
+        for process in sorted(processes, key=lambda process: process.name() not in ("slurmd", "slurmstepd")):
             _kill(process)
 
     def stop(self) -> None:

@@ -31,8 +31,9 @@ def digests(project: Project) -> dict[str, str]:
 
 def test_a_study_run_on_slurm_equals_a_local_run(cluster: Cluster, finished_once: Project, tmp_path: Path) -> None:
     project = on_cluster(make_project(tmp_path / "project"), cluster)
-    printed = project.run()
-    assert "No suitable partition" not in printed
+    with running(project) as snakemake:
+        assert snakemake.wait(timeout=1200) == 0, console(project).read_text()
+    assert "No suitable partition" not in console(project).read_text()
     local, ours = digests(finished_once), digests(project)
     assert len(local) > 20
     assert ours == local
