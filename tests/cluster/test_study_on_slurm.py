@@ -94,13 +94,15 @@ def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) ->
         jobs["orphaned"] = held.pop(next(index for index, job in enumerate(held) if job.node != lost))
         jobs |= dict(zip(("cancelled", "killed", "signalled", "timed out"), held, strict=True))
 
-        # SIGTERM is to come five minutes before the limit: now for the first; the second one is soon beyond its limit.
-        for fault, minutes in (("signalled", 5), ("timed out", 1)):
-            cluster.ask("scontrol", "update", f"JobId={jobs[fault].slurm_id}", f"TimeLimit={minutes}")
+        # The profile asks for SIGTERM five minutes before the limit: that is now.
+        cluster.ask("scontrol", "update", f"JobId={jobs['signalled'].slurm_id}", "TimeLimit=5")
         cluster.ask("scancel", jobs["cancelled"].slurm_id)
         jobs["killed"].process.kill()
         wait_for(jobs["signalled"].is_asked_to_stop, 120, "SIGTERM before the time limit")
         jobs["signalled"].go_on()
+        # A limit that is over already, so that no signal comes before it.
+        wait_for(lambda: jobs["timed out"].seconds() > 61, 90, "a minute of the job")
+        cluster.ask("scontrol", "update", f"JobId={jobs['timed out'].slurm_id}", "TimeLimit=1")
         for fault in ("cancelled", "killed", "signalled", "timed out"):
             wait_for(lambda fault=fault: state(fault) in ENDED, 240, f"{fault}: the end of its job")
             seen.states[fault] = state(fault)
