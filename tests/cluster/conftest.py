@@ -36,7 +36,8 @@ class ClusterProject(Project):
 
     def training_log(self, seed: int) -> str:
         """The log of the latest attempt to train the model of this seed."""
-        return (self.root / f"logs/nano-smoke/train/tiny/s{seed}/plm.log").read_text(errors="replace")
+        log = self.root / f"logs/nano-smoke/train/tiny/s{seed}/plm.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
 
 def console(project: Project) -> Path:

@@ -115,6 +115,10 @@ class Cluster:
         """The state of a job, in capitals."""
         return self.ask("squeue", "--noheader", "--states=all", f"--job={job}", "--format=%T").strip()
 
+    def active_jobs(self) -> list[str]:
+        """The numbers of all jobs that wait or run."""
+        return self.ask("squeue", "--noheader", "--format=%i").split()
+
     def is_down(self, node: str) -> bool:
         """Whether Slurm has noticed that the node is gone."""
         return "down" in self.ask("sinfo", "--noheader", f"--nodes={node}", "--format=%T")
@@ -149,7 +153,9 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """Make a node vanish as a power cut does: its daemon and everything that runs on it, by SIGKILL."""
-        for process in self._processes(node):
+        processes = self._processes(node)
+        # Slurm's own first: they would still report that a job of theirs has died.
+        for process in sorted(processes, key=lambda process: process.name() not in ("slurmd", "slurmstepd")):
             _kill(process)
 
     def stop(self) -> None:

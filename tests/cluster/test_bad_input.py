@@ -36,6 +36,9 @@ def test_the_profile_as_it_is_shipped_refuses_sacct_where_nothing_is_accounted(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     project = ClusterProject(**make_project(tmp_path / "project").__dict__, cluster=cluster)
+    project.edit(
+        "profiles/slurm/config.yaml", "before-status-checks: 20", "before-status-checks: 1"
+    )  # for this test's time
     printed = project.run(CORPUS, succeeds=False)
     assert "Write `slurm-status-command: squeue` into profiles/slurm/config.yaml." in printed
     assert not submitted(project)

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ class TrainingJob:
     process: psutil.Process
     slurm_id: str
     node: str
+
+    def seconds(self) -> float:
+        """For how long it has been running."""
+        return time.time() - self.process.create_time()
 
     def go_on(self) -> None:
         with suppress(psutil.NoSuchProcess):

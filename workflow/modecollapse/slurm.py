@@ -196,10 +196,11 @@ def explain_refusals(log: Path) -> str | None:
     )
 
 
-def print_refusals(log: str) -> None:
-    """`explain_refusals` for the Snakefile: at the very end, where it is seen."""
-    if (explained := explain_refusals(Path(log))) is not None:
-        print(f"\n{explained}\n", file=sys.stderr)
+def print_refusals(logs: Iterable[str]) -> None:
+    """`explain_refusals` for the Snakefile, which knows its own logs: at the very end, where it is seen."""
+    for log in map(Path, logs):
+        if log.is_file() and (explained := explain_refusals(log)) is not None:
+            print(f"\n{explained}\n", file=sys.stderr)
 
 
 def _ask(*command: str) -> str:
