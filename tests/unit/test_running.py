@@ -22,7 +22,7 @@ from modecollapse.publishing import publish_file
 
 stopping.ONE_REQUEST_SECONDS = 0.3
 snakemake = SimpleNamespace(
-    threads=1, rule="toy", log=["logs/toy.log"], config={"results": "results", "store": "store"}
+    threads=1, resources={}, rule="toy", log=["logs/toy.log"], config={"results": "results", "store": "store"}
 )
 """
 WORKS_UNTIL_ASKED = """

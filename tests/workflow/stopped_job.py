@@ -112,6 +112,7 @@ def disturbed(kind: str, root: Path, outputs: Path, signalled: str, pieces: int)
     vars(sys.modules["__main__"])["snakemake"] = SimpleNamespace(
         rule=kind,
         threads=1,
+        resources={},
         log=[str(outputs / f"{os.getpid()}.log")],
         config={"results": str(outputs), "store": str(outputs / "store")},
     )
