@@ -75,6 +75,10 @@ class Job:
 
     def load_trainer(self) -> None:
         """As `load`, of what the job's method needs; nothing where other processes will train."""
+        settings = self.spec["settings"] if "settings" in self.spec else self.spec["epochs"][0]["settings"]
+        if not (settings.get("lora") or {}).get("quantization"):
+            # PEFT imports it wherever it is installed, and it the compiler of torch: 2.5 s of every start.
+            sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
         layout = self.layout()
         if layout.processes == 1 and not layout.zero_stage:
             self.load(*METHODS[self.spec["method"]].libraries)
