@@ -1,7 +1,7 @@
 """A cluster for each worker, and projects whose profile is edited as a site would edit it."""
 
-import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.slurm_cluster import Cluster, missing_programs
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 
 SITE = """\
 partitions:
@@ -77,10 +77,9 @@ def cluster() -> Iterator[Cluster]:
             f"not installed: {', '.join(missing)} (Debian: apt-get install slurmctld slurmd slurm-client munge)"
         )
     root = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # the path of a socket is at most 107 characters long
-    running = Cluster(root)
-    running.start()
-    try:
+    # It stops the cluster when its input ends: here, or with this process, however that ends.
+    guard = [sys.executable, "-m", "tests.cluster.slurm_cluster", str(root)]
+    with subprocess.Popen(guard, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True):
+        running = Cluster(root)
+        running.start()
         yield running
-    finally:
-        running.stop()
-        shutil.rmtree(root, ignore_errors=True)

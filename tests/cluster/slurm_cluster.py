@@ -6,6 +6,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -241,3 +242,10 @@ def _keepers(process: psutil.Process) -> list[psutil.Process]:
 def _kill(process: psutil.Process) -> None:
     with suppress(psutil.Error):
         process.kill()
+
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[1])
+    sys.stdin.read()
+    Cluster(directory).stop()
+    shutil.rmtree(directory, ignore_errors=True)
