@@ -15,11 +15,12 @@ from tests.conftest import ROOT, Project
 
 SITE = """\
 partitions:
-  cpu: {max_runtime: 240, max_mem_mb: 16000, max_threads: 8}
-  gpu: {max_runtime: 240, max_mem_mb: 16000, max_threads: 8, max_gpu: 2}
-machine:
-  gpus_per_node: 0
+  cpu: {{max_runtime: 240, max_mem_mb: 16000, max_threads: 8}}
+  gpu: {{max_runtime: 240, max_mem_mb: 16000, max_threads: 8, max_gpu: 2}}
+machine: {machine}
 """
+ON_PRETENDED_GPUS = "{gpus_per_node: 2, accelerator: cpu, training_gpus: 1}"
+"""Jobs that load a model ask for a GPU, and compute on processors: to the same bits as without."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ def running(project: Project, *arguments: str) -> Iterator[subprocess.Popen[byte
         process.wait()
 
 
-def on_cluster(project: Project, cluster: Cluster) -> ClusterProject:
+def on_cluster(project: Project, cluster: Cluster, machine: str = "{gpus_per_node: 0}") -> ClusterProject:
     """The project with its profile edited for the test cluster: which partitions, no accounts, states by squeue."""
-    (project.root / "profiles/slurm/site.yaml").write_text(SITE)
+    (project.root / "profiles/slurm/site.yaml").write_text(SITE.format(machine=machine))
     profile = "profiles/slurm/config.yaml"
     project.edit(profile, "slurm-status-command: sacct", "slurm-status-command: squeue")
     # Here jobs take seconds, not hours.

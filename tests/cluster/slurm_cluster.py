@@ -120,6 +120,12 @@ class Cluster:
         """The numbers of all jobs that wait or run."""
         return self.ask("squeue", "--noheader", "--format=%i").split()
 
+    def partitions_of(self, rule: str, directory: Path) -> set[str]:
+        """The partitions that a rule's jobs were sent to from this directory; their comment begins with the rule."""
+        lines = self.ask("squeue", "--noheader", "--states=all", "--format=%Z|%P|%k").splitlines()
+        jobs = [line.split("|", 2) for line in lines]
+        return {of for where, of, comment in jobs if where == str(directory) and comment.startswith(f"rule_{rule}_")}
+
     def is_down(self, node: str) -> bool:
         """Whether Slurm has noticed that the node is gone."""
         return "down" in self.ask("sinfo", "--noheader", f"--nodes={node}", "--format=%T")

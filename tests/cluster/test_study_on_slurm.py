@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from modecollapse.sealed import read_metadata
-from tests.cluster.conftest import console, on_cluster, running
+from tests.cluster.conftest import ON_PRETENDED_GPUS, console, on_cluster, running
 from tests.cluster.slurm_cluster import Cluster, wait_for
 from tests.cluster.training_jobs import hold_at_first_checkpoint
 from tests.conftest import Project, make_project
@@ -37,6 +37,22 @@ def test_a_study_run_on_slurm_equals_a_local_run(cluster: Cluster, finished_once
     local, ours = digests(finished_once), digests(project)
     assert len(local) > 20
     assert ours == local
+
+
+def test_a_training_on_two_gpus_of_a_node_equals_one_in_two_processes(
+    cluster: Cluster, finished_once: Project, tmp_path: Path
+) -> None:
+    model = "results/nano-smoke/models/tiny/s0/sft/manifest.json"
+    machine = ON_PRETENDED_GPUS.replace("training_gpus: 1", "training_gpus: 2")
+    local = finished_once.copy(tmp_path / "local", settings=(f"machine={machine}",))
+    local.edit_study("sft:\n", "sft:\n    weight_decay: 0.01\n")
+    project = on_cluster(local.copy(tmp_path / "slurm", settings=()), cluster, machine)
+    local.run(model)
+    project.run(model)
+    for each in (local, project):
+        run = json.loads((each.root / model).with_name("run.json").read_text())
+        assert run["layout"]["processes"] == 2
+    assert digests(project) == digests(local)
 
 
 @dataclass

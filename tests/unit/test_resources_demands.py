@@ -12,7 +12,7 @@ from modecollapse.errors import StudyError
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.lora import LoraSettings
 from modecollapse.resources.demands import Demand, Demands
-from modecollapse.resources.machine import Machine, read_machine
+from modecollapse.resources.machine import Limits, Machine, read_limits, read_machine
 from modecollapse.specs import data_spec, generation_spec, model_spec
 from modecollapse.study import Study
 from modecollapse.study_files import load_study
@@ -217,3 +217,19 @@ def test_what_cannot_be_trained_on_a_machine_is_said_before_any_job(
 def test_the_configuration_of_slurms_plugin_may_stand_beside_the_machine(tmp_path: Path) -> None:
     settings = {"study": "nano-smoke", "results": str(tmp_path), "machine": {}, "partitions": {"gpu": {"max_gpu": 4}}}
     assert load_study(settings, CONFIG).name == "nano-smoke"
+
+
+def test_later_attempts_ask_for_no_more_than_some_partition_gives(tmp_path: Path) -> None:
+    study, model = load("pythia", tmp_path), Model("pythia-2.8b", 0, "dpo")
+    limits = read_limits({"partitions": {"cpu": {"max_mem_mb": 10}, "gpu": {"max_runtime": 2000, "max_gpu": 4}}})
+    machine = Machine(gpus_per_node=4, gpu_type="h100")
+    asked = {}
+    for name, of in {"free": Demands(study, machine), "bound": Demands(study, machine, limits)}.items():
+        resources = of.resources("train", lambda _, of=of: of.model(model))
+        asked[name] = [resources["runtime"](None, attempt) for attempt in (1, 2, 3)]
+        assert resources["gpu_model"](None) == "h100"
+    first = asked["free"][0]
+    assert asked["free"] == [first, 2 * first, 3 * first]
+    assert asked["bound"] == [first, 2000, 2000]
+    # One that no partition takes even at first stays as it is, for the error that says so.
+    assert Limits(({"max_runtime": 10},)).cap("runtime", 30, 60, 0) == 30

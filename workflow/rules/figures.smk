@@ -27,6 +27,8 @@ for name, drawing in targets.drawings().items():
             paths.log("plot", name),
         conda:
             "../../envs/analysis.yaml"
+        # Two seconds of drawing are not worth a cluster's job.
+        localrule: True
         threads: 1
         resources:
             **demands.resources(f"plot_{name}", lambda wildcards: demands.figure()),

@@ -6,7 +6,7 @@ from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
 from modecollapse.resources.demands import Demands
-from modecollapse.resources.machine import read_machine
+from modecollapse.resources.machine import read_limits, read_machine
 from modecollapse.resources.plan import print_plan_and_exit
 from modecollapse.slurm import print_refusals, require_slurm_or_exit
 from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
@@ -16,7 +16,7 @@ study = load_study_or_exit(config, Path(workflow.basedir) / "config")
 config["about"] = study.about()  # for the report's front page
 paths = study.paths
 targets = Targets(study)
-demands = Demands(study, read_machine(config))
+demands = Demands(study, read_machine(config), read_limits(config))
 
 # Slurm signals every process of a job. The shell around a script must not end before it does: Snakemake would take the
 # job for failed, and its step be torn down, while the script still keeps what it has made.

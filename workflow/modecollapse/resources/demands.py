@@ -14,7 +14,7 @@ from modecollapse.methods.pretrain import PretrainSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.extents import Extent, extent_of
-from modecollapse.resources.machine import Machine
+from modecollapse.resources.machine import Limits, Machine
 from modecollapse.resources.shapes import Shape, shape_of
 from modecollapse.resources.training import (
     GB,
@@ -82,8 +82,8 @@ class Demand:
 class Demands:
     """The demands of one study's jobs on one machine; each is computed once."""
 
-    def __init__(self, study: "Study", machine: Machine) -> None:
-        self.study, self.machine = study, machine
+    def __init__(self, study: "Study", machine: Machine, limits: Limits | None = None) -> None:
+        self.study, self.machine, self.limits = study, machine, limits or Limits()
         self._kept: dict[tuple[Any, ...], Any] = {}
         self._rules: dict[str, Callable[[Wildcards], Demand]] = {}
 
@@ -107,12 +107,20 @@ class Demands:
             "micro_batch": lambda wildcards: _of(demand(wildcards).layout, "micro_batch"),
         }
         return {
-            "mem_mb": lambda wildcards, attempt: demand(wildcards).mem_mb(attempt, self.machine),
-            "runtime": lambda wildcards, attempt: demand(wildcards).minutes(attempt),
+            "mem_mb": lambda wildcards, attempt: self._mem_mb(demand(wildcards), attempt),
+            "runtime": lambda wildcards, attempt: self._minutes(demand(wildcards), attempt),
             "disk_mb": lambda wildcards: demand(wildcards).disk_mb(),
             "gpu": lambda wildcards: demand(wildcards).gpus or None,
+            "gpu_model": lambda wildcards: self.machine.gpu_type if demand(wildcards).gpus else None,
             **layout,
         }
+
+    def _mem_mb(self, demand: Demand, attempt: int) -> int:
+        first, asked = (demand.mem_mb(number, self.machine) for number in (1, attempt))
+        return self.limits.cap("mem_mb", first, asked, demand.gpus)
+
+    def _minutes(self, demand: Demand, attempt: int) -> int:
+        return self.limits.cap("runtime", demand.minutes(1), demand.minutes(attempt), demand.gpus)
 
     # What is known of models and data
 

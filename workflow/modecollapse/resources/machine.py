@@ -1,6 +1,8 @@
 """The machine that a study runs on: a matter of profiles, which no study file and no spec knows."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +43,8 @@ class Machine(Strict):
     """The same in float32; TF32 is off here."""
     gpu_bandwidth_gb_s: float = Field(1500, gt=0)
     """Memory bandwidth of one GPU in GB per second: what bounds the decoding of few rows."""
+    gpu_type: str | None = Field(None, min_length=1)
+    """Name of the GPUs to ask for where a cluster has several kinds (in Slurm, what `sinfo -o %G` shows); null: any."""
     training_gpus: Annotated[Gpus | dict[str, Gpus], BeforeValidator(_training_gpus)] = "auto"
     """GPUs of a training job: a number, `auto` for the fewest on which it fits, or a mapping of the study's sizes to
     these. A number has to divide the batch size of every stage that is trained."""
@@ -87,6 +91,31 @@ class Machine(Strict):
     def processes(self, gpus: int) -> int:
         """Processes of a job with so many GPUs."""
         return max(1, gpus)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What jobs may ask for: the largest values of the partitions that take them, in minutes and MB."""
+
+    partitions: tuple[Mapping[str, Any], ...] = ()
+
+    def cap(self, key: str, first: int, asked: int, gpus: int) -> int:
+        """`asked` of a later attempt, no more than `max_KEY` of some partition allows, nor less than the first asked.
+
+        A first attempt that is too much for every partition is left as it is, for an error that says so.
+        """
+        most = [each.get(f"max_{key}", math.inf) for each in self.partitions if each.get("max_gpu", 0) >= gpus]
+        return max(first, min(asked, int(max(most)))) if most and max(most) < math.inf else asked
+
+
+def read_limits(settings: Mapping[str, Any]) -> Limits:
+    """The limits in the key `partitions` of the workflow's configuration, if there are any.
+
+    What is wrong with them is said where they are used, before anything is submitted (`modecollapse.slurm`).
+    """
+    found = settings.get("partitions")
+    entries = found.values() if isinstance(found, Mapping) else ()
+    return Limits(tuple(each for each in entries if isinstance(each, Mapping)))
 
 
 def read_machine(settings: Mapping[str, Any]) -> Machine:
