@@ -30,7 +30,7 @@ REPORT = $(RESULTS)/$(basename $(notdir $(STUDY)))/report.html
 TESTS = $(wildcard tests/unit tests/dag tests/workflow tests/cluster tests/browser)
 PLAN_ONLY = $(filter -n --dry-run --dryrun,$(ARGS))
 
-.PHONY: help study plan download test lint bench verify clean clean-env
+.PHONY: help study plan download test test-slow lint bench verify clean clean-env
 
 help: ## Show this list
 	@echo "make TARGET [STUDY=$(STUDY)] [CORES=$(CORES)] [CONFIG='key=value …'] [ARGS='--dry-run …'] [PYTHON=$(PYTHON)]"

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from modecollapse.errors import StudyError
-from modecollapse.gpus import VISIBLE, take_gpus
+from modecollapse.gpus import VISIBLE, require_gpus_or_exit, take_gpus
 
+LIMIT = "resources: gpu=1, but machine.gpus_per_node is 4"
 JOB = """
 import os, sys, time
 from modecollapse.gpus import take_gpus
@@ -76,3 +78,28 @@ def test_more_gpus_than_the_machine_has_are_refused(tmp_path):
 def test_nothing_is_taken_where_none_is_asked_for_or_a_scheduler_hands_them_out(asked, machine, environment):
     take_gpus(asked, machine, environment)
     assert VISIBLE not in environment
+
+
+@pytest.mark.parametrize(
+    ("limit", "executor", "refused"), [(1, "local", True), (4, "local", False), (1, "slurm", False)]
+)
+def test_a_limit_of_gpus_that_is_not_what_the_machine_has_is_refused(
+    limit: int, executor: str, refused: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resources = {"gpu": SimpleNamespace(value=limit)}
+    workflow = SimpleNamespace(global_resources=resources, executor_plugin=SimpleNamespace(name=executor))
+    if not refused:
+        require_gpus_or_exit(workflow, 4)
+        return
+    with pytest.raises(SystemExit):
+        require_gpus_or_exit(workflow, 4)
+    assert LIMIT in capsys.readouterr().err
+
+
+def test_of_an_allocation_of_slurms_with_several_gpus_each_job_takes_its_own(tmp_path: Path) -> None:
+    environment = {"SLURM_JOB_ID": "7", VISIBLE: "0,1,2,3", "MODECOLLAPSE_GPU_LOCKS": str(tmp_path)}
+    take_gpus(1, {}, environment)
+    assert environment[VISIBLE] == "0"
+    chosen = {"SLURM_JOB_ID": "8", VISIBLE: "0", "MODECOLLAPSE_GPU_LOCKS": str(tmp_path)}
+    take_gpus(1, {}, chosen)
+    assert chosen[VISIBLE] == "0", "Slurm has chosen it"

@@ -230,6 +230,11 @@ def test_later_attempts_ask_for_no_more_than_some_partition_gives(tmp_path: Path
         assert resources["gpu_model"](None) == "h100"
     first = asked["free"][0]
     assert asked["free"] == [first, 2 * first, 3 * first]
+    assert first < 2000
     assert asked["bound"] == [first, 2000, 2000]
+    # A job that resumes may run into a shorter limit from the start.
+    short = Demands(study, machine, Limits(({"max_runtime": 600, "max_gpu": 4},)))
+    resources = short.resources("train", lambda _: short.model(model))
+    assert [resources["runtime"](None, attempt) for attempt in (1, 2)] == [600, 600]
     # One that no partition takes even at first stays as it is, for the error that says so.
     assert Limits(({"max_runtime": 10},)).cap("runtime", 30, 60, 0) == 30

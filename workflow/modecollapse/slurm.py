@@ -63,7 +63,7 @@ def ask_cluster() -> Cluster:
             f"Slurm's commands are not on PATH: {', '.join(missing)}. Run this on the cluster's login node (on some "
             "after `module load slurm`), or leave out `--profile profiles/slurm` to run on this machine."
         )
-    partitions = dict(line.split() for line in _ask("sinfo", "--noheader", "--format=%R %l").splitlines())
+    partitions = dict(line.split() for line in _ask("sinfo", "--all", "--noheader", "--format=%R %l").splitlines())
     said = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", _ask("scontrol", "show", "config"), re.MULTILINE))
     age = re.match(r"\d+", said.get("MinJobAge", ""))
     return Cluster(
@@ -144,6 +144,14 @@ def check_partitions(cluster: Cluster, file: Path | None, jobs: Iterable[Any]) -
     Raises:
         StudyError: a partition is unknown or shorter than stated, or a job fits none.
     """
+    jobs, allowed = list(jobs), ", ".join(sorted(cluster.partitions))
+    for job in jobs:
+        named = job.resources.get("slurm_partition")
+        if named and named not in cluster.partitions:
+            raise StudyError(
+                f"slurm_partition: {named} ({job.rule.name}): the cluster has no such partition. Allowed: {allowed}. "
+                "Correct the name."
+            )
     if file is None:
         return
     from snakemake.exceptions import WorkflowError
@@ -159,7 +167,6 @@ def check_partitions(cluster: Cluster, file: Path | None, jobs: Iterable[Any]) -
     for partition in partitions:
         if partition.partition_cluster is not None:
             continue  # of another cluster than the one that was asked
-        allowed = ", ".join(sorted(cluster.partitions))
         if partition.name not in cluster.partitions:
             raise StudyError(
                 f"{file}: partitions.{partition.name}: the cluster has no such partition. Allowed: {allowed}. Correct "
@@ -190,7 +197,7 @@ def explain_refusals(log: Path) -> str | None:
     )
     return (
         f"Slurm refused {len(said)} submission{'s' if len(said) > 1 else ''}:\n"
-        + "".join(f"  {reason}\n" for reason in reasons)
+        + "".join(f"  {reason or 'Slurm gave no reason.'}\n" for reason in reasons)
         + "Correct the account in profiles/slurm/config.yaml, or the partitions and the machine in "
         "profiles/slurm/site.yaml, and run the same command again; what is finished stays."
     )

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
+from modecollapse import stopping
 from modecollapse.digests import digest
 from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.manifest import read_manifest
@@ -36,6 +37,9 @@ _OF_ONE_JOB = ("models", "state")
 
 _ABANDONED_SECONDS = 24 * 3600
 """After so long without a change nobody is writing a partial entry any more."""
+
+_LOOK_SECONDS = 1.0
+"""While a job waits for another one, it looks so often whether it was asked to stop."""
 
 _BESIDE_WEIGHTS = ("curves.parquet", "manifest.json", "run.json")
 
@@ -139,7 +143,10 @@ class Store:
             lock.acquire(blocking=False)
         except Timeout:
             logger.warning("another job is making the same model; waiting for it (%s)", lock.lock_file)
-            lock.acquire()
+            while not lock.is_locked:
+                stopping.check()
+                with suppress(Timeout):
+                    lock.acquire(timeout=_LOOK_SECONDS)
         except OSError as error:  # a store that may only be read has nothing that two jobs could both write
             logger.warning("the store cannot be locked: %s", error)
             yield

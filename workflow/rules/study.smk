@@ -3,6 +3,7 @@
 from modecollapse import specs
 from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
+from modecollapse.gpus import require_gpus_or_exit
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
 from modecollapse.resources.demands import Demands
@@ -49,6 +50,7 @@ report: "../report/workflow.rst"
 onstart:
     print_plan_and_exit(demands, workflow.dag)
     require_slurm_or_exit(workflow)
+    require_gpus_or_exit(workflow, demands.machine.gpus_per_node)
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
     claim_results_or_exit(study)
 

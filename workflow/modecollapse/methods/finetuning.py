@@ -91,11 +91,14 @@ def train(
     else:
         models["peft_config"] = adapter_configuration(settings.lora, model.network)
     stop = StopCallback(job.layout, processes.asked_to_stop(job.state))
+    arguments = trainer_class.configuration(**_arguments(job, settings), **(options or {}))
+    if arguments.n_gpu > 1 and job.layout.processes == 1:
+        arguments._n_gpu = 1  # the Trainer would spread the model over all GPUs that it sees, and multiply the batch
     trainer = trainer_class(
         recipe=settings,
         layout=job.layout,
         model=model.network,
-        args=trainer_class.configuration(**_arguments(job, settings), **(options or {})),
+        args=arguments,
         train_dataset=Dataset.from_dict(dict(examples)).select(order),
         processing_class=model.tokenizer,
         callbacks=[ProgressCallback(), stop],

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from modecollapse.errors import StudyError
+
 ZeroStage = Literal[0, 2, 3]
 Accelerator = Literal["auto", "cuda", "cpu"]
 
@@ -36,9 +38,17 @@ class Layout:
         absent are not asked for), on a machine that is configured so (`accelerator`, `save_minutes`).
 
         A job that was given no GPU trains in one process, on whatever there is.
+
+        Raises:
+            StudyError: it was planned for several GPUs and given fewer.
         """
         gpus = int(resources.get("gpu") or 0)
         stage = int(resources.get("zero_stage") or 0)
+        if stage and gpus < 2:
+            raise StudyError(
+                f"zero_stage: {stage}: the job was planned for several GPUs and was given {gpus}. Allowed: as many as "
+                "planned. Say with machine.gpus_per_node how many there are, and do not bound them by --resources gpu."
+            )
         micro_batch = int(resources.get("micro_batch") or 0)
         return cls(
             processes=max(1, gpus),

@@ -74,6 +74,11 @@ def adapter_configuration(settings: LoraSettings, network: Any) -> Any:
     from peft import LoraConfig
 
     present = linear_layers(network)
+    if not present:
+        raise StudyError(
+            f"lora: the model ({network.config.model_type}) has no linear layers of torch.nn, which adapters are made "
+            "for. Remove lora from the stage, or use another model."
+        )
     targets = present if settings.target_modules is None else list(settings.target_modules)
     for name in targets:
         if name not in present:

@@ -27,6 +27,9 @@ def checkpoint_path(state: Path, step: int) -> Path:
 def seal(checkpoint: Path) -> None:
     """Declare `checkpoint` complete: its seal, written last, holds the SHA-256 of every other file in it."""
     files = sha256_directory(checkpoint)
+    for name in files:  # older checkpoints go next: what this one holds must outlive a power cut
+        with (checkpoint / name).open("rb") as file:
+            os.fsync(file.fileno())
     with publish_file(checkpoint / _SEAL) as partial:
         partial.write_text(json.dumps(files, indent=1))
 

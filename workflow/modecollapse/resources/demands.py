@@ -64,6 +64,8 @@ class Demand:
     """Memory of each GPU, in bytes."""
     layout: Layout | None = None
     cores: int = 1
+    resumes: bool = False
+    """Whether a job that ran into its time limit goes on from there, so that a limit may be shorter than it."""
 
     def mem_mb(self, attempt: int, machine: Machine) -> int:
         """Main memory to ask for, half as much again with each further attempt, at most that of a node."""
@@ -111,6 +113,8 @@ class Demands:
             "runtime": lambda wildcards, attempt: self._minutes(demand(wildcards), attempt),
             "disk_mb": lambda wildcards: demand(wildcards).disk_mb(),
             "gpu": lambda wildcards: demand(wildcards).gpus or None,
+            # Slurm's plugin would give the job's threads to all of its processes together.
+            "cpus_per_gpu": lambda wildcards: self.threads if demand(wildcards).gpus else None,
             "gpu_model": lambda wildcards: self.machine.gpu_type if demand(wildcards).gpus else None,
             **layout,
         }
@@ -120,7 +124,8 @@ class Demands:
         return self.limits.cap("mem_mb", first, asked, demand.gpus)
 
     def _minutes(self, demand: Demand, attempt: int) -> int:
-        return self.limits.cap("runtime", demand.minutes(1), demand.minutes(attempt), demand.gpus)
+        first = 1 if demand.resumes else demand.minutes(1)
+        return self.limits.cap("runtime", first, demand.minutes(attempt), demand.gpus)
 
     # What is known of models and data
 
@@ -250,7 +255,8 @@ class Demands:
             gpus=count if machine.on_gpus else 0,
             device=peak if machine.on_gpus else 0,
             layout=layout,
-            cores=self.threads,
+            cores=self.threads * count,
+            resumes=True,
         )
 
     def _taken_over(self, model: Model, shape: Shape) -> Demand:
@@ -271,7 +277,7 @@ class Demands:
         )
         gpus = 1 if self.machine.on_gpus else 0
         found = Demand(memory, START + seconds, disk, gpus=gpus, device=device if gpus else 0)
-        return replace(found, cores=self.threads)
+        return replace(found, cores=self.threads, resumes=True)
 
     def generation(self, model: Model) -> Demand:
         """All cells of a model."""
@@ -371,7 +377,9 @@ class Demands:
     def embedding(self) -> Demand:
         """Sentence vectors of one size and seed: distinct texts, cut to each number of words."""
         texts = self._cells() * self._completions * len(self.study.config.measures.diversity.words)
-        return Demand(PROCESS + texts * 4000, START + texts * 4e-3, texts * 2 * 1700.0, cores=self.threads)
+        return Demand(
+            PROCESS + texts * 4000, START + texts * 4e-3, texts * 2 * 1700.0, cores=self.threads, resumes=True
+        )
 
     def scoring(self, model: Model) -> Demand:
         """Scores of one model."""
