@@ -73,7 +73,7 @@ def test_more_gpus_than_the_machine_has_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("asked", "machine", "environment"),
-    [(0, {"gpus_per_node": 2}, {}), (1, {"gpus_per_node": 2}, {"SLURM_JOB_ID": "7"}), (1, {"accelerator": "cpu"}, {})],
+    [(0, {"gpus_per_node": 2}, {}), (1, {"gpus_per_node": 2}, {"SLURM_JOB_ID": "7"})],
 )
 def test_nothing_is_taken_where_none_is_asked_for_or_a_scheduler_hands_them_out(asked, machine, environment):
     take_gpus(asked, machine, environment)
@@ -103,3 +103,9 @@ def test_of_an_allocation_of_slurms_with_several_gpus_each_job_takes_its_own(tmp
     chosen = {"SLURM_JOB_ID": "8", VISIBLE: "0", "MODECOLLAPSE_GPU_LOCKS": str(tmp_path)}
     take_gpus(1, {}, chosen)
     assert chosen[VISIBLE] == "0", "Slurm has chosen it"
+
+
+def test_where_jobs_compute_on_processors_they_see_no_gpu() -> None:
+    environment = {VISIBLE: "0,1"}
+    take_gpus(1, {"accelerator": "cpu", "gpus_per_node": 2}, environment)
+    assert environment[VISIBLE] == ""
