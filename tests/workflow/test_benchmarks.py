@@ -76,6 +76,7 @@ def made(project: Project, model: str) -> list[str]:
     return [line.partition("done: ")[2] for line in log.splitlines() if "done: " in line]
 
 
+@pytest.mark.slow  # test_harness puts both families to tasks
 def test_models_of_both_families_are_put_to_a_task_and_only_what_is_new_is_run(project: Project) -> None:
     output = project.run("generations", FIGURE)
     assert "Running loglikelihood" not in output, "the harness is quiet"

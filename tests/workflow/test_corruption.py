@@ -23,7 +23,7 @@ TABLE = "tables/curves.parquet"
 @pytest.mark.parametrize(
     "file",
     [
-        CELL,
+        pytest.param(CELL, marks=pytest.mark.slow),
         pytest.param(TABLE, marks=pytest.mark.slow),
         pytest.param("data/answers.parquet", marks=pytest.mark.slow),
         pytest.param("tokens/tiny/s0/sft/documents.parquet", marks=pytest.mark.slow),

@@ -60,7 +60,8 @@ def project(directory: Path, family: str) -> Project:
     return made
 
 
-@pytest.mark.parametrize("family", [pytest.param("neox", marks=pytest.mark.slow), "llama"])
+@pytest.mark.slow  # test_real_models goes through the formats as well
+@pytest.mark.parametrize("family", ["neox", "llama"])
 def test_every_format_goes_from_a_checkpoint_to_tables_and_figures(tmp_path: Path, family: str) -> None:
     made = project(tmp_path, family)
     drawn = ["attribution", "attribution+human", "samples_tiny+human", "self_bleu_cosine_tiny+plain", "format_effect"]

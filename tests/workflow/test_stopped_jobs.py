@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("stopped")
     weights = save_neox(root / "model" / "weights", context=64)
     files = sha256_directory(weights)
-    manifest = Manifest("tiny/s0/plm", {}, {}, files, library_versions(), seed=0, steps=0, tokens=0)
+    manifest = Manifest("tiny/s0/plm", {}, {}, files, library_versions({}), seed=0, steps=0, tokens=0)
     write_manifest(manifest, root / "model" / "manifest.json")
     texts = [f"document {i} of some " + "words " * (i % 7) for i in range(20)]
     write_sealed(pa.table({"text": texts}), root / "data.parquet")
