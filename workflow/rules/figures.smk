@@ -25,10 +25,10 @@ for name, drawing in targets.drawings().items():
             sha256=paths.figure(name, "sha256"),
         log:
             paths.log("plot", name),
-        conda:
-            "../../envs/analysis.yaml"
         # Two seconds of drawing are not worth a cluster's job.
         localrule: True
+        conda:
+            "../../envs/analysis.yaml"
         threads: 1
         resources:
             **demands.resources(f"plot_{name}", lambda wildcards: demands.figure()),
