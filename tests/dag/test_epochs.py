@@ -78,6 +78,7 @@ def test_beta_schedules_the_run_of_dpo_only(made: Project) -> None:
     assert made.plan("models") == ["train_2_epochs tiny/s0/dpo1"]
 
 
+@pytest.mark.slow
 def test_deleted_weights_of_an_epoch_come_back_from_the_store(made: Project) -> None:
     before = models(made)
     shutil.rmtree(made.result("models/tiny/s0/sft-2/weights"))

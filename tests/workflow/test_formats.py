@@ -102,7 +102,7 @@ def test_every_format_goes_from_a_checkpoint_to_tables_and_figures(tmp_path: Pat
     [
         (None, ["stages.base.formats (tiny/s0/base)", "has no chat template", "'chat'", "Nothing was started"]),
         ("{{ raise_exception('No.') }}", ["cannot be rendered", "'chat'", "TemplateError: No."]),
-        ("{{ messages | length }}", ["leaves the prompt", "'chat'"]),
+        pytest.param("{{ messages | length }}", ["leaves the prompt", "'chat'"], marks=pytest.mark.slow),
     ],
 )
 def test_a_model_that_cannot_chat_is_one_clear_error(tmp_path: Path, template: str | None, words: list[str]) -> None:
