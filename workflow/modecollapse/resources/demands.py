@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,11 @@ class Demands:
     def of(self, rule: str, wildcards: Wildcards) -> Demand | None:
         """What a job of this rule needs; None if the rule does no work."""
         return self._rules[rule](wildcards) if rule in self._rules else None
+
+    def _of_model(self, compute: Callable[[Model], Demand], model: Model) -> Demand:
+        """The demand that `compute` finds for a model; one for all seeds."""
+        found: Demand = self._once((compute.__name__, model.size, model.stage), lambda: compute(model))
+        return found
 
     def resources(self, rule: str, demand: Callable[[Wildcards], Demand]) -> dict[str, Callable[..., Any]]:
         """The resources of a rule, as functions of a job's wildcards and of the attempt.
@@ -276,13 +281,19 @@ class Demands:
             CUDA_PROCESS + weights if self.machine.computes_on_gpus else PROCESS + device
         )
         gpus = 1 if self.machine.on_gpus else 0
-        found = Demand(memory, START + seconds, disk, gpus=gpus, device=device if gpus else 0)
-        return replace(found, cores=self.threads, resumes=True)
+        return Demand(
+            memory=memory,
+            seconds=START + seconds,
+            disk=disk,
+            gpus=gpus,
+            device=device if gpus else 0,
+            cores=self.threads,
+            resumes=True,
+        )
 
     def generation(self, model: Model) -> Demand:
         """All cells of a model."""
-        found: Demand = self._once(("generate", model.size, model.stage), lambda: self._generation(model))
-        return found
+        return self._of_model(self._generation, model)
 
     def _generation(self, model: Model) -> Demand:
         settings, shape = self.study.config.generation, self.shape(model)
@@ -306,8 +317,7 @@ class Demands:
 
     def tokens(self, model: Model) -> Demand:
         """Token statistics of a model."""
-        found: Demand = self._once(("tokens", model.size, model.stage), lambda: self._tokens(model))
-        return found
+        return self._of_model(self._tokens, model)
 
     def _tokens(self, model: Model) -> Demand:
         from modecollapse.measures.tokens import batch_positions
@@ -333,8 +343,7 @@ class Demands:
 
     def benchmarks(self, model: Model) -> Demand:
         """All benchmarks of a model."""
-        found: Demand = self._once(("benchmarks", model.size, model.stage), lambda: self._benchmarks(model))
-        return found
+        return self._of_model(self._benchmarks, model)
 
     def _benchmarks(self, model: Model) -> Demand:
         settings, shape = self.study.config.measures.benchmarks, self.shape(model)
