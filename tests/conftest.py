@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from filelock import FileLock
@@ -45,19 +46,30 @@ class Project:
             "OMP_NUM_THREADS": "1",
         }
 
-    def run(self, *arguments: str, succeeds: bool = True) -> str:
-        """Run Snakemake; returns everything it printed."""
-        done = subprocess.run(
+    def start(
+        self, *arguments: str, output: int | IO[Any] = subprocess.PIPE, new_session: bool = False
+    ) -> "subprocess.Popen[str]":
+        """Start Snakemake; everything that it prints goes to `output`."""
+        return subprocess.Popen(
             self.command(*arguments),
             cwd=self.root,
             env=self.environment(),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            start_new_session=new_session,
         )
-        assert (done.returncode == 0) == succeeds, done.stdout
-        return done.stdout
+
+    def run(self, *arguments: str, succeeds: bool = True) -> str:
+        """Run Snakemake; returns everything it printed."""
+        with self.start(*arguments) as process:
+            try:
+                output, _ = process.communicate(timeout=600)
+            except BaseException:
+                process.kill()
+                raise
+        assert (process.returncode == 0) == succeeds, output
+        return output
 
     def plan(self, *arguments: str) -> list[str]:
         """The jobs that Snakemake would run, e.g. ["score tiny/s0/sft", "tabulate"], sorted."""

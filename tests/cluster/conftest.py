@@ -47,12 +47,10 @@ def console(project: Project) -> Path:
 
 
 @contextmanager
-def running(project: Project, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(project: Project, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """Snakemake as it runs. It is killed in the end if it has not ended."""
     with console(project).open("ab") as output:
-        process = subprocess.Popen(
-            project.command(*arguments), cwd=project.root, env=project.environment(), stdout=output, stderr=output
-        )
+        process = project.start(*arguments, output=output)
     try:
         yield process
     finally:

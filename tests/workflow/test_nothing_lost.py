@@ -40,13 +40,7 @@ def kill_when(project: Project, script: str, ready: "os.PathLike[str]", count: i
     """Start a run, and kill the job that runs `script` as soon as `ready` holds `count` complete files."""
     log = project.root / "killed.log"
     with log.open("w") as file:
-        run = subprocess.Popen(
-            project.command(*targets),
-            cwd=project.root,
-            env=project.environment(),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
+        run = project.start(*targets, output=file)
     try:
         killed = False
         while run.poll() is None:

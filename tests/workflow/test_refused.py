@@ -17,18 +17,6 @@ from tests.conftest import Project, SmallDisk
 DATA = "nano-smoke/data/corpus.parquet"
 
 
-def start(project: Project, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        project.command(*arguments),
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def wait_for(condition: Callable[[], bool], run: "subprocess.Popen[str]") -> None:
     while not condition():
         assert run.poll() is None, run.communicate()[0]
@@ -68,7 +56,7 @@ def test_results_that_are_read_only_are_told_before_any_job_starts(
 
 def test_a_run_whose_processes_are_all_signalled_waits_for_its_job(fresh: Project) -> None:
     fresh.edit_study("n: 400", "n: 40000")
-    run = start(fresh, f"results/{DATA}")
+    run = fresh.start(f"results/{DATA}", new_session=True)
     log = fresh.root / "logs/nano-smoke/sample_data/corpus.log"
     wait_for(log.exists, run)
     time.sleep(0.5)
@@ -84,7 +72,7 @@ def test_a_run_whose_processes_are_all_signalled_waits_for_its_job(fresh: Projec
 def test_of_two_runs_of_one_study_the_second_is_refused_and_another_study_may_run(fresh: Project) -> None:
     study = fresh.root / "config/studies/nano-smoke.yaml"
     study.with_stem("other").write_text(study.read_text())
-    first = start(fresh, f"results/{DATA}")
+    first = fresh.start(f"results/{DATA}", new_session=True)
     locks = fresh.root / ".snakemake" / "locks"
     try:
         wait_for(lambda: any(lock.stat().st_size for lock in locks.glob("*.lock")), first)
