@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,13 @@ def digests(project: Project) -> dict[str, str]:
     return {str(path.relative_to(root)): str(value) for path, value in {**weights, **seals, **tables}.items()}
 
 
+def lengthen_training(project: Project, seeds: Sequence[int]) -> None:
+    """Have models of these seeds pretrained for long enough to be hit by a fault."""
+    project.edit_study("seeds: [0]", f"seeds: {list(seeds)}")
+    project.edit_study("tokens: 12000", "tokens: 100000")
+    project.edit_study("log_every: 2\n    save_every: 4", "log_every: 10\n    save_every: 10")
+
+
 def test_a_study_run_on_slurm_equals_a_local_run(cluster: Cluster, finished_once: Project, tmp_path: Path) -> None:
     project = on_cluster(make_project(tmp_path / "project"), cluster)
     with running(project) as snakemake:
@@ -52,6 +60,26 @@ def test_a_training_on_two_gpus_of_a_node_equals_one_in_two_processes(
     for each in (local, project):
         run = json.loads((each.root / model).with_name("run.json").read_text())
         assert run["layout"]["processes"] == 2
+    assert digests(project) == digests(local)
+
+
+def test_a_preempted_training_goes_on_from_where_it_was(
+    cluster: Cluster, finished_once: Project, tmp_path: Path
+) -> None:
+    local = finished_once.copy(tmp_path / "local")
+    lengthen_training(local, [7])
+    model = "results/nano-smoke/models/tiny/s7/plm/manifest.json"
+    project = on_cluster(local.copy(tmp_path / "slurm"), cluster, ON_PRETENDED_GPUS)
+    local.run(model)
+    with running(project, model) as snakemake:
+        (job,) = hold_at_first_checkpoint(project.root, [7])
+        urgent = ["--partition=urgent", f"--nodelist={job.node}", "--gpus=2", "--mem=100", "--output=/dev/null"]
+        cluster.ask("sbatch", *urgent, "--wrap=sleep 5")
+        wait_for(job.is_asked_to_stop, 120, "SIGTERM at preemption")
+        job.go_on()
+        assert snakemake.wait(timeout=300) == 0, console(project).read_text()
+    assert cluster.state(job.slurm_id) in ENDED, "it ended within the grace time, and was submitted again"
+    assert "resuming after" in project.training_log(7)
     assert digests(project) == digests(local)
 
 
@@ -90,9 +118,7 @@ def faults(
 
 def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) -> Faults:
     local = finished.copy(directory / "local")
-    local.edit_study("seeds: [0]", f"seeds: {SEEDS}")
-    local.edit_study("tokens: 12000", "tokens: 100000")
-    local.edit_study("log_every: 2\n    save_every: 4", "log_every: 10\n    save_every: 10")
+    lengthen_training(local, SEEDS)
     project = on_cluster(local.copy(directory / "slurm"), cluster)
     seen, jobs = Faults(), {}
     asked = [*MODELS, "--set-resources", "train:mem_mb=4000"]  # four on a node at most, so both have some
