@@ -74,7 +74,7 @@ def train(
     """
     from datasets import Dataset
 
-    from modecollapse.methods.trainers import EpochCallback, ProgressCallback, StopCallback
+    from modecollapse.methods.callbacks import EpochCallback, ProgressCallback, StopCallback
 
     order = training_order(lengths, settings.epochs, settings.batch_size, job.seed, settings.group_by_length)
     updates = math.ceil(len(lengths) / settings.batch_size)

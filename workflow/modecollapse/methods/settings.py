@@ -14,6 +14,7 @@ FINE_TUNING_MODULES = (
     "methods.examples",
     "methods.finetuning",
     "methods.trainers",
+    "methods.callbacks",
     "methods.answer_head",
     "methods.sharing",
     "methods.layout",

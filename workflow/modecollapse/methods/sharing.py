@@ -1,6 +1,10 @@
-"""Batches in the order of training, shared by processes and cut into passes. Slow to import (torch)."""
+"""Batches in the order of training, shared by processes and cut into passes, and means over the whole of one.
 
-from collections.abc import Callable, Iterator, Sequence
+Slow to import (torch).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -71,3 +75,40 @@ def shared_loader(
         collate_fn=collate_filled,
         pin_memory=pin_memory,
     )
+
+
+class Shares:
+    """Means over a batch of which this process sees a part, in one or more passes."""
+
+    def __init__(self, accelerator: Any) -> None:
+        self.accelerator = accelerator
+        self.whole: dict[str, torch.Tensor] = {}
+        """How much of each unit the whole batch has."""
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def begin(self, amounts: Mapping[str, torch.Tensor]) -> None:
+        """Begin a batch of which this process has `amounts`."""
+        units = list(amounts)
+        totals = self.accelerator.reduce(torch.stack([amounts[unit] for unit in units]).double(), reduction="sum")
+        self.whole = {unit: total.float() for unit, total in zip(units, totals, strict=True)}
+        self._sums = {}
+
+    def add(self, name: str, mean: float, amount: torch.Tensor) -> None:
+        """Add a mean over `amount` units."""
+        part = torch.tensor(mean, dtype=torch.float64, device=amount.device) * amount
+        self._sums[name] = self._sums[name] + part if name in self._sums else part
+
+    def means(self, unit: Callable[[str], str]) -> dict[str, float]:
+        """The means over the whole batch, over all processes; `unit` says what each is over."""
+        names = list(self._sums)
+        totals = self.accelerator.reduce(torch.stack([self._sums[name] for name in names]), reduction="sum").tolist()
+        return {name: total / self.whole[unit(name)].item() for name, total in zip(names, totals, strict=True)}
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have TRL compute its metrics from this pass alone: passes of different sizes cannot be gathered."""
+        self.accelerator.gather = self.accelerator.gather_for_metrics = lambda value, *_, **__: value
+        try:
+            yield
+        finally:
+            del self.accelerator.gather, self.accelerator.gather_for_metrics

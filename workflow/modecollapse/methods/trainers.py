@@ -5,16 +5,16 @@ Slow to import (TRL): only `run` functions import this module.
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, SequentialSampler
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from modecollapse.errors import StudyError
@@ -22,12 +22,10 @@ from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.lora import restore_adapter, train_in_float32
 from modecollapse.methods.order import epoch_batches, updates
-from modecollapse.methods.progress import report
-from modecollapse.methods.resume import checkpoint_path, keep_snapshot, remove_older, seal
-from modecollapse.methods.saving import Request, SaveClock
+from modecollapse.methods.resume import checkpoint_path, remove_older, seal
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.methods.settings import FineTuningSettings
-from modecollapse.methods.sharing import COUNTS, EpochBatches, shared_loader
+from modecollapse.methods.sharing import COUNTS, EpochBatches, Shares, shared_loader
 from modecollapse.methods.zero import full_weights
 
 _UNITS = {
@@ -41,70 +39,7 @@ _UNITS = {
 _EQUAL_MODELS_LOSS = {"sigmoid": math.log(2), "sigmoid_norm": math.log(2), "robust": math.log(2), "hinge": 1.0}
 
 
-class ProgressCallback(TrainerCallback):
-    """A line in the log every tenth of the run, a point on the curve for the last update, and a stop at divergence."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        if state.global_step == state.max_steps:
-            control.should_log = True
-        return control
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
-        if "loss" in logs:
-            report(state.global_step, state.max_steps, args.logging_steps, logs["loss"])
-
-
-class EpochCallback(TrainerCallback):
-    """Snapshots of the model where epochs end, each written before the Trainer saves its own state of that step.
-
-    A checkpoint that is resumed from has thus all snapshots up to its step.
-    """
-
-    def __init__(self, snapshots: Mapping[int, Path], write: Callable[[Path], None], keeps: bool) -> None:
-        """`snapshots`: update after which an epoch ends → where its model goes; `write(directory)` puts it.
-
-        All processes call `write`; the one that `keeps` the snapshot has written it there.
-        """
-        self.snapshots, self.write, self.keeps = snapshots, write, keeps
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        if state.global_step in self.snapshots:
-            snapshot = self.snapshots[state.global_step]
-            if self.keeps:
-                keep_snapshot(snapshot, self.write)
-            else:
-                self.write(snapshot)
-            control.should_log = True  # the epoch's part of the curves ends here
-        return control
-
-
-class StopCallback(TrainerCallback):
-    """Has the state saved, and training end, at the next update after a request; all processes agree on it.
-
-    Also has it saved where none was written for long, so that no more than so much time is lost to a kill.
-    """
-
-    def __init__(self, layout: Layout, asked: Callable[[], bool]) -> None:
-        """`asked`: whether the first process, which decides for all, was asked to stop."""
-        self.layout, self.asked, self.clock = layout, asked, SaveClock(layout.save_minutes)
-        self.stopped = False
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        request = Request.STOP if self.asked() else Request.SAVE if self.clock.is_due() else Request.NONE
-        if self.layout.processes > 1:
-            agreed = torch.tensor(int(request), device=args.device)
-            torch.distributed.broadcast(agreed, src=0)
-            request = Request(int(agreed.item()))
-        if request is not Request.NONE and state.global_step < state.max_steps:
-            control.should_save = True
-            control.should_training_stop = self.stopped = request is Request.STOP
-        return control
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.clock.restart()
-
-
-class _Exact(Trainer):
+class _Exact(Trainer, ABC):
     """What all fine-tuning trainers change in the library's; to be inherited before a TRL trainer.
 
     A batch that is cut into passes, or shared by processes, gives the loss and the curves of the whole one: every pass
@@ -123,7 +58,7 @@ class _Exact(Trainer):
         self.layout = layout
         super().__init__(*args, **kwargs)
         self._whole = layout.is_whole(recipe.batch_size)
-        self._shares = _Shares(self.accelerator)
+        self._shares = Shares(self.accelerator)
         if recipe.lora is not None:
             train_in_float32(self.model)
         if self.args.device.type == "cpu":
@@ -159,13 +94,13 @@ class _Exact(Trainer):
             pin_memory,
         )
 
+    @abstractmethod
     def _amounts(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """How much of each unit that something is a mean over these examples have."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _unit(self, metric: str) -> str:
         """What a quantity on the curves is a mean over."""
-        raise NotImplementedError
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
         if self._whole:
@@ -352,40 +287,3 @@ class PreferenceTrainer(_Exact, DPOTrainer):
 def base_network(model: Any) -> Any:
     """The model below its adapter, if it has one."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
-class _Shares:
-    """Means over a batch of which this process sees a part, in one or more passes."""
-
-    def __init__(self, accelerator: Any) -> None:
-        self.accelerator = accelerator
-        self.whole: dict[str, torch.Tensor] = {}
-        """How much of each unit the whole batch has."""
-        self._sums: dict[str, torch.Tensor] = {}
-
-    def begin(self, amounts: Mapping[str, torch.Tensor]) -> None:
-        """Begin a batch of which this process has `amounts`."""
-        units = list(amounts)
-        totals = self.accelerator.reduce(torch.stack([amounts[unit] for unit in units]).double(), reduction="sum")
-        self.whole = {unit: total.float() for unit, total in zip(units, totals, strict=True)}
-        self._sums = {}
-
-    def add(self, name: str, mean: float, amount: torch.Tensor) -> None:
-        """Add a mean over `amount` units."""
-        part = torch.tensor(mean, dtype=torch.float64, device=amount.device) * amount
-        self._sums[name] = self._sums[name] + part if name in self._sums else part
-
-    def means(self, unit: Callable[[str], str]) -> dict[str, float]:
-        """The means over the whole batch, over all processes; `unit` says what each is over."""
-        names = list(self._sums)
-        totals = self.accelerator.reduce(torch.stack([self._sums[name] for name in names]), reduction="sum").tolist()
-        return {name: total / self.whole[unit(name)].item() for name, total in zip(names, totals, strict=True)}
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Have TRL compute its metrics from this pass alone: passes of different sizes cannot be gathered."""
-        self.accelerator.gather = self.accelerator.gather_for_metrics = lambda value, *_, **__: value
-        try:
-            yield
-        finally:
-            del self.accelerator.gather, self.accelerator.gather_for_metrics
