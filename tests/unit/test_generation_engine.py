@@ -20,8 +20,9 @@ from transformers import (
 from modecollapse.cell_tables import CELL_SCHEMA, cell_record
 from modecollapse.errors import StudyError
 from modecollapse.generation.completions import Finisher
+from modecollapse.generation.decoding import Decoding
 from modecollapse.generation.settings import SamplingSettings
-from modecollapse.generation.transformers_engine import TransformersEngine
+from modecollapse.generation.transformers_engine import TransformersEngine, rows_in_memory
 
 PROMPTS = [("bugs", "are bugs real"), ("cat", "a cat"), ("long", "which of them would you rather have"), ("x", "x")]
 SIZES = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -124,6 +125,65 @@ def test_rows_per_batch_changes_no_completion_but_is_recorded(directories: dict[
     assert int(cell_record(whole)["rows_per_batch"]) >= 24
     for one, other in zip(whole["log_probs"].to_pylist(), parts["log_probs"].to_pylist(), strict=True):
         assert one == pytest.approx(other, abs=1e-4)
+
+
+def short_of_memory(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Let the model of `engine` run out of memory with more than `most` rows, as a device does."""
+    network = engine._model.network
+    forward = network.forward
+
+    def scarce(*args: object, input_ids: torch.Tensor, **kwargs: object) -> object:
+        if len(input_ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(*args, input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(network, "forward", scarce)
+
+
+def test_where_memory_runs_out_cells_are_made_with_half_the_rows_from_then_on(
+    directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1)
+    prepared = engine.prepare(PROMPTS)
+    short_of_memory(engine, monkeypatch, most=7)
+    halved, after = engine.sample(prepared, 1.0, "s"), engine.sample(prepared, 0.8, "other")
+    # 24 rows, then 12, then 6: the same cells as where 6 rows per batch were asked for.
+    for table, temperature, stream in ((halved, 1.0, "s"), (after, 0.8, "other")):
+        assert table.equals(sample(directories["neox"], temperature, stream, rows_per_batch=6))
+        assert cell_record(table)["rows_per_batch"] == "6"
+
+
+def test_memory_that_does_not_do_for_one_row_is_a_clear_error(
+    directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1)
+    prepared = engine.prepare(PROMPTS)
+    short_of_memory(engine, monkeypatch, most=0)
+    with pytest.raises(StudyError, match=r"memory of cpu does not do for one completion of 35 \+ 40 tokens"):
+        engine.sample(prepared, 1.0, "s")
+
+
+@pytest.mark.parametrize(("free", "rows"), [(100, 10), (99, 5), (49, 2), (3, 1)])
+def test_rows_that_fit_a_share_of_a_device_are_halved_until_they_fit_what_is_free(free: int, rows: int) -> None:
+    assert rows_in_memory(row=10, share=100, free=free) == rows
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+def test_no_step_waits_for_the_device(directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1, "cuda")
+    prepared = engine.prepare(PROMPTS)
+    engine.sample(prepared, 1.0, "what is set up on first use")
+    step = Decoding._step
+
+    def watched(self: Decoding, *args: object, **kwargs: object) -> None:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(self, *args, **kwargs)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Decoding, "_step", watched)
+    assert engine.sample(prepared, 1.0, "s").num_rows == 24
 
 
 def test_a_cell_has_the_documented_layout(directories: dict[str, Path]) -> None:

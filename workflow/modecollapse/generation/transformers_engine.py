@@ -2,13 +2,15 @@
 
 The bits of a cell are a function of the weights, the rendered prompts of its set, the sampling settings, its stream,
 the number of threads and the rows per batch; not of the cells made before it. Rows per batch, if not given, follow from
-the model, the settings and (on an accelerator) the total memory of the device: one class of machine makes one choice,
-which every table records.
+the model, the settings and (on an accelerator) the total memory of the device: one class of machine makes one choice.
+On a device that others use as well they are halved until they fit what is free, and halved again where memory runs out
+all the same. Every table records them.
 """
 
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 _PROMPTS_PER_PREFILL = 64
 _CPU_BYTES = 2 * 2**30
 _DEVICE_SHARE = 0.5
+"""Of an accelerator's memory, what weights and rows may take. The rest is for copies while rows are retired."""
 
 
 class TransformersEngine:
@@ -45,6 +48,8 @@ class TransformersEngine:
         self._settings = settings
         self._model: CausalModel = load_causal_model(model_directory, settings.dtype, threads, device)
         self._finisher = Finisher(self._model.tokenizer, self._model.end_tokens, settings.stop)
+        self._most_rows: int | None = None
+        """Rows of a batch since memory ran out."""
 
     def prepare(self, prompts: Sequence[tuple[str, str]]) -> PreparedPrompts:
         """Run the prompts, pairs of (id, rendered text), through the model once, for all completions and temperatures.
@@ -101,14 +106,29 @@ class TransformersEngine:
             A table of `CELL_SCHEMA`. Its metadata (`cell_record`) says what it was made with.
 
         Raises:
-            StudyError: a temperature that is not positive, or a model that predicts something that is not a number.
+            StudyError: a temperature that is not positive, a model that predicts something that is not a number, or
+                memory that does not even do for one row.
             Stopped: the process was asked to stop; finished batches are kept.
         """
         if not (temperature > 0 and math.isfinite(temperature)):
             raise StudyError(f"A temperature must be a positive number, found {temperature}.")
+        while True:
+            with suppress(torch.OutOfMemoryError):
+                return self._cell(prepared, temperature, stream, progress, unfinished)
+            # Out of the failed attempt, nothing holds its tensors any more.
+            self._halve(prepared)
+
+    def _cell(
+        self,
+        prepared: PreparedPrompts,
+        temperature: float,
+        stream: str,
+        progress: Progress,
+        unfinished: Unfinished | None,
+    ) -> pa.Table:
         samples = self._settings.completions
         rows = [(prompt, sample) for prompt in range(len(prepared.ids)) for sample in range(samples)]
-        bounds = list(_even_bounds(len(rows), prepared.rows_per_batch))
+        bounds = list(_even_bounds(len(rows), self._rows_per_batch(prepared)))
         record = self._record(prepared)
         kept = _kept(prepared, rows, bounds, record, unfinished) if unfinished else None
         parts, done = ([], 0) if kept is None else ([kept], kept.num_rows)
@@ -127,6 +147,23 @@ class TransformersEngine:
                 unfinished.save(_joined(parts, record))
             raise
         return _joined(parts, record)
+
+    def _rows_per_batch(self, prepared: PreparedPrompts) -> int:
+        return min(prepared.rows_per_batch, self._most_rows or prepared.rows_per_batch)
+
+    def _halve(self, prepared: PreparedPrompts) -> None:
+        """Go on with half the rows per batch, in all cells from now on."""
+        rows = min(self._rows_per_batch(prepared), len(prepared.ids) * self._settings.completions)
+        if rows == 1:
+            raise StudyError(
+                f"The memory of {self._device_name()} does not do for one completion of {prepared.width} + "
+                f"{self._settings.max_new_tokens} tokens beside the weights. Use a device with more memory that is "
+                "free, dtype bfloat16, or fewer max_new_tokens."
+            )
+        self._most_rows = rows // 2
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        logger.warning("out of memory with %d rows per batch: going on with %d", rows, self._most_rows)
 
     def _check_context(self, ids: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
         new, context = self._settings.max_new_tokens, self._model.context
@@ -162,28 +199,40 @@ class TransformersEngine:
         return layers, output.logits[:, -1].float()
 
     def _rows_that_fit(self, layers: Sequence[PrefixLayer]) -> int:
-        """Rows per batch for half of an accelerator's memory beside the weights, or for 2 GiB without one."""
+        """Rows per batch for a share of an accelerator's memory beside the weights, or for 2 GiB without one."""
         positions = layers[0].keys.shape[2] + self._settings.max_new_tokens
         # Retiring rows copies a layer; logits and what sampling makes of them take some 48 bytes per token.
         row = positions * sum(layer.bytes_per_position() for layer in layers) + 48 * self._model.vocabulary_size
-        if self._model.device.type != "cuda":
+        device = self._model.device
+        if device.type != "cuda":
             return max(1, _CPU_BYTES // row)
-        memory = _DEVICE_SHARE * torch.cuda.get_device_properties(self._model.device).total_memory
         weights = sum(tensor.numel() * tensor.element_size() for tensor in self._model.network.parameters())
-        return max(1, int((memory - weights) // row))
+        free, total = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return rows_in_memory(row, int(_DEVICE_SHARE * total) - weights, free)
 
     def _record(self, prepared: PreparedPrompts) -> Mapping[str, str]:
-        device = self._model.device
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return {
             "engine": "transformers",
             "engine_version": transformers.__version__,
             "torch": torch.__version__,
-            "device": name,
+            "device": self._device_name(),
             "threads": str(torch.get_num_threads()),
             "dtype": self._settings.dtype,
-            "rows_per_batch": str(prepared.rows_per_batch),
+            "rows_per_batch": str(self._rows_per_batch(prepared)),
         }
+
+    def _device_name(self) -> str:
+        device = self._model.device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def rows_in_memory(row: int, share: int, free: int) -> int:
+    """Rows of `row` bytes that fit the share of a device that is ours, halved until they fit what is free of it."""
+    rows = max(1, share // row)
+    while rows > 1 and rows * row > free:
+        rows //= 2
+    return rows
 
 
 def _even_bounds(number: int, most: int) -> Iterator[tuple[int, int]]:
