@@ -11,6 +11,7 @@ STUDY ?= nano
 CONFIG ?=
 CORES ?= all
 ARGS ?=
+SUBJECTS ?=
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?= -n 2 --dist worksteal
@@ -65,8 +66,8 @@ lint: $(ENVIRONMENT) ## Run the static checks only
 download: $(ENVIRONMENT) ## Fetch what a study needs of the hub and lock its commits (needs a network)
 	@HF_HUB_OFFLINE=0 $(SNAKEMAKE) download $(STUDY_CONFIG) $(ARGS)
 
-bench: $(ENVIRONMENT) ## Measure what docs/performance.md states
-	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; python -m "tests.benchmarks.$$(basename $$file .py)"; done
+bench: $(ENVIRONMENT) ## Measure our ways beside others, on a GPU where there is one, else small (SUBJECTS='tokens …')
+	@python -m tests.benchmarks $(SUBJECTS) $(ARGS)
 
 verify: $(ENVIRONMENT) ## Check every file that the study has published
 	@$(SNAKEMAKE) verify $(STUDY_CONFIG) $(ARGS)

@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-SUBJECTS: tuple[str, ...] = ()
+SUBJECTS = ("lexical_metrics", "bootstrap", "tokens", "generation")
 """In the order in which they run; each is the module `bench_NAME` here."""
 
-ON_A_GPU: tuple[str, ...] = ()
+ON_A_GPU = ("tokens", "generation")
 """Those that compute on a GPU where there is one."""
 
 

@@ -1,16 +1,15 @@
-"""Speed of intervals, attribution and tests for a whole study, and of the same resampling in loops.
+"""Speed of resampling against loops, and of intervals, attribution and tests for a whole study.
 
-    python -m tests.benchmarks.bench_bootstrap [--metrics 25] [--seeds 1] [--resamples 10000]
+    python -m tests.benchmarks bootstrap
 
 A study of the published size with synthetic scores: 3 stages × 2 prompt sets × 15 temperatures (90 cells), 20 prompts,
-so many metrics at 2 numbers of words under 2 definitions. The loops draw units one resample at a time and take a mean
-for each row; they are run on a part of the rows and must give the same resampled means.
+25 metrics at 2 numbers of words under 2 definitions, one seed, 10,000 resamples. The loops draw units one resample at a
+time and take a mean for each row; they are run on a part of the rows and must give the same resampled means.
 """
 
-import argparse
 import itertools
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,10 +19,12 @@ from modecollapse.analysis.attribution import attribution_table
 from modecollapse.analysis.bootstrap import Array, Bootstrap, resampled_means
 from modecollapse.analysis.matched import ENTROPY, matched_table
 from modecollapse.analysis.stage_tests import tests_table
+from tests.benchmarks.comparing import Comparison, in_turn, seconds
 
 STAGES = ("plm", "sft", "dpo")
 TEMPERATURES = tuple(f"{t / 10:.1f}" for t in range(1, 16))
 PROMPTS = 20
+RESAMPLES, LOOPED = 10_000, 20
 
 
 def synthetic(metrics: int, seeds: int) -> list[pd.DataFrame]:
@@ -66,40 +67,42 @@ def looped_means(values: Array, prompts: str, bootstrap: Bootstrap) -> Array:
     return means
 
 
-def _timed(title: str, make: Callable[[], Iterable[object]]) -> None:
-    start, cpu = time.perf_counter(), time.process_time()
-    rows = len(list(make()))
-    print(f"{title:45}{rows:10,}{time.perf_counter() - start:10.1f}{time.process_time() - cpu:10.1f}", flush=True)
+def compare(device: str) -> list[Comparison]:
+    """Resampled means beside loops, with one seed and with three; and the seconds of a whole study's tables."""
+    bootstrap = Bootstrap(RESAMPLES)
+    rows = [_compare(seeds, bootstrap, device) for seeds in (1, 3)]
+    return [replace(rows[0], more=_tables(bootstrap, device)), *rows[1:]]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--metrics", type=int, default=25)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--resamples", type=int, default=10_000)
-    parser.add_argument("--looped", type=int, default=20, help="rows that are resampled in loops as well")
-    arguments = parser.parse_args()
-    frames = synthetic(arguments.metrics, arguments.seeds)
-    bootstrap, path = Bootstrap(arguments.resamples), [list(STAGES)]
-    print(f"{sum(map(len, frames)):,} scores, {arguments.seeds} seed(s), {arguments.resamples:,} resamples")
-    print(f"{'table':45}{'rows':>10}{'seconds':>10}{'CPU':>10}")
-    _timed("diversity: intervals of every model", lambda: tables.diversity_table(frames, bootstrap).index)
-    _timed("curves: intervals over seeds and prompts", lambda: tables.curves_table(frames, bootstrap).index)
-    _timed("attribution with shares", lambda: attribution_table(frames, {}, path, bootstrap).index)
-    _timed("attribution at matched entropy", lambda: matched_table(frames, path, bootstrap).index)
-    _timed("paired tests", lambda: tests_table(frames, path, {}).index)
-    values = np.random.default_rng(1).normal(size=(arguments.looped, arguments.seeds, PROMPTS))
-    start = time.process_time()
-    slow = looped_means(values, "creative", bootstrap)
-    slow_time = time.process_time() - start
+def _compare(seeds: int, bootstrap: Bootstrap, device: str) -> Comparison:
+    values = np.random.default_rng(1).normal(size=(LOOPED, seeds, PROMPTS))
     many = np.tile(values, (50, 1, 1))
-    start = time.process_time()
-    fast = resampled_means(many, "creative", bootstrap)[: len(values)]
-    fast_time = (time.process_time() - start) / 50
-    print(f"resampling alone, CPU ms per row: loops {1e3 * slow_time / len(values):.1f}, "
-          f"here {1e3 * fast_time / len(values):.3f}, ratio {slow_time / fast_time:.0f}, "
-          f"largest difference {np.abs(slow - fast).max():.1e}")  # fmt: skip
+    difference = looped_means(values, "creative", bootstrap) - resampled_means(values, "creative", bootstrap)
+    sides: dict[str, Callable[[], object]] = {
+        "loops": lambda: looped_means(values, "creative", bootstrap),
+        "ours": lambda: resampled_means(many, "creative", bootstrap),
+    }
+    times = in_turn(sides, device)
+    return Comparison(
+        f"means of rows of {PROMPTS} prompts × {seeds} seed(s), {RESAMPLES:,} resamples",
+        "all at once",
+        "a loop over resamples",
+        times["ours"] / 50,
+        times["loops"],
+        work=LOOPED,
+        unit="rows",
+        difference=float(np.abs(difference).max()),
+    )
 
 
-if __name__ == "__main__":
-    main()
+def _tables(bootstrap: Bootstrap, device: str) -> dict[str, float]:
+    """Seconds of every table of a study with one seed."""
+    frames, path = synthetic(metrics=25, seeds=1), [list(STAGES)]
+    made = {
+        "diversity": lambda: tables.diversity_table(frames, bootstrap),
+        "curves": lambda: tables.curves_table(frames, bootstrap),
+        "attribution": lambda: attribution_table(frames, {}, path, bootstrap),
+        "matched attribution": lambda: matched_table(frames, path, bootstrap),
+        "tests": lambda: tests_table(frames, path, {}),
+    }
+    return {f"{name} (s)": seconds(make, device) for name, make in made.items()}

@@ -1,42 +1,82 @@
-"""Documents per second of the token statistics against computing them one window at a time, both in one process.
+"""Seconds of the token statistics beside the authors' way and beside the model alone.
 
-    python -m tests.benchmarks.bench_tokens [--rounds 3]
+    python -m tests.benchmarks tokens
 
-Both sides score the same documents with the same random weights: at the shape of `nano-l`, and at that of Pythia-70M
-with its vocabulary of 50,304, there with short documents and with such as nearly fill a window. The other way is that
-of O'Mahony et al. (2024): a model call per window, the softmax of all its positions copied to NumPy, entropy,
-confidence and mean probabilities taken there. A third side is the model alone, in our batches: logits of every position
-and nothing else, which no way of measuring can go below. Sides alternate; medians of the rounds. One thread and
-processor time on CPU; CUDA is measured where there is one.
+All sides score the same documents with the same random weights. The authors' way is that of O'Mahony et al. (2024): a
+model call per window, the softmax of all its positions copied to NumPy, entropy, confidence and mean probabilities
+taken there. The model alone is the logits of every position in our batches and nothing else, which no way of measuring
+can go below. Differences are those of the documents' sums, relative to the authors'; tests compare with float64.
 """
 
-import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from modecollapse.data.nano.world import World
-from modecollapse.data.tokenizer import train_tokenizer
 from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.measures.token_sums import float_logits, last_hidden, logit_rows
 from modecollapse.measures.tokens import TokenSettings, batch_positions, score_documents
 from modecollapse.measures.windows import batches, windows
-from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
+from tests.benchmarks.comparing import Comparison, in_turn
+from tests.benchmarks.shapes import NANO_L, ON_A_GPU, PYTHIA_70M, Shape, make_model
 
-NANO_L = ArchitectureSettings(hidden_size=128, layers=4, heads=4, context=128)
-PYTHIA_70M = ArchitectureSettings(hidden_size=512, layers=6, heads=8, context=1024)
+CASES: dict[str, list[tuple[Shape, int, int]]] = {
+    "cpu": [(NANO_L, 300, 1), (PYTHIA_70M, 24, 1), (PYTHIA_70M, 2, 20)],
+    "cuda": [(shape, documents, texts) for shape in ON_A_GPU for documents, texts in ((1_000, 1), (100, 20))],
+}
+"""By device: shape, documents, and texts of the nano world that are joined to one document."""
 
-CASES = (
-    ("nano-l", NANO_L, 1024, 300, 1),
-    ("pythia-70m", PYTHIA_70M, 50_304, 24, 1),
-    ("pythia-70m", PYTHIA_70M, 50_304, 2, 20),
-)
-"""Shape by name, vocabulary, documents, and texts of the nano world that are joined to one document."""
+
+def compare(device: str) -> list[Comparison]:
+    """Our statistics beside the other ways, case by case; in float32 on a processor, in bfloat16 on a GPU."""
+    torch.set_num_threads(1)
+    texts = World().pretraining(2_100, 1).column("text").to_pylist()
+    found = []
+    for shape, documents, joined in CASES[device]:
+        joint = ["\n".join(texts[start : start + joined]) for start in range(0, documents * joined, joined)]
+        with tempfile.TemporaryDirectory() as name:
+            make_model(shape, Path(name))
+            dtype = "float32" if device == "cpu" else "bfloat16"
+            model = load_causal_model(Path(name), dtype, 1, device)
+            found += _compare(shape, model, joint, TokenSettings(context=1024 if joined > 1 else 128, dtype=dtype))
+    return found
+
+
+@torch.inference_mode()
+def _compare(shape: Shape, model: CausalModel, texts: Sequence[str], settings: TokenSettings) -> list[Comparison]:
+    sides: dict[str, Callable[[], object]] = {
+        "theirs": partial(window_at_a_time, model, texts, settings.context),
+        "ours": partial(score_documents, model, None, texts, settings),
+        "alone": partial(model_alone, model, texts, settings),
+    }
+    expected = window_at_a_time(model, texts, settings.context)
+    table, _ = score_documents(model, None, texts, settings)
+    mean = table["window_confidence"].to_numpy() / table["n_positions"].to_numpy()
+    sums = (table["nll"].to_numpy().sum(), table["window_entropy"].to_numpy().sum(), mean.sum())
+    difference = max(abs(one / two - 1) for one, two in zip(sums, expected, strict=True))
+    times = in_turn(sides, model.device.type)
+    tokens = float(table["n_tokens"].to_numpy().sum())
+    case = f"{shape.name} (vocabulary {shape.vocabulary:,}), {tokens / len(texts):.0f} tokens per document"
+    ours = {"work": tokens, "unit": "tokens"}
+    return [
+        Comparison(
+            case, "token statistics", "authors' way", times["ours"], times["theirs"], difference=difference, **ours
+        ),
+        Comparison(
+            case,
+            "token statistics",
+            "the model alone",
+            times["ours"],
+            times["alone"],
+            "≤ 2" if model.device.type == "cpu" else "≤ 1.3",
+            lower=True,
+            **ours,
+        ),
+    ]
 
 
 def window_at_a_time(model: CausalModel, texts: Sequence[str], context: int) -> tuple[float, float, float]:
@@ -47,7 +87,7 @@ def window_at_a_time(model: CausalModel, texts: Sequence[str], context: int) -> 
         entropies, confidences = [], []
         for window in windows(document, model.tokenizer(text)["input_ids"], model.prefix_token, context):
             logits = model.network(torch.tensor([window.inputs], device=model.device)).logits
-            probabilities = logits.softmax(-1)
+            probabilities = logits.float().softmax(-1)
             means.append(probabilities.mean(1).cpu().numpy())
             table = probabilities[0].cpu().numpy()
             table = np.where(table == 0, np.float32(1e-9), table)
@@ -55,7 +95,7 @@ def window_at_a_time(model: CausalModel, texts: Sequence[str], context: int) -> 
             best = np.argmax(probabilities.cpu().numpy(), axis=2)[0]
             confidences.append(table[np.arange(len(best)), best])
             scored = torch.tensor(window.targets[window.first :], device=model.device)
-            loss = torch.nn.functional.cross_entropy(logits[0, window.first :], scored, reduction="none")
+            loss = torch.nn.functional.cross_entropy(logits[0, window.first :].float(), scored, reduction="none")
             totals[0] += float(loss.cpu().numpy().sum())
         totals[1] += float(np.concatenate(entropies).sum())
         totals[2] += float(np.concatenate(confidences).mean())
@@ -78,65 +118,3 @@ def model_alone(model: CausalModel, texts: Sequence[str], settings: TokenSetting
         hidden = last_hidden(model, inputs.to(model.device)).flatten(0, 1)
         for rows in logit_rows(model, len(hidden)):
             float_logits(model, hidden[rows])
-    if model.device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def seconds(work: Callable[[], object], device: str) -> float:
-    """Processor time on CPU, which other processes do not lengthen; wall time where a device works as well."""
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    start = clock()
-    work()
-    return clock() - start
-
-
-def measure(name: str, texts: Sequence[str], model: CausalModel, context: int, device: str, rounds: int) -> None:
-    """Print the line of one case on one device."""
-    settings, n = TokenSettings(context=context), len(texts)
-    sides: dict[str, Callable[[], object]] = {
-        "theirs": lambda: window_at_a_time(model, texts, settings.context),
-        "ours": lambda: score_documents(model, None, texts, settings),
-        "alone": lambda: model_alone(model, texts, settings),
-    }
-    with torch.inference_mode():
-        found = window_at_a_time(model, texts, settings.context)
-        table, _ = score_documents(model, None, texts, settings)
-        model_alone(model, texts, settings)
-        mean = table["window_confidence"].to_numpy() / table["n_positions"].to_numpy()
-        ours = (table["nll"].to_numpy().sum(), table["window_entropy"].to_numpy().sum(), mean.sum())
-        difference = max(abs(one / two - 1) for one, two in zip(ours, found, strict=True))
-        times: dict[str, list[float]] = {side: [] for side in sides}
-        for _ in range(rounds):
-            for side, work in sides.items():
-                times[side].append(seconds(work, device))
-    theirs, mine, alone = (statistics.median(times[side]) for side in sides)
-    length = int(np.mean(table["n_tokens"].to_numpy()))
-    print(
-        f"{name:12}{device:6}{length:8}{n / theirs:10.2f}{n / mine:10.2f}{theirs / mine:8.2f}{n / alone:12.2f}"
-        f"{mine / alone:12.2f}{difference:12.0e}"
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    texts = World().pretraining(2_000, 1).column("text").to_pylist()
-    print("documents per second; the last column is the largest relative difference of their values and ours")
-    print(
-        f"{'shape':12}{'device':6}{'tokens':>8}{'theirs':>10}{'ours':>10}{'ratio':>8}{'model alone':>12}"
-        f"{'ours/alone':>12}{'difference':>12}"
-    )
-    for name, shape, vocabulary, n, joined in CASES:
-        documents = ["\n".join(texts[start : start + joined]) for start in range(0, n * joined, joined)]
-        with tempfile.TemporaryDirectory() as directory:
-            train_tokenizer(texts, 1024, Path(directory))
-            new_model(neox_config(shape, vocabulary, 0, 0), 0).save_pretrained(directory)
-            for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
-                model = load_causal_model(Path(directory), "float32", 1, device)
-                measure(name, documents, model, shape.context, device, rounds)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,30 +1,32 @@
-"""Speed of the lexical and compression metrics against computing them one pair at a time, both in one process.
+"""Speed of the lexical and compression metrics against computing them one pair at a time.
 
-    python -m tests.benchmarks.bench_metrics [COMPLETIONS.npy ...] [--every 10]
+    python -m tests.benchmarks lexical_metrics
 
 The other way is that of the authors: NLTK's `sentence_bleu` of each text against all others, gzip of every ordered pair
 and of both its texts, NLTK's n-grams of both texts of every pair anew (also for the kernel of the Vendi score), every
-leave-one-out string compressed for itself. Prints CPU milliseconds per set of texts, the ratio and the largest
-difference, and the time of the compressor alone, which nothing that gives gzip's sizes can go below.
+leave-one-out string compressed for itself. The last line is the compressor alone, which nothing that gives gzip's sizes
+can go below. Texts are those that the authors published, or answers of the nano world where these are not at hand.
 """
 
-import argparse
 import gzip
 import itertools
 import math
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from nltk.util import ngrams
 
 from modecollapse.completions.npy import read_string_lists
+from modecollapse.data.nano.world import World
 from modecollapse.metrics import compression, lexical, similarity
 from modecollapse.metrics.registry import ORDERS
 from modecollapse.metrics.sample import Sample
+from tests.benchmarks.comparing import Comparison, in_turn
 from tests.conftest import PUBLISHED
+
+WORDS, EVERY = 20, 30
 
 Score = Callable[[Sequence[str]], float]
 
@@ -131,44 +133,64 @@ METRICS: dict[str, tuple[Score, Score]] = {
 }
 
 
-def _milliseconds(score: Score, sets: Sequence[Sequence[str]]) -> tuple[float, list[float]]:
-    start = time.process_time()
-    values = [score(texts) for texts in sets]
-    return (time.process_time() - start) / len(sets) * 1e3, values
+def sets_of_texts() -> list[list[str]]:
+    """Sets of 25 completions of 20 words."""
+    files = sorted(PUBLISHED.glob("completions/*.npy"))
+    if files:
+        found = [texts for path in files for texts in read_string_lists(path)[1][::EVERY]]
+    else:
+        world = World()
+        texts = world.pretraining(8_000, 1).column("text").to_pylist()
+        long = [text for text in texts if len(text.split()) >= WORDS]
+        found = [long[start : start + 25] for start in range(0, min(len(long), 25 * 60) - 24, 25)]
+    sets = [[lexical.first_words(text, WORDS) for text in texts] for texts in found]
+    return [[text for text in texts if text] for texts in sets if all(texts)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("completions", type=Path, nargs="*", default=sorted(PUBLISHED.glob("completions/*.npy")))
-    parser.add_argument("--every", type=int, default=10, help="score only every so-many-th set")
-    parser.add_argument("--words", type=int, default=20)
-    arguments = parser.parse_args()
-    if not arguments.completions:
-        print(f"not measured: no completions are named, and the published ones are not at {PUBLISHED}")
-        return
-    sets = [
-        cut
-        for path in arguments.completions
-        for texts in read_string_lists(path)[1][:: arguments.every]
-        if all(cut := [lexical.first_words(text, arguments.words) for text in texts])
-    ]
-    print(f"{len(sets)} sets, CPU ms per set")
-    print(f"{'':20}{'authors':>10}{'here':>10}{'ratio':>8}{'difference':>13}")
-    totals = [0.0, 0.0]
+def compare(device: str) -> list[Comparison]:
+    """Our metrics beside the authors' way, family by family, and all of them together."""
+    sets = sets_of_texts()
+    found = []
     for name, (slow, fast) in METRICS.items():
-        slow_time, slow_values = _milliseconds(slow, sets)
-        fast_time, fast_values = _milliseconds(fast, sets)
-        difference = max(abs(one - two) for one, two in zip(slow_values, fast_values, strict=True))
-        totals = [totals[0] + slow_time, totals[1] + fast_time]
-        print(f"{name:20}{slow_time:10.2f}{fast_time:10.2f}{slow_time / fast_time:8.1f}{difference:13.1e}")
-    print(f"{'all':20}{totals[0]:10.2f}{totals[1]:10.2f}{totals[0] / totals[1]:8.1f}")
-    slow_time, fast_time = (_milliseconds(score, sets)[0] for score in (sampled_orders, exact_orders))
-    print(f"{'order q, Jaccard':20}{slow_time:10.2f}{fast_time:10.2f}{slow_time / fast_time:8.1f}{'exact here':>13}")
-    totals = [totals[0] + slow_time, totals[1] + fast_time]
-    print(f"{'all with order q':20}{totals[0]:10.2f}{totals[1]:10.2f}{totals[0] / totals[1]:8.1f}")
-    floor = _milliseconds(compressor_alone, sets)[0]
-    print(f"{'compressor alone':20}{'':10}{floor:10.2f}{totals[0] / floor:8.1f}")
+        values = ([score(texts) for texts in sets] for score in (slow, fast))
+        difference = max(abs(one - two) for one, two in zip(*values, strict=True))
+        found.append(_compared(name, slow, fast, sets, device, difference=difference))
+    found.append(_compared("all", _all(0), _all(1), sets, device, aim="≥ 10"))
+    found.append(_compared("order q, Jaccard", sampled_orders, exact_orders, sets, device))
+    sides = {"here": partial(_score_all, _all(1), sets), "alone": partial(_score_all, compressor_alone, sets)}
+    times = in_turn(sides, device, rounds=2, warm=False)
+    floor = ("here", "the compressor alone", times["here"], times["alone"])
+    return [*found, Comparison(f"all, {len(sets)} sets of 25 texts", *floor, lower=True, work=len(sets), unit="sets")]
 
 
-if __name__ == "__main__":
-    main()
+def _compared(
+    name: str,
+    slow: Score,
+    fast: Score,
+    sets: Sequence[Sequence[str]],
+    device: str,
+    aim: str = "",
+    difference: float = math.nan,
+) -> Comparison:
+    sides = {"slow": partial(_score_all, slow, sets), "fast": partial(_score_all, fast, sets)}
+    times = in_turn(sides, device, rounds=2, warm=False)
+    return Comparison(
+        f"{name}, {len(sets)} sets of 25 texts",
+        "here",
+        "authors",
+        times["fast"],
+        times["slow"],
+        aim,
+        work=len(sets),
+        unit="sets",
+        difference=difference,
+    )
+
+
+def _all(side: int) -> Score:
+    return lambda texts: math.fsum(sides[side](texts) for sides in METRICS.values())
+
+
+def _score_all(score: Score, sets: Sequence[Sequence[str]]) -> None:
+    for texts in sets:
+        score(texts)
