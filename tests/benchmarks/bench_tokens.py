@@ -25,7 +25,7 @@ from tests.benchmarks.comparing import Comparison, in_turn
 from tests.benchmarks.shapes import NANO_L, ON_A_GPU, PYTHIA_70M, Shape, make_model
 
 CASES: dict[str, list[tuple[Shape, int, int]]] = {
-    "cpu": [(NANO_L, 300, 1), (PYTHIA_70M, 24, 1), (PYTHIA_70M, 2, 20)],
+    "cpu": [(NANO_L, 300, 1), (PYTHIA_70M, 12, 1), (PYTHIA_70M, 1, 20)],
     "cuda": [(shape, documents, texts) for shape in ON_A_GPU for documents, texts in ((1_000, 1), (100, 20))],
 }
 """By device: shape, documents, and texts of the nano world that are joined to one document."""
@@ -86,7 +86,7 @@ def window_at_a_time(model: CausalModel, texts: Sequence[str], context: int) -> 
     for document, text in enumerate(texts):
         entropies, confidences = [], []
         for window in windows(document, model.tokenizer(text)["input_ids"], model.prefix_token, context):
-            logits = model.network(torch.tensor([window.inputs], device=model.device)).logits
+            logits = model.network(torch.from_numpy(window.inputs)[None].to(model.device, torch.int64)).logits
             probabilities = logits.float().softmax(-1)
             means.append(probabilities.mean(1).cpu().numpy())
             table = probabilities[0].cpu().numpy()
@@ -94,7 +94,7 @@ def window_at_a_time(model: CausalModel, texts: Sequence[str], context: int) -> 
             entropies.append(-(table * np.log(table)).sum(axis=1))
             best = np.argmax(probabilities.cpu().numpy(), axis=2)[0]
             confidences.append(table[np.arange(len(best)), best])
-            scored = torch.tensor(window.targets[window.first :], device=model.device)
+            scored = torch.from_numpy(window.targets[window.first :]).to(model.device, torch.int64)
             loss = torch.nn.functional.cross_entropy(logits[0, window.first :].float(), scored, reduction="none")
             totals[0] += float(loss.cpu().numpy().sum())
         totals[1] += float(np.concatenate(entropies).sum())
