@@ -11,12 +11,15 @@ document of a megabyte and one of so many are read and scored instead.
 import argparse
 import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from modecollapse.methods.architecture import ArchitectureSettings
+from tests.benchmarks.processes import in_own_process, resident
+from tests.benchmarks.shapes import Shape, make_model
+
+TINY = Shape("tiny", ArchitectureSettings(hidden_size=16, layers=1, heads=1, context=256), 1024)
 FACTORS = (1 / 16, 1, 4, 16)
 
 
@@ -58,21 +61,13 @@ def work(kind: str, corpus: Path, output: Path, model: Path) -> None:
         spec = {"columns": {"text": "text"}, "sample": sample, "seed": 0}
         read_data(spec, [corpus], 0.0, "corpus", output)
     seconds = time.perf_counter() - begun
-    print(json.dumps({"seconds": seconds, "peak": peak()}))
-
-
-def peak() -> float:
-    """Largest resident size in MB. `getrusage` would count the process that started this one, too."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    print(json.dumps({"seconds": seconds, "peak": resident("VmHWM") / 1e6}))
 
 
 def run(*arguments: object) -> dict[str, float]:
     """`work` in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.bench_corpus", "--work", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    found: dict[str, float] = in_own_process("tests.benchmarks.bench_corpus", "--work", *arguments)
+    return found
 
 
 def main() -> None:
@@ -89,7 +84,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        make_model(root / "model")
+        make_model(TINY, root / "model")
         if arguments.long:
             long_document(root, arguments.long)
             return
@@ -109,18 +104,6 @@ def main() -> None:
                     f"{size / found['seconds']:8.2f}{found['peak']:9.0f}{growth:+8.0f}",
                     flush=True,
                 )
-
-
-def make_model(directory: Path) -> None:
-    """A tiny model with a tokenizer of 1,024 tokens."""
-    from modecollapse.data.nano.world import World
-    from modecollapse.data.tokenizer import train_tokenizer
-    from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
-
-    texts = World().pretraining(2_000, 1).column("text").to_pylist()
-    train_tokenizer(texts, 1024, directory)
-    shape = ArchitectureSettings(hidden_size=16, layers=1, heads=1, context=256)
-    new_model(neox_config(shape, 1024, 0, 0), 0).save_pretrained(directory)
 
 
 def long_document(root: Path, megabytes: int) -> None:

@@ -11,8 +11,6 @@ have random weights, and every row is as long as the settings allow.
 import argparse
 import json
 import random
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from modecollapse.methods.layout import Layout
 from modecollapse.resources import inference, training
 from modecollapse.resources.machine import Machine
 from modecollapse.resources.shapes import neox_shape
+from tests.benchmarks.processes import in_own_process, resident
 
 
 @dataclass(frozen=True)
@@ -191,22 +190,12 @@ def train(case: Case, root: Path, methods: Any, job: Any, form: Any) -> None:
     )
 
 
-def resident(field: str) -> float:
-    """A size of this process in bytes: `VmRSS` now, `VmHWM` at its largest."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith(field))
-
-
 def measure(case: Case) -> tuple[float, float]:
     """(measured, modelled) bytes of a case, each step in a process of its own."""
     with tempfile.TemporaryDirectory() as directory:
         peak: dict[str, Any] = {}
         for step in ("prepare", "work"):
-            command = [sys.executable, "-m", "tests.benchmarks.bench_memory", "--step", step, directory]
-            done = subprocess.run([*command, json.dumps(asdict(case))], capture_output=True, text=True)
-            if done.returncode:
-                raise SystemExit(done.stderr)
-            peak = json.loads(done.stdout.splitlines()[-1]) if step == "work" else {}
+            peak = in_own_process("tests.benchmarks.bench_memory", "--step", step, directory, json.dumps(asdict(case)))
     return peak["peak"], modelled(case, peak["gpu"])
 
 
@@ -219,7 +208,11 @@ def main() -> None:
     if arguments.step:
         step, directory, content = arguments.step
         case = Case(**json.loads(content))
-        prepare(case, Path(directory)) if step == "prepare" else work(case, Path(directory))
+        if step == "prepare":
+            prepare(case, Path(directory))
+            print(json.dumps({}))
+        else:
+            work(case, Path(directory))
         return
     print(f"{'job':28}{'parameters':>12}{'batch':>7}{'length':>8}{'measured MB':>13}{'modelled MB':>13}{'ratio':>7}")
     for case in [*CASES, *(LARGE if arguments.large else [])]:

@@ -8,15 +8,12 @@ full size), then the mean over sets. A metric without a bias in the number of co
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from modecollapse.completions.npy import read_string_lists
-from modecollapse.metrics.lexical import first_words
 from modecollapse.metrics.registry import METRICS
 from modecollapse.metrics.sample import Sample
-from tests.conftest import PUBLISHED
+from tests.benchmarks.published_sets import add_arguments, read_sets
 
 NAMES = [name for name, entry in METRICS.items() if entry.scope == "cut" and name != "short_rate"]
 
@@ -36,21 +33,11 @@ def _vectors(texts: Sequence[str]) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("completions", type=Path, nargs="*", default=sorted(PUBLISHED.glob("completions/*.npy")))
-    parser.add_argument("--every", type=int, default=20, help="use only every so-many-th set")
-    parser.add_argument("--words", type=int, default=20)
+    add_arguments(parser, every=20)
     parser.add_argument("--sizes", type=int, nargs="+", default=[5, 10, 15, 20, 25])
     parser.add_argument("--draws", type=int, default=10)
     arguments = parser.parse_args()
-    if not arguments.completions:
-        print(f"not measured: no completions are named, and the published ones are not at {PUBLISHED}")
-        return
-    sets = [
-        cut
-        for path in arguments.completions
-        for texts in read_string_lists(path)[1][:: arguments.every]
-        if all(cut := [first_words(text, arguments.words) for text in texts])
-    ]
+    sets = read_sets(arguments)
     vectors = _vectors([text for texts in sets for text in texts]).reshape(len(sets), -1, 384)
     samples = [Sample(texts, arguments.words, (), of_set) for texts, of_set in zip(sets, vectors, strict=True)]
     generator = np.random.default_rng(0)

@@ -11,9 +11,6 @@ not grow at all.
 import argparse
 import json
 import math
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,6 +27,7 @@ from modecollapse.metrics.registry import METRICS
 from modecollapse.store import Store
 from modecollapse.study import Study, parse_study
 from modecollapse.targets import Targets
+from tests.benchmarks.processes import in_own_process, resident
 from tests.conftest import PUBLISHED, ROOT
 
 PHASES = ("import", "score", "tables", "attribution")
@@ -87,7 +85,7 @@ def measure(copies: int, every: int, completions: Path) -> dict[str, float]:
             start = time.process_time()
             run()
             found[phase] = time.process_time() - start
-    found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["memory"] = resident("VmHWM") / 2**20
     return found
 
 
@@ -107,10 +105,8 @@ def main() -> None:
     print(f"{'copies':>8}{'cells':>8}{''.join(f'{phase:>13}' for phase in PHASES)}{'CPU s':>10}{'MiB':>8}")
     rows = []
     for copies in arguments.copies:
-        command = [sys.executable, "-m", "tests.benchmarks.bench_scaling", "--alone", "--copies", str(copies)]
-        command += ["--every", str(arguments.every), "--completions", str(arguments.completions)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-        found = json.loads(done.stdout.splitlines()[-1])
+        asked = ["--copies", copies, "--every", arguments.every, "--completions", arguments.completions]
+        found = in_own_process("tests.benchmarks.bench_scaling", "--alone", *asked)
         found["all"] = sum(found[phase] for phase in PHASES)
         rows.append(found)
         times = "".join(f"{found[phase]:13.1f}" for phase in PHASES)

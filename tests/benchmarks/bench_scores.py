@@ -10,15 +10,12 @@ switched off, so both sides run in one process.
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from modecollapse.completions.npy import read_string_lists
-from modecollapse.metrics.lexical import first_words
 from modecollapse.metrics.registry import METRICS, Selection
 from modecollapse.metrics.sample import Sample
-from tests.conftest import PUBLISHED
+from tests.benchmarks.published_sets import add_arguments, read_sets
 
 CONTROLLED = 10
 
@@ -65,18 +62,9 @@ def _controlled(name: str) -> Callable[[Sample], None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("completions", type=Path, nargs="*", default=sorted(PUBLISHED.glob("completions/*.npy")))
-    parser.add_argument("--every", type=int, default=20, help="score only every so-many-th set")
-    parser.add_argument("--words", type=int, default=20)
+    add_arguments(parser, every=20)
     arguments = parser.parse_args()
-    if not arguments.completions:
-        print(f"not measured: no completions are named, and the published ones are not at {PUBLISHED}")
-        return
-    samples = [
-        _sample([first_words(text, arguments.words) for text in texts], arguments.words)
-        for path in arguments.completions
-        for texts in read_string_lists(path)[1][:: arguments.every]
-    ]
+    samples = [_sample(texts, arguments.words) for texts in read_sets(arguments)]
     print(f"{len(samples)} sets, CPU ms per set; what metrics share counts for the first of them")
     print(f"{'':28}{'values':>9}{'errors':>9}{'controlled':>12}")
     totals = np.zeros(3)

@@ -1,0 +1,31 @@
+"""Work that is measured in a process of its own, and how much memory it takes there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+
+
+def in_own_process(module: str, *arguments: object) -> Any:
+    """What `python -m MODULE ARGUMENT …` prints as its last line, which is JSON.
+
+    Raises:
+        SystemExit: the process failed; with what it said.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def resident(field: str) -> float:
+    """A size of this process in bytes: `VmRSS` now, `VmHWM` at its largest.
+
+    `getrusage` would count the process that started this one, too.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith(field))
