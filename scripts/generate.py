@@ -4,6 +4,7 @@ from pathlib import Path
 
 from modecollapse.jobs.generations import generate
 from modecollapse.jobs.running import running
+from modecollapse.resources.machine import read_machine
 from modecollapse.specs import generation_spec
 
 if __name__ == "__main__":
@@ -17,4 +18,6 @@ if __name__ == "__main__":
             Path(job.snakemake.input.manifest),
             job.store,
             job.load,
+            read_machine(job.snakemake.config),
+            Path(job.snakemake.scriptdir).parent,
         )

@@ -32,6 +32,7 @@ PROMPTS = PromptSet("creative", tuple(Prompt(f"p{i}", f"tell me about {thing}") 
 SAMPLING = SamplingSettings(completions=10, max_new_tokens=12, rows_per_batch=4)
 GENERATION = {
     "revision": 0,
+    "engine": "transformers",
     "sampling": {**SAMPLING.model_dump(), "seed": 0},
     "threads": 1,
     "prompts": {"creative": [[prompt.id, prompt.text, prompt.start] for prompt in PROMPTS.prompts]},

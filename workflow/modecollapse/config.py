@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from modecollapse.data.nano.world import WorldSettings
-from modecollapse.generation.settings import SamplingSettings
+from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.embedding import EmbedderSettings
 from modecollapse.measures.tokens import TokenSettings
@@ -286,6 +286,9 @@ class Generation(SamplingSettings):
     """Prompt formats every stage is measured under unless it says otherwise."""
     seed: int = Field(0, ge=0)
     """Seed of the sampling streams."""
+    engine: EngineName = "transformers"
+    """What samples: `transformers` in the job itself, or `vllm` in a server that the job starts; that has to be
+    installed (see docs/studies.md), and cells that it makes again agree statistically only."""
     starts: bool = True
     """Whether the starts of answers in prompt files are put into the model's mouth, where a format has {start}."""
 

@@ -18,6 +18,7 @@ REVISIONS: Mapping[str, int] = {
     "data": 1,
     "tokenizer": 1,
     "generation": 1,
+    "vllm": 1,
     "import": 1,
     "tokens": 3,
     "benchmarks": 1,
@@ -34,6 +35,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "data": ("data.sources",),
     "tokenizer": ("data.tokenizer", "jobs.data"),
     "generation": ("generation", "prompts", "rendering"),
+    "vllm": ("serving", "generation.completions", "generation.tokenized", "prompts", "rendering"),
     "import": ("completions",),
     "tokens": (
         "measures.tokens",

@@ -111,11 +111,12 @@ def run_spec(study: Study, model: Model) -> str:
 
 def generation_spec(study: Study, model: Model) -> str:
     """What decides the completions of a model beside its weights. Temperatures are not in it: each is a cell's own."""
+    engine = study.config.generation.engine
     return canonical(
         {
-            "revision": REVISIONS["generation"],
-            "engine": "transformers",
-            "sampling": _plain(study.config.generation, "temperatures", "formats", "starts"),
+            "revision": REVISIONS["vllm" if engine == "vllm" else "generation"],
+            "engine": engine,
+            "sampling": _plain(study.config.generation, "temperatures", "formats", "starts", "engine"),
             "threads": study.config.threads,
             "prompts": {
                 name: [[prompt.id, prompt.text, prompt.start] for prompt in prompts.prompts]

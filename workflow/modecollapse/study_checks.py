@@ -10,6 +10,7 @@ from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.prompts import PromptSet
+from modecollapse.serving.temperatures import check_temperature
 
 
 def _known(key: str, names: Mapping[str, Any] | Sequence[str], allowed: Mapping[str, Any], what: str) -> None:
@@ -62,6 +63,7 @@ def check_references(config: StudyConfig) -> None:
     if any(not isinstance(stage, CompletionsStage) for stage in config.stages.values()):
         check_controlled(config, config.generation.completions, "generation.completions")
     _check_published(config)
+    _check_engine(config)
     _check_wordings(config, formats)
     if config.analysis.temperature not in config.generation.temperatures:
         raise StudyError(
@@ -126,6 +128,13 @@ def _check_published(config: StudyConfig) -> None:
             f"{stages[0]}.published_as: no size says which model it is. Add `published_as: pythia-…` to a size in "
             "`models`, or remove this key."
         )
+
+
+def _check_engine(config: StudyConfig) -> None:
+    """The engine can sample at every temperature."""
+    if config.generation.engine == "vllm":
+        for temperature in config.generation.temperatures:
+            check_temperature(float(temperature), "generation.temperatures")
 
 
 def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> None:

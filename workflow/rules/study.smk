@@ -9,6 +9,7 @@ from modecollapse.jobs.summary import print_summary
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.machine import read_limits, read_machine
 from modecollapse.resources.plan import print_plan_and_exit
+from modecollapse.serving.installation import require_engine_or_exit
 from modecollapse.slurm import print_refusals, require_slurm_or_exit
 from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
 from modecollapse.targets import Targets
@@ -51,6 +52,12 @@ onstart:
     print_plan_and_exit(demands, workflow.dag)
     require_slurm_or_exit(workflow)
     require_gpus_or_exit(workflow, demands.machine.gpus_per_node)
+    require_engine_or_exit(
+        study,
+        demands.machine,
+        Path(workflow.basedir),
+        {job.rule.name for job in workflow.dag.needrun_jobs()},
+    )
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
     claim_results_or_exit(study)
 

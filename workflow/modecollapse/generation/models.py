@@ -78,11 +78,7 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str, qu
                 "Use the config.json that belongs to them."
             )
     _check_attention(network.config, directory)
-    configured = network.config.eos_token_id
-    configured = [configured] if isinstance(configured, int) else list(configured or ())
-    ends = tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *configured) if token is not None))
-    if not ends:
-        raise StudyError(f"Neither the tokenizer nor the config.json in {directory} names an end-of-text token.")
+    ends = end_tokens_of(tokenizer, network.config, directory)
     network.requires_grad_(False)
     return CausalModel(
         network=network.eval() if quantization else network.eval().to(device),
@@ -91,6 +87,20 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str, qu
         end_tokens=ends,
         context=getattr(network.config, "max_position_embeddings", None),
     )
+
+
+def end_tokens_of(tokenizer: Any, config: Any, directory: Path) -> tuple[int, ...]:
+    """Ids that end a text: the tokenizer's and the configuration's end-of-text tokens.
+
+    Raises:
+        StudyError: there are none.
+    """
+    configured = config.eos_token_id
+    configured = [configured] if isinstance(configured, int) else list(configured or ())
+    ends = tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *configured) if token is not None))
+    if not ends:
+        raise StudyError(f"Neither the tokenizer nor the config.json in {directory} names an end-of-text token.")
+    return ends
 
 
 def _described(key: Any) -> str:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from modecollapse.schema import Strict
 
+EngineName = Literal["transformers", "vllm"]
+
 
 class SamplingSettings(Strict):
     """Every parameter of sampling, explicit: nothing is ever taken from a model's `generation_config`."""

@@ -20,15 +20,15 @@ import transformers
 from torch import Tensor
 
 from modecollapse import stopping
-from modecollapse.cell_tables import CELL_SCHEMA, cell_record
 from modecollapse.errors import StudyError
 from modecollapse.generation.cache import PrefixLayer
-from modecollapse.generation.completions import Completion, Finisher
+from modecollapse.generation.cell_rows import completion_rows, joined_rows, same_rows
+from modecollapse.generation.completions import Finisher
 from modecollapse.generation.decoding import Decoding, PreparedPrompts
 from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.generation.progress import Progress, silent
 from modecollapse.generation.settings import SamplingSettings
-from modecollapse.rendering import token_ids
+from modecollapse.generation.tokenized import check_context, tokenize_prompts
 from modecollapse.stopping import Stopped
 from modecollapse.unfinished import Unfinished
 
@@ -54,19 +54,14 @@ class TransformersEngine:
     def prepare(self, prompts: Sequence[tuple[str, str]]) -> PreparedPrompts:
         """Run the prompts, pairs of (id, rendered text), through the model once, for all completions and temperatures.
 
-        A prompt is tokenised by `modecollapse.rendering.token_ids` (with one beginning-of-text token where the
-        tokenizer adds it); an empty prompt becomes that token, or the end-of-text token where there is none.
+        They are tokenised by `tokenize_prompts`.
 
         Raises:
             StudyError: no prompt, an id given twice, or a prompt too long for the model's context.
             Stopped: the process was asked to stop.
         """
-        ids = tuple(prompt for prompt, _ in prompts)
-        if not ids or len(set(ids)) < len(ids):
-            raise StudyError(f"Prompts need distinct ids, and at least one of them: found {list(ids)}.")
-        texts = [text for _, text in prompts]
-        tokens = [ids or [self._model.prefix_token] for ids in token_ids(self._model.tokenizer, texts)]
-        self._check_context(ids, tokens)
+        ids, tokens = tokenize_prompts(self._model, prompts)
+        check_context(ids, tokens, self._settings.max_new_tokens, self._model.context)
         width = max(map(len, tokens))
         parts = []
         for start in range(0, len(tokens), _PROMPTS_PER_PREFILL):
@@ -130,7 +125,9 @@ class TransformersEngine:
         rows = [(prompt, sample) for prompt in range(len(prepared.ids)) for sample in range(samples)]
         bounds = list(_even_bounds(len(rows), self._rows_per_batch(prepared)))
         record = self._record(prepared)
-        kept = _kept(prepared, rows, bounds, record, unfinished) if unfinished else None
+        names = [(prepared.ids[prompt], sample) for prompt, sample in rows]
+        ends = [end for _, end in bounds]
+        kept = same_rows(unfinished.load(), names, record, ends) if unfinished else None
         parts, done = ([], 0) if kept is None else ([kept], kept.num_rows)
         try:
             for start, end in bounds:
@@ -139,14 +136,14 @@ class TransformersEngine:
                 decoding = Decoding(self._model, self._settings, self._finisher, prepared, rows[start:end], stream)
                 for finished in decoding.run(temperature):
                     progress(start + finished, len(rows))
-                parts.append(_table(prepared, rows[start:end], *decoding.completions()))
+                parts.append(completion_rows(names[start:end], *decoding.completions()))
                 if unfinished and end < len(rows) and unfinished.is_due():
-                    unfinished.save(_joined(parts, record))
+                    unfinished.save(joined_rows(parts, record))
         except Stopped:
             if unfinished and parts:
-                unfinished.save(_joined(parts, record))
+                unfinished.save(joined_rows(parts, record))
             raise
-        return _joined(parts, record)
+        return joined_rows(parts, record)
 
     def _rows_per_batch(self, prepared: PreparedPrompts) -> int:
         return min(prepared.rows_per_batch, self._most_rows or prepared.rows_per_batch)
@@ -164,16 +161,6 @@ class TransformersEngine:
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
         logger.warning("out of memory with %d rows per batch: going on with %d", rows, self._most_rows)
-
-    def _check_context(self, ids: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
-        new, context = self._settings.max_new_tokens, self._model.context
-        for prompt, row in zip(ids, tokens, strict=True):
-            if context is not None and len(row) + new > context:
-                raise StudyError(
-                    f"Prompt {prompt!r} has {len(row)} tokens; with max_new_tokens = {new} that is {len(row) + new}, "
-                    f"more than the {context} positions of the model. Shorten the prompt, or set max_new_tokens to at "
-                    f"most {context - len(row)}."
-                )
 
     @torch.inference_mode()
     def _prefill(self, tokens: Sequence[Sequence[int]], width: int) -> tuple[tuple[PrefixLayer, ...], Tensor]:
@@ -239,48 +226,3 @@ def _even_bounds(number: int, most: int) -> Iterator[tuple[int, int]]:
     """(start, end) of consecutive slices of `number` rows; at most `most` rows each, and lengths that differ by one."""
     parts = math.ceil(number / most)
     return pairwise(round(number * part / parts) for part in range(parts + 1))
-
-
-def _table(
-    prepared: PreparedPrompts,
-    rows: Sequence[tuple[int, int]],
-    completions: Sequence[Completion],
-    log_probs: Sequence[Sequence[float]],
-) -> pa.Table:
-    columns = [
-        [prepared.ids[prompt] for prompt, _ in rows],
-        [sample for _, sample in rows],
-        [completion.text for completion in completions],
-        [completion.finish_reason for completion in completions],
-        [completion.n_tokens for completion in completions],
-        log_probs,
-    ]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, CELL_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=CELL_SCHEMA)
-
-
-def _joined(parts: Sequence[pa.Table], record: Mapping[str, str]) -> pa.Table:
-    """One table as if it had been made in one piece."""
-    return pa.concat_tables(parts).combine_chunks().replace_schema_metadata(record)
-
-
-def _kept(
-    prepared: PreparedPrompts,
-    rows: Sequence[tuple[int, int]],
-    bounds: Sequence[tuple[int, int]],
-    record: Mapping[str, str],
-    unfinished: Unfinished,
-) -> pa.Table | None:
-    """The rows of the first batches that an earlier run has finished, if this one would make the same ones."""
-    kept = unfinished.load()
-    if kept is None:
-        return None
-    made_with = cell_record(kept)
-    names = [(prepared.ids[prompt], sample) for prompt, sample in rows[: kept.num_rows]]
-    same = {key: made_with.get(key) for key in record} == record
-    whole = kept.num_rows in [end for _, end in bounds]
-    if not same or not whole or names != list(zip(*(kept.column(i).to_pylist() for i in (0, 1)), strict=True)):
-        logger.warning("rows of an earlier run are not used: they were made with other versions or in other batches")
-        return None
-    logger.info("going on from row %d of %d", kept.num_rows, len(rows))
-    return kept.replace_schema_metadata(None)

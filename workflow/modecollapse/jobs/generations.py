@@ -10,11 +10,12 @@ from modecollapse.cells import Cell
 from modecollapse.completions import read_completions
 from modecollapse.digests import canonical, digest, sha256_file
 from modecollapse.errors import CorruptFile
+from modecollapse.generation.engines import ENGINES, EngineJob
 from modecollapse.generation.settings import SamplingSettings
-from modecollapse.jobs.running import device
 from modecollapse.manifest import read_manifest
 from modecollapse.prompts import PromptFormat, PromptSet
 from modecollapse.rendering import chat_markers, render
+from modecollapse.resources.machine import Machine
 from modecollapse.sealed import read_sealed
 from modecollapse.specs import cell_spec
 from modecollapse.store import Store
@@ -68,6 +69,8 @@ def generate(
     manifest: Path,
     store: Store,
     load: Callable[..., None],
+    machine: Machine | None = None,
+    root: Path = Path(),
     save_seconds: float = 10.0,
 ) -> None:
     """Write every stale cell of one model in one pass; the others' bytes and times stay as they are.
@@ -81,13 +84,15 @@ def generate(
         prompts: the prompt sets by name.
         weights: model directory, checked against `manifest` before anything is read from it.
         load: called with the libraries to import before the clock of the work starts.
+        machine: the machine that the job runs on; one without GPUs by default.
+        root: the workflow's root (see `EngineJob`).
         save_seconds: time between two savings of a cell's finished batches at least.
 
     Raises:
         Stopped: the process was asked to stop.
         CorruptFile: the weights are not those of the manifest.
-        StudyError: a prompt and its completion do not fit the model's context, or a chat format that the model's
-            tokenizer cannot give to a prompt (before its weights are loaded).
+        StudyError: a prompt and its completion do not fit the model's context, a chat format that the model's
+            tokenizer cannot give to a prompt (before its weights are loaded), or what is wrong with the engine.
     """
     digests = read_manifest(manifest)
     digests.verify(weights)
@@ -101,9 +106,9 @@ def generate(
     settings = SamplingSettings.model_validate(
         {key: value for key, value in spec["sampling"].items() if key in SamplingSettings.model_fields}, strict=False
     )
-    load("modecollapse.generation.transformers_engine", "transformers:AutoModelForCausalLM")
+    kind = ENGINES[spec["engine"]]
+    load(*kind.libraries)
     from modecollapse.generation.models import load_tokenizer
-    from modecollapse.generation.transformers_engine import TransformersEngine
 
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in stale:
@@ -118,24 +123,26 @@ def generate(
         for name, form in groups
     }
     markers = {form: chat_markers(formats[form], tokenizer) for form in formats}
-    engine = TransformersEngine(weights, settings, spec["threads"], device())
+    texts = tuple(text for prompts_of in rendered.values() for _, text in prompts_of)
+    job = EngineJob(weights, settings, spec["threads"], texts, machine or Machine(), root)
     progress = reporter(f"cells of {next(iter(cells)).model}")
     done = 0
-    for (name, form), members in groups.items():
-        prepared = engine.prepare(rendered[name, form])
-        # Only here is the chat template known that says how another turn begins.
-        found = {"markers": canonical(list(markers[form]))} if markers[form] else {}
-        for cell in members:
-            stream = f"{spec['sampling']['seed']}/{cell}"
-            table = engine.sample(
-                prepared, float(cell.temperature), stream, unfinished=_unfinished(store, keys[cell], save_seconds)
-            )
-            metadata = _metadata(cell, specs[cell], {**cell_record(table), **found})
-            store.publish_table("cells", keys[cell], table, cells[cell], metadata)
-            store.drop_state(keys[cell])
-            done += 1
-            progress(done, len(stale))
-            logger.info("made %s", cell)
+    with kind.open(job) as engine:
+        for (name, form), members in groups.items():
+            prepared = engine.prepare(rendered[name, form])
+            # Only here is the chat template known that says how another turn begins.
+            found = {"markers": canonical(list(markers[form]))} if markers[form] else {}
+            for cell in members:
+                stream = f"{spec['sampling']['seed']}/{cell}"
+                table = engine.sample(
+                    prepared, float(cell.temperature), stream, unfinished=_unfinished(store, keys[cell], save_seconds)
+                )
+                metadata = _metadata(cell, specs[cell], {**cell_record(table), **found})
+                store.publish_table("cells", keys[cell], table, cells[cell], metadata)
+                store.drop_state(keys[cell])
+                done += 1
+                progress(done, len(stale))
+                logger.info("made %s", cell)
 
 
 def _unfinished(store: Store, key: str, seconds: float) -> Unfinished:

@@ -54,6 +54,9 @@ class Machine(Strict):
     save_minutes: float = Field(30, gt=0)
     """Minutes after which a training job saves its state beside the saves that a study's `save_every` asks for: a kill
     costs at most so much work. No result depends on it."""
+    vllm: str = Field(".venv-vllm/bin/vllm", min_length=1)
+    """The executable of vLLM, for studies that set `generation.engine: vllm`: a path, relative to the workflow's root,
+    or a program on PATH."""
     node_memory_gb: float | None = Field(None, gt=0)
     """Main memory of a node in GB; no job asks for more. Null: unknown."""
     cpu_gflops: float = Field(15, gt=0)
