@@ -37,14 +37,14 @@ def character_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|endoftext|>", bos_token="<|endoftext|>")
 
 
-def save_neox(directory: Path, context: int = 256, seed: int = 0) -> Path:
+def save_neox(directory: Path, context: int = 256, seed: int = 0, heads: int = 4) -> Path:
     """Write a GPT-NeoX of 2 layers and its tokenizer to `directory`."""
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
     tokenizer = character_tokenizer()
     config = GPTNeoXConfig(
-        **_SHAPE, vocab_size=104, max_position_embeddings=context, bos_token_id=0, eos_token_id=0,
-        tie_word_embeddings=False,
+        **{**_SHAPE, "num_attention_heads": heads}, vocab_size=104, max_position_embeddings=context, bos_token_id=0,
+        eos_token_id=0, tie_word_embeddings=False,
     )  # fmt: skip
     return _save(GPTNeoXForCausalLM, config, tokenizer, directory, seed)
 
