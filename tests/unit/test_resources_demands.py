@@ -238,3 +238,15 @@ def test_later_attempts_ask_for_no_more_than_some_partition_gives(tmp_path: Path
     assert [resources["runtime"](None, attempt) for attempt in (1, 2)] == [600, 600]
     # One that no partition takes even at first stays as it is, for the error that says so.
     assert Limits(({"max_runtime": 10},)).cap("runtime", 30, 60, 0) == 30
+
+
+def test_a_server_takes_its_share_of_a_gpu_and_the_time_it_starts_in(tmp_path: Path) -> None:
+    model = Model("pythia-1b", 0, "plm")
+    own = tmp_path / "own.yaml"
+    own.write_text("{extends: pythia, generation: {engine: vllm}}")
+    machine = Machine(gpus_per_node=4, gpu_memory_gb=80)
+    served = Demands(load(str(own), tmp_path), machine).generation(model)
+    alone = Demands(load("pythia", tmp_path), machine).generation(model)
+    assert (served.gpus, served.device) == (1, 0.9 * 80e9)
+    assert served.seconds > alone.seconds
+    assert served.memory > alone.memory

@@ -244,7 +244,9 @@ def test_another_port_is_taken_where_another_program_was_faster(
 JOB = """
 import sys, time
 from pathlib import Path
+from modecollapse import stopping
 from modecollapse.serving.server import Launch, running_server
+stopping.listen(at_once=True)
 launch = Launch(Path(sys.argv[1]), Path(sys.argv[2]), "float32", 64, 4, 1, on_gpu=False)
 with running_server(launch) as server:
     print(server.process.pid, flush=True)
@@ -252,8 +254,9 @@ with running_server(launch) as server:
 """
 
 
-def test_no_process_of_the_server_outlives_a_job_that_was_killed(
-    installation: Installation, weights: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_of_the_server_outlives_a_job_that_is_killed_or_stopped(
+    installation: Installation, weights: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     log, child = tmp_path / "log", tmp_path / "child"
     asked = [sys.executable, "-c", JOB, str(installation.executable), str(weights)]
@@ -263,7 +266,7 @@ def test_no_process_of_the_server_outlives_a_job_that_was_killed(
         started = [int(job.stdout.readline()), *logged(log, "process"), int(child.read_text())]
         assert len(started) == 3
         assert all(map(psutil.pid_exists, started))
-        job.send_signal(signal.SIGKILL)
+        job.send_signal(number)
         job.wait()
     deadline = time.monotonic() + 10
     while any(map(_runs, started)) and time.monotonic() < deadline:

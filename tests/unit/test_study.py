@@ -8,7 +8,8 @@ import pytest
 
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
-from modecollapse.specs import model_spec, score_spec
+from modecollapse.revisions import REVISIONS
+from modecollapse.specs import generation_spec, model_spec, score_spec
 from modecollapse.study import parse_study
 from modecollapse.study_inheritance import read_study, study_names
 from modecollapse.targets import Targets
@@ -334,4 +335,25 @@ def test_an_adapter_is_part_of_a_stages_spec_only_where_one_is_trained(content: 
         parse(content)
     content["stages"]["sft"]["lora"] = {"ranks": 8}
     with pytest.raises(StudyError, match=r"lora.*ranks"):
+        parse(content)
+
+
+def test_the_engine_is_part_of_the_science_only_where_it_is_not_the_default(content: dict[str, Any]) -> None:
+    model = Model("tiny", 0, "plm")
+    before = json.loads(generation_spec(parse(content), model))
+    assert before["engine"] == "transformers"
+    assert "engine" not in before["sampling"]
+    content["generation"]["engine"] = "transformers"
+    assert json.loads(generation_spec(parse(content), model)) == before
+    content["generation"]["engine"] = "vllm"
+    served = json.loads(generation_spec(parse(content), model))
+    assert served == {**before, "engine": "vllm", "revision": REVISIONS["vllm"]}
+
+
+@pytest.mark.parametrize("temperature", ["0.009", 0.001])
+def test_a_temperature_that_an_engine_would_change_is_refused(content: dict[str, Any], temperature: object) -> None:
+    content["generation"]["temperatures"] = [temperature, "1.0"]
+    parse(content)
+    content["generation"]["engine"] = "vllm"
+    with pytest.raises(StudyError, match=r"generation\.temperatures: found 0\.00\d, which vLLM raises to 0\.01"):
         parse(content)

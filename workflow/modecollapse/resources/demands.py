@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -297,6 +297,7 @@ class Demands:
 
     def _generation(self, model: Model) -> Demand:
         settings, shape = self.study.config.generation, self.shape(model)
+        served = settings.engine == "vllm"
         prompts = max(len(each.prompts) for each in self.study.prompts.values())
         texts = (f"{each.text or ''}{each.start}" for every in self.study.prompts.values() for each in every.prompts)
         job = inference.Generating(
@@ -307,13 +308,18 @@ class Demands:
             # A token is a byte at least; a format adds its own words.
             prompt_length=max((len(text.encode()) for text in texts), default=0) // 2 + 64,
             new_tokens=settings.max_new_tokens,
-            rows_per_batch=settings.rows_per_batch,
+            rows_per_batch=settings.rows_per_batch or (inference.SERVED_ROWS if served else None),
             dtype=settings.dtype,
         )
         seconds = inference.generation_seconds(job, self.machine, self.threads)
         # Text and log-probabilities, once as an output and once in the store.
         disk = 2.0 * job.cells * (job.rows * (job.new_tokens * 8 + 20) + 10_000)
-        return self._inference(inference.generation_bytes(job, self.machine), shape, seconds, disk, job.dtype)
+        if not served:
+            return self._inference(inference.generation_bytes(job, self.machine), shape, seconds, disk, job.dtype)
+        peak = inference.served_bytes(job, self.machine)
+        demand = self._inference(peak, shape, seconds + inference.SERVER_START, disk, job.dtype)
+        # The job itself and the server's front hold no weights.
+        return replace(demand, memory=demand.memory + 2 * PROCESS)
 
     def tokens(self, model: Model) -> Demand:
         """Token statistics of a model."""

@@ -18,6 +18,12 @@ from modecollapse.resources.shapes import Shape
 from modecollapse.resources.training import GB, resident
 
 _CPU_CACHE = 2 * 2**30
+SERVED_ROWS = 512
+"""Completions that a vLLM server works on at once, if the study does not say."""
+SERVED_SHARE = 0.9
+"""Of a GPU's memory, what a vLLM server takes."""
+SERVER_START = 180.0
+"""Seconds until a vLLM server is ready: imports, compiling, graphs; it reads the weights beside."""
 _LAUNCH = 4e-4
 """Seconds of a layer's forward pass on a GPU at least."""
 _CPU_ENTRIES, _DEVICE_ENTRIES = 2**23, 2**26
@@ -68,6 +74,15 @@ def generation_bytes(job: Generating, machine: Machine) -> float:
     # The rows' share is the engine's own bound; a retired row's layer is copied, and prompts are run 64 at a time.
     total = job.shape.parameters * width(job.dtype) + 2 * prompts + 1.1 * job.batch(machine) * job.row_bytes
     return total if machine.computes_on_gpus else resident(total)
+
+
+def served_bytes(job: Generating, machine: Machine) -> float:
+    """Bytes that a vLLM server takes: a share of the GPU, or, without one, weights and the cache that it is given."""
+    if machine.computes_on_gpus:
+        return SERVED_SHARE * machine.gpu_memory_gb * GB
+    return resident(
+        job.shape.parameters * width(job.dtype) + _CPU_CACHE + 48 * job.batch(machine) * job.shape.vocabulary
+    )
 
 
 def generation_seconds(job: Generating, machine: Machine, threads: int) -> float:

@@ -28,6 +28,7 @@ from modecollapse.generation.completions import Completion, Finisher
 from modecollapse.generation.progress import Progress, silent
 from modecollapse.generation.settings import SamplingSettings
 from modecollapse.generation.tokenized import TextModel, check_context, load_text_model, tokenize_prompts
+from modecollapse.resources.inference import SERVED_ROWS
 from modecollapse.serving.client import Client, Refused, Sampled, completion_request
 from modecollapse.serving.installation import Installation
 from modecollapse.serving.server import MODEL, Launch, Server, running_server
@@ -37,8 +38,6 @@ from modecollapse.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
 
-ROWS = 512
-"""Completions that are under way at once, if the study does not say; more only wait in the server."""
 _TRIES = 5
 _FIRST_WAIT = 0.5
 _LOOK_SECONDS = 0.2
@@ -254,7 +253,7 @@ def vllm_engine(
     model = load_text_model(weights)
     ids, tokens = tokenize_prompts(model, [(str(number), text) for number, text in enumerate(texts)])
     check_context(ids, tokens, settings.max_new_tokens, model.context)
-    rows = settings.rows_per_batch or ROWS
+    rows = settings.rows_per_batch or SERVED_ROWS
     launch = Launch(
         executable=installation.executable,
         weights=weights,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from modecollapse import stopping
 from modecollapse.errors import StudyError
+from modecollapse.resources.inference import SERVED_SHARE
 from modecollapse.serving import guard
 from modecollapse.serving.client import Client, Refused
 
@@ -69,7 +70,7 @@ class Launch:
             "--disable-log-stats", "--disable-uvicorn-access-log",
         ]  # fmt: skip
         if self.on_gpu:
-            return [*arguments, "--gpu-memory-utilization", "0.9"]
+            return [*arguments, "--gpu-memory-utilization", str(SERVED_SHARE)]
         # Minutes of compiling gain little there, and a prompt read in pieces would have its generator turned back,
         # which those of processors cannot do (vLLM 0.32: "get_offset").
         return [*arguments, "--enforce-eager", "--no-enable-chunked-prefill"]
