@@ -45,6 +45,7 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(name, required=True, action="store_true")
     parser.add_argument("--disable-uvicorn-access-log", action="store_true")
     parser.add_argument("--enforce-eager", action="store_true")
+    parser.add_argument("--skip-tokenizer-init", action="store_true")
     parser.add_argument("--no-enable-chunked-prefill", action="store_true")
     parser.add_argument("--gpu-memory-utilization", type=float)
     return parser.parse_args()
@@ -149,6 +150,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(401, '{"error": "Unauthorized"}')
         elif instead := self.faults.get("answers", {}).get(str(number)):
             self._answer(*instead)
+        elif body["stop"] and self.options.skip_tokenizer_init:
+            self._answer(400, json.dumps({"error": {"message": "stop strings need a tokenizer"}}))
         elif missing := sorted(REQUIRED - set(body)):
             self._answer(400, json.dumps({"error": {"message": f"left to a default: {missing}"}}))
         elif len(body["prompt"]) + body["max_tokens"] > self.options.max_model_len:

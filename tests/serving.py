@@ -31,6 +31,15 @@ def real_vllm() -> Installation | None:
     return Installation(Path(named)) if os.access(named, os.X_OK) else None
 
 
+def computes_on(installation: Installation) -> str | None:
+    """ "cuda" or "cpu", whichever it can compute on here; None if it is built for a GPU, and there is none."""
+    import torch
+
+    if torch.cuda.is_available() and not installation.computes_on_cpu:
+        return "cuda"
+    return "cpu" if installation.computes_on_cpu else None
+
+
 def settings(**changes: Any) -> SamplingSettings:
     """Few and short completions."""
     return SamplingSettings(**{"completions": 5, "max_new_tokens": 12, **changes})

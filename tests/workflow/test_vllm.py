@@ -14,7 +14,7 @@ from modecollapse.resources.machine import Machine
 from modecollapse.sealed import read_sealed
 from tests.agreement import disagreement
 from tests.conftest import Project, make_project
-from tests.serving import PROMPTS, faults, logged, pretended_vllm, real_vllm, settings, texts
+from tests.serving import PROMPTS, computes_on, faults, logged, pretended_vllm, real_vllm, settings, texts
 from tests.studies import own_study
 from tests.tiny_models import save_neox
 
@@ -71,12 +71,10 @@ def test_a_real_server_samples_from_the_same_distribution(tmp_path: Path) -> Non
     installation = real_vllm()
     if installation is None:
         pytest.skip("vLLM is not installed: run `make vllm`, or name an executable in MODECOLLAPSE_VLLM")
-    import torch
-
-    gpus = torch.cuda.device_count()
-    if not gpus and not installation.computes_on_cpu:
+    device = computes_on(installation)
+    if device is None:
         pytest.skip(f"the vLLM in {installation.executable} is built for GPUs, and there is none")
-    machine = Machine(vllm=str(installation.executable), gpus_per_node=gpus)
+    machine = Machine(vllm=str(installation.executable), gpus_per_node=int(device == "cuda"))
     model = save_neox(tmp_path / "weights", context=64, heads=1)  # heads of 32: no kernel of its knows smaller ones
     assert_agreement(model, machine, completions=100, top_k=40, top_p=0.95, stop=["q", "zz"])
 

@@ -262,6 +262,7 @@ def vllm_engine(
         rows=rows,
         threads=threads,
         on_gpu=on_gpu,
+        decodes=bool(settings.stop),
     )
     with running_server(launch) as server:
         with server.client() as client:

@@ -52,6 +52,8 @@ class Launch:
     """Completions that it works on side by side, at most."""
     threads: int
     on_gpu: bool
+    decodes: bool = True
+    """Whether it has to know texts, as to find stop strings; what it does not decode costs it no time."""
     seconds: float = 1800.0
     """Until it has to be ready: a large model is read from a slow disk, and its graphs are compiled."""
 
@@ -69,6 +71,8 @@ class Launch:
             "--enable-prefix-caching", "--seed", "0",
             "--disable-log-stats", "--disable-uvicorn-access-log",
         ]  # fmt: skip
+        if not self.decodes:
+            arguments.append("--skip-tokenizer-init")
         if self.on_gpu:
             return [*arguments, "--gpu-memory-utilization", str(SERVED_SHARE)]
         # Minutes of compiling gain little there, and a prompt read in pieces would have its generator turned back,
