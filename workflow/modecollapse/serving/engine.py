@@ -13,10 +13,11 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pyarrow as pa
@@ -139,17 +140,22 @@ class VllmEngine:
         """(index in `rows`, finished row), in the order in which they end; `self._rows` are under way at once."""
         requests = _Requests(self._server)
         pool = ThreadPoolExecutor(min(self._rows, max(1, len(rows))), "vllm request")
-        waiting: dict[Future[_Finished], int] = {}
+        # To wait for any of many futures costs time in proportion to their number, each time.
+        ended: SimpleQueue[tuple[int, Future[_Finished]]] = SimpleQueue()
         try:
             for index, (prompt, sample) in enumerate(rows):
                 name = prepared.ids[prompt], sample
                 future = pool.submit(self._complete, requests, prepared.tokens[prompt], temperature, stream, name)
-                waiting[future] = index
-            while waiting:
-                ended, _ = wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED)
+                future.add_done_callback(lambda future, index=index: ended.put((index, future)))  # type: ignore[misc]
+            left = len(rows)
+            while left:
+                with suppress(Empty):
+                    index, future = ended.get(timeout=_LOOK_SECONDS)
+                    left -= 1
+                    if future.exception() is not None:
+                        self._server.check()  # its end explains more than a broken connection
+                    yield index, future.result()
                 self._server.check()
-                for future in ended:
-                    yield waiting.pop(future), future.result()
         finally:
             requests.abort()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -158,7 +164,9 @@ class VllmEngine:
         self, requests: "_Requests", prompt: Sequence[int], temperature: float, stream: str, name: tuple[str, int]
     ) -> _Finished:
         """One completion, until our own rules say that it has ended."""
-        settings, tokens, log_probs = self._settings, [], []  # type: ignore[var-annotated]
+        settings = self._settings
+        tokens: list[int] = []
+        log_probs: list[float] = []
         while True:
             left = settings.max_new_tokens - len(tokens)
             request = completion_request(
@@ -172,7 +180,7 @@ class VllmEngine:
                 self._model.end_tokens,
                 settings.stop,
             )
-            sampled: Sampled = requests.complete(request)
+            sampled = requests.complete(request)
             tokens += sampled.tokens
             log_probs += sampled.log_probs
             completion = self._finisher.finish(tokens)
@@ -197,16 +205,19 @@ class _Requests:
             StudyError: no answer that can be used.
         """
         wait_seconds = _FIRST_WAIT
+        why: Exception = OSError("the request was given up")
         for attempt in range(1, _TRIES + 1):
+            if self._aborted.is_set():
+                break
             try:
                 return self._client().complete(request)
             except Refused as refused:
-                why: Exception = refused
+                why = refused
                 if not refused.transient:
                     break
             except (OSError, http.client.HTTPException) as error:
                 why = error
-            if self._aborted.is_set() or self._server.process.poll() is not None:
+            if self._server.process.poll() is not None:
                 break
             if attempt < _TRIES:
                 logger.warning("a request failed (%s: %s): trying again", type(why).__name__, why)
