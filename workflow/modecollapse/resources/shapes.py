@@ -248,12 +248,12 @@ def shape_of(study: "Study", model: "Model") -> Shape:
 
 
 def _found(study: "Study", origin: "Model") -> Shape | None:
-    from modecollapse.hub import repository_directory
+    from modecollapse.hub import snapshot_directory
     from modecollapse.sources import GgufSource
 
     path, source, needed = study.local_source(origin), study.source(origin), study.needed_of(origin)
     if path is None and needed is not None and (commit := study.lock.commit(needed.revision)) is not None:
-        path = repository_directory(needed.revision) / "snapshots" / commit
+        path = snapshot_directory(needed.revision, commit)
         path = path / source.gguf if isinstance(source, GgufSource) else path
     if path is None or not path.exists():
         return None
