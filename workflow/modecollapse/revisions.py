@@ -32,7 +32,7 @@ REVISIONS: Mapping[str, int] = {
 MODULES: Mapping[str, tuple[str, ...]] = {
     "world": ("data.nano",),
     "data": ("data.sources",),
-    "tokenizer": ("data.tokenizer", "jobs.data"),
+    "tokenizer": ("data.tokenizer", "jobs.tokenizers"),
     "generation": ("generation", "prompts", "rendering"),
     "import": ("completions",),
     "tokens": (

@@ -5,7 +5,8 @@ from typing import Any
 
 from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
-from modecollapse.config import FORMATS, TEXT_COLUMNS, CompletionsStage, Data, StageBase, StudyConfig
+from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
+from modecollapse.data.columns import TEXT_COLUMNS
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS

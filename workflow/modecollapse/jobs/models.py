@@ -1,7 +1,9 @@
 """Making a model: restored from the store, or trained by its method, resumed where a killed job left off."""
 
+import importlib.metadata
 import itertools
 import logging
+import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,8 +17,8 @@ import pyarrow as pa
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, sha256_directory, sha256_file
 from modecollapse.errors import StudyError
-from modecollapse.jobs.data import verify_tokenizer
-from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
+from modecollapse.jobs.tokenizers import verify_tokenizer
+from modecollapse.manifest import Manifest, Run, read_manifest, write_manifest, write_run
 from modecollapse.methods import METHODS, launching
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import TrainingJob
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
+
+_LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "safetensors", "numpy")
 
 
 @dataclass(frozen=True)
@@ -238,6 +242,13 @@ def _train(
         write_run(run, directory / "run.json")
         write_manifest(manifest, directory / "manifest.json")
     return finished
+
+
+def library_versions(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Versions of what can change the weights of a model with this spec."""
+    lora = spec.get("settings", {}).get("lora")
+    names = [*_LIBRARIES, *(["peft"] if lora else []), *(["bitsandbytes"] if lora and lora["quantization"] else [])]
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
 
 
 def _changed(source: Path | None, spec: Mapping[str, Any], output: Path) -> Path | None:
