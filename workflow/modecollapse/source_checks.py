@@ -16,8 +16,8 @@ from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.records import first_columns
 from modecollapse.errors import StudyError
 from modecollapse.hub import check_revision, snapshot_directory
-from modecollapse.methods.adapter import CONFIG, check_adapter
-from modecollapse.methods.checkpoint import check_files, context_of
+from modecollapse.methods.adapter import CONFIG
+from modecollapse.methods.checkpoint import context_of
 from modecollapse.methods.gguf_files import check_gguf
 from modecollapse.methods.model_files import has_chat_template
 from modecollapse.methods.weight_files import has_tokenizer
@@ -130,12 +130,11 @@ def check_source(study: Study, model: Model, path: Path) -> None:
     Raises:
         StudyError: something is missing or damaged, or of a kind that is not read.
     """
-    if isinstance(study.source(model), GgufSource):
-        check_gguf(path)
-    elif study.stage(model).method == "adapter":
-        check_adapter(path)
-    else:
-        check_files(path)
+    method = study.method(model)
+    assert method is not None
+    assert method.check_source is not None
+    check = check_gguf if isinstance(study.source(model), GgufSource) else method.check_source
+    check(path)
 
 
 def _check_braces(path: Path, allowed: str) -> None:
@@ -148,7 +147,8 @@ def _check_braces(path: Path, allowed: str) -> None:
 
 def _known_directory(study: Study, origin: Model) -> Path | None:
     """Where the configuration of a taken-over model is, if it is on this machine."""
-    if study.stage(origin).method != "checkpoint" or isinstance(study.source(origin), GgufSource):
+    method = study.method(origin)
+    if method is None or not method.copies_source or isinstance(study.source(origin), GgufSource):
         return None
     directory = _source_directory(study, origin)
     return directory if directory and (directory / "config.json").is_file() else None
@@ -156,7 +156,8 @@ def _known_directory(study: Study, origin: Model) -> Path | None:
 
 def _known_adapter(study: Study, model: Model) -> Path | None:
     """The directory of a model's own adapter, if it is one and on this machine."""
-    if study.stage(model).method != "adapter":
+    method = study.method(model)
+    if method is None or not method.merges_adapter:
         return None
     directory = _source_directory(study, model)
     return directory if directory and (directory / CONFIG).is_file() else None
@@ -179,7 +180,7 @@ def _known_tokenizer(study: Study, model: Model) -> Path | None:
     current: Model | None = model
     while current is not None:
         method = study.method(current)
-        if study.stage(current).method == "adapter":
+        if method is not None and method.merges_adapter:
             adapter = _known_adapter(study, current)
             if adapter is None or has_tokenizer(adapter):
                 return adapter
@@ -209,8 +210,8 @@ def _check_benchmark_chat(study: Study, model: Model) -> None:
     benchmarks = study.config.measures.benchmarks
     if benchmarks is None or model.stage not in benchmarks.chat_template:
         return
-    source = _known_tokenizer(study, model)
-    made_here = study.stage(study.origin(model)).method == "pretrain"  # tokenizers that are trained here have none
+    source, origin = _known_tokenizer(study, model), study.method(study.origin(model))
+    made_here = origin is not None and origin.starts_from_nothing  # tokenizers that are trained here have none
     if made_here or (source is not None and not has_chat_template(source)):
         raise StudyError(
             f"measures.benchmarks.chat_template: {model.stage} ({model}): "

@@ -93,8 +93,8 @@ def describe_source(study: "Study", model: Model) -> dict[str, Any]:
     Raises:
         StudyError: as `find_source`; or an adapter was trained on other weights than those of its parent.
     """
-    source = find_source(study, model)
-    if source is None or study.stage(model).method != "adapter":
+    source, method = find_source(study, model), study.method(model)
+    if source is None or method is None or not method.merges_adapter:
         return {"source": source}
     from modecollapse.adapter_bases import check_base
 
