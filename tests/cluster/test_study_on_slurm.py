@@ -13,7 +13,7 @@ from modecollapse.sealed import read_metadata
 from tests.cluster.conftest import ON_PRETENDED_GPUS, console, on_cluster, running
 from tests.cluster.slurm_cluster import Cluster, wait_for
 from tests.cluster.training_jobs import hold_at_first_checkpoint
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 
 SEEDS = list(range(6))
 """Of the models that faults happen to."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modecollapse.sealed import read_sealed
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 from tests.tiny_models import save_llama, save_neox
 
 STUDY = """
