@@ -12,7 +12,7 @@ def test_code_changes_are_acknowledged_by_a_revision_or_on_purpose(component: st
     acknowledged = json.loads(revisions.ACKNOWLEDGED.read_text())
     assert revisions.state()[component] == acknowledged.get(component), (
         f"The code of {component} changed. If its results change, raise its revision; then acknowledge the change with "
-        "`python -m modecollapse.revisions` and commit tests/unit/revisions.json."
+        "`python -m modecollapse.revisions` and commit workflow/modecollapse/revisions.json."
     )
 
 

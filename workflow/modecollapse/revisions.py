@@ -2,7 +2,8 @@
 
 Every spec holds the revision of the code that computes its result. Raising a number makes everything that the component
 made stale; a comment, a rename or a faster loop with the same results does not. `python -m modecollapse.revisions`
-writes the digests of the watched modules to `tests/unit/revisions.json`; a test fails when code changed without either.
+writes the digests of the watched modules to `revisions.json` beside this one; a test fails when code changed without
+either.
 """
 
 import ast
@@ -52,7 +53,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 """Modules, or packages of modules, whose code decides the results of each component."""
 
 PACKAGE = Path(__file__).parent
-ACKNOWLEDGED = PACKAGE.parents[1] / "tests" / "unit" / "revisions.json"
+ACKNOWLEDGED = PACKAGE / "revisions.json"
 
 
 def code_digest(modules: tuple[str, ...]) -> str:
