@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from modecollapse.cells import Model
-from modecollapse.digests import canonical, sha256_directory, sha256_file
+from modecollapse.digests import sha256_directory, sha256_file
 from modecollapse.errors import StudyError
+from modecollapse.identities import identity_metadata
 from modecollapse.jobs.tokenizers import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, read_manifest, write_manifest, write_run
 from modecollapse.methods import METHODS, launching
@@ -26,7 +27,7 @@ from modecollapse.methods.layout import Layout
 from modecollapse.methods.processes import computes_on
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
-from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.sealed import SEAL, read_metadata, read_sealed, write_sealed
 from modecollapse.snapshots import snapshot
 from modecollapse.sources import GgufSource
 from modecollapse.store import Store, model_key, place_model
@@ -66,7 +67,7 @@ class Inputs:
             digests["parent"] = parent.weights
         if self.data:
             read_sealed(self.data)
-            digests["data"] = read_metadata(self.data)["modecollapse.sha256"]
+            digests["data"] = read_metadata(self.data)[SEAL]
         if self.tokenizer and self.tokenizer_manifest:
             verify_tokenizer(self.tokenizer_manifest, self.tokenizer)
             digests["tokenizer"] = sha256_file(self.tokenizer_manifest)
@@ -183,7 +184,7 @@ def _rename(model: Model, directory: Path) -> None:
 
 
 def _write_curves(curves: pa.Table, model: Model, directory: Path) -> None:
-    write_sealed(curves, directory / "curves.parquet", {"model": canonical(asdict(model))})
+    write_sealed(curves, directory / "curves.parquet", identity_metadata(model))
 
 
 def _train(

@@ -1,6 +1,5 @@
 """Tidy tables: from the published measurements of single models to the tables of the study."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -22,6 +21,7 @@ from modecollapse.analysis.stage_tests import tests_parts
 from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statistics
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
+from modecollapse.identities import cell_of_table, model_of_table
 from modecollapse.lineage import paths
 from modecollapse.prompts import Prompt
 from modecollapse.sealed import read_sealed
@@ -40,23 +40,17 @@ def _bootstrap(spec: Mapping[str, Any]) -> Bootstrap:
     return Bootstrap(resamples=spec["analysis"]["resamples"], seed=spec["analysis"]["seed"])
 
 
-def _identity(table: pa.Table, name: bytes) -> dict[str, Any]:
-    identity: dict[str, Any] = json.loads((table.schema.metadata or {})[name])
-    return identity
-
-
 def _scores(files: Iterable[Path], columns: Sequence[str] = COUNTED_COLUMNS) -> Iterator[pd.DataFrame]:
     for path in files:
         table = read_sealed(path, columns, encoded=[name for name in columns if name in _REPEATED])
-        yield table.to_pandas().assign(**_identity(table, b"model"))
+        model = model_of_table(table)
+        yield table.to_pandas().assign(seed=model.seed, size=model.size, stage=model.stage)
 
 
 def _cells(files: Iterable[Path]) -> Iterator[tuple[Cell, pa.Table]]:
     for path in files:
         table = read_sealed(path, ["prompt", "sample", "text"])
-        identity = _identity(table, b"cell")
-        model = Model(identity["size"], identity["seed"], identity["stage"])
-        yield Cell(model, identity["prompts"], identity["format"], identity["temperature"]), table
+        yield cell_of_table(table), table
 
 
 def _tokens(
@@ -66,7 +60,7 @@ def _tokens(
     for path, beside in zip(documents, vocabularies, strict=True):
         table = read_sealed(path, columns)
         yield (
-            Model(**_identity(table, b"model")),
+            model_of_table(table),
             table.to_pandas(),
             read_sealed(beside, VOCABULARY_COLUMNS).to_pandas(),
         )
@@ -77,7 +71,7 @@ def _benchmarks(
 ) -> Iterator[tuple[Model, tuple[pd.DataFrame, pd.DataFrame]]]:
     for path, beside in zip(results, samples, strict=True):
         table = read_sealed(path)
-        yield Model(**_identity(table, b"model")), (table.to_pandas(), read_sealed(beside).to_pandas())
+        yield model_of_table(table), (table.to_pandas(), read_sealed(beside).to_pandas())
 
 
 def _write(name: str, parts: Iterable[pd.DataFrame], outputs: Mapping[str, Path]) -> None:
@@ -109,7 +103,7 @@ def tabulate(
         for path in curves:
             table = read_sealed(path)
             if table.num_columns:
-                logged[Model(**_identity(table, b"model"))] = table.to_pandas()
+                logged[model_of_table(table)] = table.to_pandas()
         _write("training", [tables.training_table(logged)], outputs)
 
 
