@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from modecollapse.cells import Model
 from modecollapse.methods.architecture import ArchitectureSettings
+from modecollapse.resources.settings import ShapeSettings
 from modecollapse.resources.shapes import (
     ASSUMED,
-    ShapeSettings,
     directory_shape,
     gguf_shape,
     neox_shape,

@@ -29,8 +29,7 @@ from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
-from modecollapse.resources.extents import Expected
-from modecollapse.resources.shapes import ShapeSettings
+from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
 from modecollapse.sources import DataSource, HubSource
 

@@ -10,7 +10,7 @@ from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
 from modecollapse.methods.layout import Layout
-from modecollapse.methods.pretrain import PretrainSettings
+from modecollapse.methods.pretrain_settings import PretrainSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.extents import Extent, extent_of
