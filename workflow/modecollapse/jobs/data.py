@@ -1,6 +1,5 @@
-"""Data sets: sampled from the world, or read from files."""
+"""Data sets that are read from files, local ones or of the hub."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,22 +10,11 @@ from modecollapse.data.sources.files import hub_files
 from modecollapse.data.sources.rows import Reading, read_rows
 from modecollapse.digests import canonical
 from modecollapse.errors import StudyError
-from modecollapse.sealed import write_sealed, write_sealed_texts
+from modecollapse.sealed import write_sealed_texts
 from modecollapse.snapshots import snapshot
 from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
-
-
-def sample_data(spec: Mapping[str, Any], output: Path) -> None:
-    """Sample one part of the world into a sealed Parquet file."""
-    from modecollapse.data.nano.world import World, WorldSettings
-
-    world = World(WorldSettings.model_validate_json(json.dumps(spec["world"]["settings"])))
-    part = spec["part"]
-    table = getattr(world, part["world"])(part["n"], part["seed"])
-    write_sealed(table, output, {"spec": canonical(spec)})
-    logger.info("%s: %d rows", output, table.num_rows)
 
 
 def files_of(study: Study, name: str) -> list[Path]:

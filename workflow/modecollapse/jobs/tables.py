@@ -23,7 +23,6 @@ from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, t
 from modecollapse.cells import Cell, Model
 from modecollapse.identities import cell_of_table, model_of_table
 from modecollapse.lineage import paths
-from modecollapse.prompts import Prompt
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
 
@@ -201,27 +200,3 @@ def split_format_effects(spec: Mapping[str, Any], scores: Sequence[Path], output
     changes = [Change(*change) for change in spec["changes"]]
     parts = format_effect_parts(_scores(scores), changes, spec["formats"], _bootstrap(spec))
     _write("format_effect", parts, outputs)
-
-
-def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapping[str, Path]) -> None:
-    """Write the true values of the nano world: entropy floor, true answers' self-BLEU, the tilting curve.
-
-    `tokens` is the document statistics of any model, if there are some: how many tokens a held-out document has.
-    """
-    from modecollapse.data.nano.truth import truth_table
-    from modecollapse.data.nano.world import World, WorldSettings
-    from modecollapse.metrics.lexical import first_words, self_bleu
-
-    world = World(WorldSettings.model_validate(spec["world"]["settings"], strict=False))
-    asked = [Prompt(*entry) for entries in spec["prompts"].values() for entry in entries]
-    prompts = [prompt for prompt in asked if prompt.text and world.understand(prompt.text)]
-    if len(prompts) < len(asked):
-        logger.warning("%d of %d prompts are not questions of this world", len(asked) - len(prompts), len(asked))
-    documents = read_sealed(tokens[0], ["n_tokens"]).column("n_tokens").to_numpy() if tokens else None
-    table = truth_table(
-        world,
-        prompts,
-        lambda texts: self_bleu([first_words(text, spec["words"]) for text in texts]),
-        None if documents is None else float(documents.mean()),
-    )
-    table_files.publish_table(table.schema, [table], outputs["truth"], outputs["truth_csv"])
