@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from modecollapse.jobs.data import sample_data
 from modecollapse.jobs.running import running
+from modecollapse.jobs.world import sample_data
 
 if __name__ == "__main__":
     with running() as job:

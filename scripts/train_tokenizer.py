@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from modecollapse.jobs.data import train_tokenizer
 from modecollapse.jobs.running import running
+from modecollapse.jobs.tokenizers import train_tokenizer
 
 if __name__ == "__main__":
     with running() as job:

@@ -20,7 +20,7 @@ from modecollapse.metrics.lexical import first_words, words
 from modecollapse.metrics.registry import METRICS
 from modecollapse.metrics.sample import Sample
 from modecollapse.metrics.uncertainty import jackknife_error
-from tests.conftest import PUBLISHED
+from tests.projects import PUBLISHED
 
 WORDS, TEXTS = 20, 25
 NAMES = [name for name, entry in METRICS.items() if entry.scope == "cut"]

@@ -40,7 +40,7 @@ from modecollapse.sealed import write_sealed
 from modecollapse.study import Study, parse_study
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
-from tests.conftest import ROOT, Project, make_project
+from tests.projects import ROOT, Project, make_project
 
 WIDENED = {1: (6, 1, 1), 4: (12, 2, 1), 16: (8, 4, 4), 100: (20, 10, 4)}
 """Times → sizes, training seeds, and pairs of tuned stages beside the pretrained one."""

@@ -24,7 +24,7 @@ from modecollapse.metrics import compression, lexical, similarity
 from modecollapse.metrics.registry import ORDERS
 from modecollapse.metrics.sample import Sample
 from tests.benchmarks.comparing import Comparison, in_turn
-from tests.conftest import PUBLISHED
+from tests.projects import PUBLISHED
 
 WORDS, EVERY = 20, 30
 

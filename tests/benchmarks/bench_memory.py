@@ -132,7 +132,7 @@ def work(case: Case, root: Path) -> None:
         from modecollapse.generation.transformers_engine import TransformersEngine
     else:
         import modecollapse.methods.trainers
-        from modecollapse.methods import pretraining  # noqa: F401
+        from modecollapse.methods import pretrain_loop  # noqa: F401
     warm_up(on_gpu)
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from modecollapse.yaml_files import read_yaml
-from tests.conftest import ROOT, Project, make_project
+from tests.projects import ROOT, Project, make_project
 
 
 def synthetic() -> dict[str, object]:

@@ -28,7 +28,7 @@ from modecollapse.store import Store
 from modecollapse.study import Study, parse_study
 from modecollapse.targets import Targets
 from tests.benchmarks.processes import in_own_process, resident
-from tests.conftest import PUBLISHED, ROOT
+from tests.projects import PUBLISHED, ROOT
 
 PHASES = ("import", "score", "tables", "attribution")
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
+from tests.projects import ROOT
 
 
 def in_own_process(module: str, *arguments: object) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from modecollapse.completions.npy import read_string_lists
 from modecollapse.metrics.lexical import first_words
-from tests.conftest import PUBLISHED
+from tests.projects import PUBLISHED
 
 
 def add_arguments(parser: argparse.ArgumentParser, every: int) -> None:

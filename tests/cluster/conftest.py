@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.slurm_cluster import Cluster, missing_programs
-from tests.conftest import ROOT, Project
+from tests.projects import ROOT, Project
 
 SITE = """\
 partitions:

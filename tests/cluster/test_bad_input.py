@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from modecollapse.errors import StudyError
-from modecollapse.slurm import ask_cluster
+from modecollapse.resources.slurm import ask_cluster
 from tests.cluster.conftest import ClusterProject, on_cluster
 from tests.cluster.slurm_cluster import Cluster
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 
 CORPUS = "results/nano-smoke/data/corpus.parquet"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from modecollapse.sealed import read_metadata
+from modecollapse.sealed import SEAL, read_metadata
 from tests.cluster.conftest import ON_PRETENDED_GPUS, console, on_cluster, running
 from tests.cluster.slurm_cluster import Cluster, wait_for
 from tests.cluster.training_jobs import hold_at_first_checkpoint
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 
 SEEDS = list(range(6))
 """Of the models that faults happen to."""
@@ -25,7 +25,7 @@ def digests(project: Project) -> dict[str, str]:
     """What a study has come to: the weights of models, the seals of cells, and the tables."""
     root = project.root / "results" / project.study
     weights = {path: json.loads(path.read_text())["files"] for path in root.rglob("manifest.json")}
-    seals = {path: read_metadata(path)["modecollapse.sha256"] for path in root.rglob("*.parquet")}
+    seals = {path: read_metadata(path)[SEAL] for path in root.rglob("*.parquet")}
     tables = {path: path.read_text() for path in root.rglob("*.csv")}
     return {str(path.relative_to(root)): str(value) for path, value in {**weights, **seals, **tables}.items()}
 

@@ -9,7 +9,7 @@ import pytest
 
 from modecollapse.comparison.stored_results import KEYS, STORED
 from modecollapse.sealed import read_sealed
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 
 STUDY = """
 title: Completions with stored results

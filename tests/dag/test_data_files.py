@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from modecollapse.sealed import read_sealed
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 from tests.tiny_models import save_neox
 
 STUDY = """

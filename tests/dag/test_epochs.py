@@ -9,7 +9,7 @@ import yaml
 
 from modecollapse.digests import sha256_file
 from modecollapse.yaml_files import read_yaml
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 from tests.workflow.test_nothing_lost import kill_when
 
 STAGES = ("sft-1", "sft-2", "dpo1-1", "dpo1-2")

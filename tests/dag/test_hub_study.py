@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tests import pretend_hub
-from tests.conftest import Project, make_project
 from tests.pretend_hub import PretendHub, files_of
+from tests.projects import Project, make_project
 from tests.tiny_models import save_neox
 
 STUDY = """

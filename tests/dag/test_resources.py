@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 from tests.tiny_models import save_neox
 
 

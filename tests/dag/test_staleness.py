@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modecollapse.sealed import read_sealed
-from tests.conftest import Project
+from tests.projects import Project
 
 FIGURES_OF_COMPLETIONS = [
     "plot_attribution",

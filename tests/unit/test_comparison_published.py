@@ -14,7 +14,7 @@ from modecollapse.comparison.stored_results import STORED, Kind, Values, read_re
 from modecollapse.completions import read_completions
 from modecollapse.measures.diversity import score_cell
 from modecollapse.metrics.lexical import first_words, jaccard_kernel
-from tests.conftest import PUBLISHED
+from tests.projects import PUBLISHED
 
 pytestmark = pytest.mark.skipif(
     not PUBLISHED.is_dir(),

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from modecollapse.errors import StudyError
-from modecollapse.gpus import VISIBLE, require_gpus_or_exit, take_gpus
+from modecollapse.resources.gpus import VISIBLE, require_gpus_or_exit, take_gpus
 
 LIMIT = "resources: gpu=1, but machine.gpus_per_node is 4"
 JOB = """
 import os, sys, time
-from modecollapse.gpus import take_gpus
+from modecollapse.resources.gpus import take_gpus
 take_gpus(int(sys.argv[1]), {"gpus_per_node": int(sys.argv[2])})
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 time.sleep(600)

@@ -17,25 +17,9 @@ from modecollapse.errors import StudyError
 from modecollapse.generation.models import load_causal_model
 from modecollapse.measures.benchmarks import BenchmarkSettings, Task, find_tasks
 from modecollapse.measures.harness import RESULTS, SAMPLES, Harness, _build, load_data
+from tests.tasks import CHOICE, SUMS, write_tasks
 from tests.tiny_models import save_llama, save_neox
 
-SUMS = [
-    {"q": f"What is {a} + {b}?", "choices": [str(a + b), str(a + b + 1), str(a + b + 2)], "answer": 0}
-    for a in range(4)
-    for b in range(3)
-]
-CHOICE = """
-task: sums
-dataset_path: json
-dataset_kwargs: {data_files: {test: sums.jsonl}}
-output_type: multiple_choice
-test_split: test
-doc_to_text: "{{q}}"
-doc_to_choice: choices
-doc_to_target: answer
-metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
-metadata: {version: 2}
-"""
 LIKELIHOOD = """
 task: last
 dataset_path: json
@@ -74,10 +58,7 @@ OPTIONS: dict[str, Any] = {"shots": [0, 2], "include": "tasks", "batch_size": 5,
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    (tmp_path / "tasks").mkdir()
-    for name, content in {"sums": CHOICE, "last": LIKELIHOOD, "written": GENERATION, "whole": WHOLE}.items():
-        (tmp_path / f"tasks/{name}.yaml").write_text(content)
-    (tmp_path / "tasks/sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in SUMS))
+    write_tasks(tmp_path / "tasks", sums=CHOICE, last=LIKELIHOOD, written=GENERATION, whole=WHOLE)
     return tmp_path
 
 

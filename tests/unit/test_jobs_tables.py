@@ -4,7 +4,6 @@ import gc
 import itertools
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from modecollapse.analysis.matched import ENTROPY
 from modecollapse.analysis.token_replica import REPLICA_COLUMNS
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS
 from modecollapse.cells import Model
-from modecollapse.digests import canonical
+from modecollapse.identities import identity_metadata
 from modecollapse.jobs import tables
 from modecollapse.measures.harness import RESULTS, SAMPLES
 from modecollapse.measures.token_sums import DOCUMENTS, VOCABULARY
@@ -35,7 +34,7 @@ SPEC = {
 
 
 def publish(table: pa.Table, path: Path, model: Model) -> Path:
-    write_sealed(table, path, {"model": canonical(asdict(model))})
+    write_sealed(table, path, identity_metadata(model))
     return path
 
 

@@ -15,7 +15,7 @@ from modecollapse.analysis.table_files import SCHEMAS, write_table
 from modecollapse.analysis.tokens import UNITS
 from modecollapse.config import PublishedModel, PublishedStage
 from modecollapse.sealed import read_sealed
-from tests.conftest import PUBLISHED
+from tests.projects import PUBLISHED
 
 REFERENCE = Path(published_tokens.__file__).with_suffix(".csv")
 KEY = ["model", "stage", "metric"]

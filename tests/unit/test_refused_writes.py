@@ -13,7 +13,7 @@ from modecollapse.publishing import publish_directory, publish_file
 from modecollapse.refused_writes import RefusedWrite, refusal
 from modecollapse.sealed import read_sealed, write_sealed
 from modecollapse.store import Store
-from tests.conftest import SmallDisk
+from tests.projects import SmallDisk
 
 KEY = "aa" + "0" * 62
 LARGE = pa.table({"x": np.random.default_rng(0).random(50_000)})

@@ -16,7 +16,7 @@ from modecollapse.resources.machine import Limits, Machine, read_limits, read_ma
 from modecollapse.specs import data_spec, generation_spec, model_spec
 from modecollapse.study import Study
 from modecollapse.study_files import load_study
-from tests.conftest import ROOT
+from tests.projects import ROOT
 
 CONFIG = ROOT / "config"
 

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from modecollapse.cells import Model
 from modecollapse.methods.architecture import ArchitectureSettings
+from modecollapse.resources.settings import ShapeSettings
 from modecollapse.resources.shapes import (
     ASSUMED,
-    ShapeSettings,
     directory_shape,
     gguf_shape,
     neox_shape,
@@ -20,8 +20,8 @@ from modecollapse.resources.shapes import (
     stated_shape,
 )
 from modecollapse.study_files import load_study
-from tests.conftest import ROOT
 from tests.gguf_files import write_llama
+from tests.projects import ROOT
 from tests.tiny_models import save_llama, save_neox
 
 CONFIG = ROOT / "config"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from modecollapse.errors import StudyError
-from modecollapse.slurm import (
+from modecollapse.resources.slurm import (
     Cluster,
     check_accounts,
     check_no_groups,

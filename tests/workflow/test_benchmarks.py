@@ -1,6 +1,5 @@
 """Benchmarks end to end: two families of models, a task of one's own, a kill, and edits that run only what is new."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from modecollapse.sealed import read_sealed
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
+from tests.tasks import CHOICE, write_tasks
 from tests.tiny_models import save_llama, save_neox
 
 STUDY = """
@@ -30,18 +30,6 @@ measures:
     tasks: [sums]
 """
 
-TASK = """
-task: sums
-dataset_path: json
-dataset_kwargs: {data_files: {test: sums.jsonl}}
-output_type: multiple_choice
-test_split: test
-doc_to_text: "{{q}}"
-doc_to_choice: choices
-doc_to_target: answer
-metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
-"""
-
 MEASURED = [
     "results/own/benchmarks/neox/s0/base/results.parquet",
     "results/own/benchmarks/llama/s0/base/results.parquet",
@@ -54,14 +42,8 @@ def project(tmp_path: Path) -> Project:
     project = make_project(tmp_path / "project", "own")
     save_neox(project.root / "checkpoints/neox", context=512)
     save_llama(project.root / "checkpoints/llama", context=512)
-    tasks = project.root / "config/tasks/sums"
-    tasks.mkdir(parents=True)
-    rows = [
-        {"q": f"{a}+{b}=", "choices": [str(a + b), str(a + b + 1)], "answer": 0} for a in range(4) for b in range(3)
-    ]
-    (tasks / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tasks / "sums.yaml").write_text(TASK)
-    (tasks / "again.yaml").write_text(TASK.replace("task: sums", "task: again").replace("{{q}}", "Sum: {{q}}"))
+    again = CHOICE.replace("task: sums", "task: again").replace("{{q}}", "Sum: {{q}}")
+    write_tasks(project.root / "config/tasks/sums", sums=CHOICE, again=again)
     (project.root / "config/studies/own.yaml").write_text(STUDY)
     return project
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modecollapse.store import Store
-from tests.conftest import Project
+from tests.projects import Project
 
 
 def flip(path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from modecollapse.sealed import read_sealed
-from tests.conftest import PUBLISHED, Project, make_project
+from tests.projects import PUBLISHED, Project, make_project
 
 OWN = """
 title: Completions of my own

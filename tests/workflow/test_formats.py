@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from modecollapse.sealed import read_metadata, read_sealed
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 from tests.tiny_models import save_llama, save_neox
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}\n{% endfor %}<|assistant|>\n"

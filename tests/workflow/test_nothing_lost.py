@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from modecollapse.digests import sha256_file
-from tests.conftest import Project
+from tests.projects import Project
 
 
 def digests(project: Project, *patterns: str) -> dict[str, str]:

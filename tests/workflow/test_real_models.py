@@ -14,9 +14,9 @@ from modecollapse.cells import Model
 from modecollapse.manifest import read_manifest
 from modecollapse.sealed import read_sealed
 from modecollapse.study_files import load_study
-from tests.conftest import ROOT, Project, make_project
 from tests.gguf_files import write_llama
 from tests.pretend_hub import cache_repository, environment, files_of
+from tests.projects import ROOT, Project, make_project
 from tests.tiny_models import save_adapter, save_llama, save_neox
 
 CONFIG = ROOT / "config"

@@ -12,7 +12,7 @@ import psutil
 from modecollapse import stopping
 from modecollapse.digests import sha256_file
 from modecollapse.sealed import read_sealed
-from tests.conftest import Project, SmallDisk
+from tests.projects import Project, SmallDisk
 
 DATA = "nano-smoke/data/corpus.parquet"
 

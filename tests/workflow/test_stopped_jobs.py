@@ -12,7 +12,8 @@ import pytest
 
 from modecollapse import stopping
 from modecollapse.digests import sha256_directory
-from modecollapse.manifest import Manifest, library_versions, write_manifest
+from modecollapse.jobs.models import library_versions
+from modecollapse.manifest import Manifest, write_manifest
 from modecollapse.sealed import write_sealed
 from tests.tiny_models import save_neox
 

@@ -7,7 +7,7 @@ modecollapse.config_docs`; a test fails when they differ.
 import string
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from modecollapse.data.columns import TextColumn
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
@@ -28,17 +29,12 @@ from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Method
 from modecollapse.metrics.registry import METRICS
-from modecollapse.resources.extents import Expected
-from modecollapse.resources.shapes import ShapeSettings
+from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
 from modecollapse.sources import DataSource, HubSource
 
 PublishedModel = Literal["pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"]
 PublishedStage = Literal["plm", "sft", "dpo"]
-
-TextColumn = Literal["text", "prompt", "completion", "chosen", "rejected"]
-TEXT_COLUMNS: tuple[TextColumn, ...] = get_args(TextColumn)
-"""Columns of data sets, all of text."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is part of paths: letters, digits, '.', '_' and '-'."""

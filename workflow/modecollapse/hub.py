@@ -170,3 +170,8 @@ def repository_directory(revision: Revision) -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"{revision.kind}s--{revision.repository.replace('/', '--')}"
+
+
+def snapshot_directory(revision: Revision, commit: str) -> Path:
+    """Where the hub's cache keeps the files of a commit, be they there or not."""
+    return repository_directory(revision) / "snapshots" / commit

@@ -1,22 +1,25 @@
-"""The manifest of a model: what was asked, from what, with which code and versions. Written last, read first.
+"""Manifests: what was asked, from what, with which code and versions. Written last, read first.
 
-It states the result and nothing of the run, so that a model made again with equal weights has the same manifest, byte
-for byte, and nothing that was made from it is stale. What differs from run to run stands beside it (`run.json`).
+A model's states the result and nothing of the run, so that a model made again with equal weights has the same
+manifest, byte for byte, and nothing that was made from it is stale. What differs from run to run stands beside it
+(`run.json`).
 """
 
-import importlib.metadata
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from modecollapse.digests import digest, sha256_file, weights_digest
 from modecollapse.errors import CorruptFile
 from modecollapse.publishing import publish_file
 
-LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "safetensors", "numpy")
+Stated = TypeVar("Stated")
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,13 @@ class Manifest:
         Raises:
             CorruptFile: a file is missing, is not the one that was published, or was not published at all.
         """
-        present = {path for path in directory.rglob("*") if path.is_file() and path.name != ".snakemake_timestamp"}
-        for path in sorted(present - {directory / name for name in self.files}):
-            raise _corrupt(path, directory, "it is not in the manifest")
-        for name, expected in self.files.items():
-            path = directory / name
-            if not path.is_file():
-                raise _corrupt(path, directory, "it is missing")
-            if sha256_file(path) != expected:
-                raise _corrupt(path, directory, "its bytes do not match the SHA-256 in the manifest")
+        verify_files(
+            self.files,
+            directory,
+            "the manifest",
+            f"Delete the directory {directory} and run the same command again: the model comes back from the store if "
+            "it is intact there, otherwise it is trained again.",
+        )
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,35 @@ class Run:
     """What could not be checked about what it was made from."""
 
 
-def _corrupt(path: Path, directory: Path, why: str) -> CorruptFile:
-    return CorruptFile(
-        f"{path} is corrupt: {why}. Delete the directory {directory} and run the same command again: the model comes "
-        "back from the store if it is intact there, otherwise it is trained again."
-    )
+def verify_files(files: Mapping[str, str], directory: Path, manifest: str, advice: str) -> None:
+    """Check every file of a directory against its SHA-256.
+
+    Args:
+        files: relative path → SHA-256, all that were published.
+        directory: where they are.
+        manifest: how messages call what states the digests.
+        advice: what to do about a corrupt file.
+
+    Raises:
+        CorruptFile: a file is missing, is not the one that was published, or was not published at all.
+    """
+
+    def corrupt(path: Path, why: str) -> CorruptFile:
+        return CorruptFile(f"{path} is corrupt: {why}. {advice}")
+
+    present = {path for path in directory.rglob("*") if path.is_file() and path.name != ".snakemake_timestamp"}
+    for path in sorted(present - {directory / name for name in files}):
+        raise corrupt(path, f"it is not in {manifest}")
+    for name, expected in files.items():
+        path = directory / name
+        if not path.is_file():
+            raise corrupt(path, "it is missing")
+        if sha256_file(path) != expected:
+            raise corrupt(path, f"its bytes do not match the SHA-256 in {manifest}")
 
 
-def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Publish a manifest; it carries a digest of itself."""
+def write_manifest(manifest: _Dataclass, path: Path) -> None:
+    """Publish a manifest, of a model or of anything else; it carries a digest of itself."""
     content = asdict(manifest)
     with publish_file(path) as partial:
         partial.write_text(json.dumps({**content, "digest": digest(content)}, indent=1, sort_keys=True) + "\n")
@@ -97,27 +118,29 @@ def write_run(run: Run, path: Path) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest at `path`.
+    """The manifest of a model at `path`.
 
     Raises:
         CorruptFile: it is missing, not JSON, or altered.
+    """
+    return read_stated(Manifest, path)
+
+
+def read_stated(kind: type[Stated], path: Path) -> Stated:
+    """The manifest of any kind that `write_manifest` published at `path`.
+
+    Raises:
+        CorruptFile: it is missing, not JSON, altered, or of another kind.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         expected = content.pop("digest")
         intact = digest(content) == expected
-        manifest = Manifest(**content)
+        stated = kind(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptFile(f"{path} is corrupt: {error}. Delete it and run the same command again.") from error
     if not intact:
         raise CorruptFile(
             f"{path} is corrupt: its content does not match its own digest. Delete it and run the same command again."
         )
-    return manifest
-
-
-def library_versions(spec: Mapping[str, Any]) -> dict[str, str]:
-    """Versions of what can change the weights of a model with this spec."""
-    lora = spec.get("settings", {}).get("lora")
-    names = [*LIBRARIES, *(["peft"] if lora else []), *(["bitsandbytes"] if lora and lora["quantization"] else [])]
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+    return stated

@@ -2,12 +2,14 @@
 
 Every spec holds the revision of the code that computes its result. Raising a number makes everything that the component
 made stale; a comment, a rename or a faster loop with the same results does not. `python -m modecollapse.revisions`
-writes the digests of the watched modules to `tests/unit/revisions.json`; a test fails when code changed without either.
+writes the digests of the watched modules to `revisions.json` beside this one; a test fails when code changed without
+either.
 """
 
 import ast
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from modecollapse.digests import digest
@@ -31,41 +33,123 @@ REVISIONS: Mapping[str, int] = {
 """Raise a number when a change of code changes results; methods have theirs in their own modules."""
 
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "world": ("data.nano",),
-    "data": ("data.sources",),
-    "tokenizer": ("data.tokenizer", "jobs.data"),
-    "generation": ("generation", "prompts", "rendering"),
-    "vllm": ("serving", "generation.completions", "generation.tokenized", "prompts", "rendering"),
-    "import": ("completions",),
+    "world": ("data.nano", "jobs.world", "prompts"),
+    "data": ("data.sources", "jobs.data"),
+    "tokenizer": ("data.tokenizer", "data.columns", "jobs.tokenizers"),
+    "generation": ("generation", "cell_tables", "prompts", "rendering", "jobs.generations"),
+    "vllm": (
+        "serving",
+        "generation.completions",
+        "generation.tokenized",
+        "generation.cell_rows",
+        "cell_tables",
+        "prompts",
+        "rendering",
+        "jobs.generations",
+    ),
+    "import": ("completions", "cell_tables", "jobs.generations"),
     "tokens": (
         "measures.tokens",
         "measures.token_sums",
         "measures.windows",
         "measures.encoding",
         "generation.models",
+        "jobs.tokens",
     ),
-    "benchmarks": ("measures.benchmarks", "measures.harness", "generation.models"),
-    "embedding": ("measures.embedding",),
-    "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "jobs.scores"),
+    "benchmarks": (
+        "measures.benchmarks",
+        "measures.harness",
+        "measures.task_files",
+        "generation.models",
+        "jobs.benchmarks",
+    ),
+    "embedding": ("measures.embedding", "metrics.lexical", "metrics.ngrams", "jobs.scores"),
+    "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "prompts", "jobs.scores"),
     "analysis": ("analysis", "lineage", "wordings", "jobs.tables"),
-    "truth": ("data.nano.truth",),
-    "comparison": ("comparison", "jobs.comparison"),
+    "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
+    "comparison": (
+        "comparison",
+        "jobs.comparison",
+        "analysis.attribution",
+        "analysis.bootstrap",
+        "analysis.grid",
+        "analysis.table_files",
+        "analysis.tokens",
+        "analysis.variance",
+        "completions.npy",
+        "completions.unpickler",
+        "lineage",
+        "metrics",
+        "wordings",
+    ),
 }
 """Modules, or packages of modules, whose code decides the results of each component."""
 
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "generation": ("completions", "serving"),
+    "vllm": ("completions", "generation"),
+    "import": ("generation", "prompts", "rendering", "serving"),
+    "embedding": (
+        "data.nano",
+        "measures.diversity",
+        "measures.token_entropy",
+        "metrics.quality",
+        "metrics.registry",
+    ),
+    "diversity": ("data.nano", "measures.embedding"),
+    "truth": ("data.nano",),
+}
+"""Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
+them, or the revision of their own component (the world, the embedding) stands in the same spec."""
+
+DECIDE_NOTHING = (
+    "cells",
+    "digests",
+    "errors",
+    "generation.progress",
+    "hub",
+    "identities",
+    "jobs.running",
+    "manifest",
+    "methods.base",
+    "methods.progress",
+    "methods.resume",
+    "methods.saving",
+    "methods.settings",
+    "publishing",
+    "resources.inference",
+    "resources.machine",
+    "schema",
+    "sealed",
+    "snapshots",
+    "sources",
+    "specs",
+    "stopping",
+    "store",
+    "study",
+    "unfinished",
+)
+"""Modules that watched ones import and that are not watched, nor what they import in turn: what they decide stands in
+the specs (of which a changed one makes results stale by itself), or it is no value of a result, but how results are
+called, kept, read and written, and how jobs end."""
+
 PACKAGE = Path(__file__).parent
-ACKNOWLEDGED = PACKAGE.parents[1] / "tests" / "unit" / "revisions.json"
+ACKNOWLEDGED = PACKAGE / "revisions.json"
+
+
+def files_of(module: str) -> list[Path]:
+    """The file of a module, or those of a package."""
+    path = PACKAGE.joinpath(*module.split("."))
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
 def code_digest(modules: tuple[str, ...]) -> str:
     """Digest of the code of these modules: comments, docstrings and layout do not count."""
-    files: list[Path] = []
-    for module in modules:
-        path = PACKAGE.joinpath(*module.split("."))
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    files = [file for module in modules for file in files_of(module)]
     return digest({file.relative_to(PACKAGE).as_posix(): _code(file.read_text(encoding="utf-8")) for file in files})
 
 
+@cache
 def _code(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -80,14 +164,15 @@ def _is_docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+def watched() -> dict[str, tuple[str, ...]]:
+    """Component → modules, or packages of modules, whose code decides its results; methods are components too."""
+    return {**{f"method {name}": method.modules for name, method in METHODS.items()}, **MODULES}
+
+
 def state() -> dict[str, dict[str, object]]:
     """Component → its revision and the digest of its code, as they are now."""
-    methods = {
-        f"method {name}": {"revision": method.revision, "code": code_digest(method.modules)}
-        for name, method in METHODS.items()
-    }
-    others = {name: {"revision": REVISIONS[name], "code": code_digest(MODULES[name])} for name in REVISIONS}
-    return {**methods, **others}
+    numbers = {**{f"method {name}": method.revision for name, method in METHODS.items()}, **REVISIONS}
+    return {name: {"revision": numbers[name], "code": code_digest(modules)} for name, modules in watched().items()}
 
 
 if __name__ == "__main__":

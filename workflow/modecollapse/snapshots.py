@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modecollapse.data.sources.patterns import select
 from modecollapse.errors import StudyError
-from modecollapse.hub import Kind, Needed, Revision, repository_directory
+from modecollapse.hub import Kind, Needed, Revision, repository_directory, snapshot_directory
 from modecollapse.methods import adapter
 from modecollapse.methods.model_files import TOKENIZER_FILES
 from modecollapse.methods.weight_files import CONFIGURATION, LAYOUTS, shards_of
@@ -48,11 +48,6 @@ def snapshot(needed: Needed, commit: str | None, study: str) -> Path:
     if absent:
         raise StudyError(f"{revision}: {lacking(found, absent)} {command}")
     return found
-
-
-def snapshot_directory(revision: Revision, commit: str) -> Path:
-    """Where the hub's cache keeps the files of a commit, be they there or not."""
-    return repository_directory(revision) / "snapshots" / commit
 
 
 def listed_files(revision: Revision, commit: str) -> dict[str, int] | None:

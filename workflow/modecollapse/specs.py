@@ -18,7 +18,6 @@ from modecollapse.hub import Kind
 from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedding import embedder_digest
-from modecollapse.methods import adapter, checkpoint
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
@@ -88,7 +87,7 @@ def model_spec(study: Study, model: Model) -> str:
         spec["seed"] = model.seed
     else:
         spec.update(_taken_over(study, model))
-    if method.name == "pretrain":
+    if method.starts_from_nothing:
         architecture = study.config.models[model.size].architecture
         assert architecture is not None
         spec["architecture"] = _plain(architecture)
@@ -346,5 +345,7 @@ def _taken_over(study: Study, model: Model) -> dict[str, Any]:
         return {"source": {**stated, "gguf": source.gguf} if isinstance(source, GgufSource) else stated}
     if isinstance(source, GgufSource):
         return {"source": {"gguf": study.file_digests.sha256(path)}}
-    files = {"checkpoint": checkpoint, "adapter": adapter}[study.stage(model).method].files_taken_over(path)
-    return {"files": {file.name: study.file_digests.sha256(file) for file in files}}
+    method = study.method(model)
+    assert method is not None
+    assert method.files_taken_over is not None
+    return {"files": {file.name: study.file_digests.sha256(file) for file in method.files_taken_over(path)}}

@@ -5,7 +5,8 @@ from typing import Any
 
 from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
-from modecollapse.config import FORMATS, TEXT_COLUMNS, CompletionsStage, Data, StageBase, StudyConfig
+from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
+from modecollapse.data.columns import TEXT_COLUMNS
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
@@ -155,7 +156,7 @@ def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> 
     method = METHODS[stage.method]
     if method.needs_parent and stage.parent is None:
         raise StudyError(f"{key}.from: the method {method.name} continues another stage. Add `from: STAGE`.")
-    if method.trains and not method.needs_parent and stage.parent is not None:
+    if method.starts_from_nothing and stage.parent is not None:
         raise StudyError(f"{key}.from: the method {method.name} starts from nothing. Remove `from`.")
     if stage.parent and isinstance(config.stages[stage.parent], CompletionsStage):
         raise StudyError(f"{key}.from: {stage.parent} has no weights, only completions. Name a stage with weights.")
@@ -167,14 +168,15 @@ def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> 
             raise StudyError(f"{key}.data: the method {method.name} uses no data. Remove it.")
         _known_data(config, f"{key}.data", stage.data, columns)
     architecture = config.models[size].architecture
-    if method.name == "pretrain" and architecture is None:
+    if method.starts_from_nothing and architecture is None:
         raise StudyError(
             f"models.{size}.architecture: the stage {name} pretrains, so the size needs its shape, e.g. "
             "{hidden_size: 48, layers: 2, heads: 2, context: 128}."
         )
-    if method.name == "pretrain" and config.tokenizer is None:
+    if method.starts_from_nothing and config.tokenizer is None:
         raise StudyError(f"tokenizer: the stage {name} pretrains and needs one. Add `tokenizer: {{data: …}}`.")
-    if _origin(config, stage).method == "pretrain" and architecture is not None:
+    origin = METHODS.get(_origin(config, stage).method)
+    if origin is not None and origin.starts_from_nothing and architecture is not None:
         check_lengths(config, size, name, stage, architecture.context)
 
 

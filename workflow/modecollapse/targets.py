@@ -62,7 +62,7 @@ class Targets:
             inputs["source"] = ancient(str(source))
         if stage.data is not None:
             inputs["data"] = self.paths.data(stage.data)
-        if method.name == "pretrain":
+        if method.starts_from_nothing:
             inputs["tokenizer_manifest"] = self.paths.tokenizer_manifest()
             inputs["tokenizer"] = ancient(self.paths.tokenizer())
         return inputs

@@ -3,14 +3,14 @@
 from modecollapse import specs
 from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
-from modecollapse.gpus import require_gpus_or_exit
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
 from modecollapse.resources.demands import Demands
+from modecollapse.resources.gpus import require_gpus_or_exit
 from modecollapse.resources.machine import read_limits, read_machine
 from modecollapse.resources.plan import print_plan_and_exit
+from modecollapse.resources.slurm import print_refusals, require_slurm_or_exit
 from modecollapse.serving.installation import require_engine_or_exit
-from modecollapse.slurm import print_refusals, require_slurm_or_exit
 from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
 from modecollapse.targets import Targets
 

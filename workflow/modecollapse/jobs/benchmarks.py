@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from modecollapse.cells import Model
 from modecollapse.digests import canonical, digest
 from modecollapse.generation.progress import reporter
 from modecollapse.hub import Needed
+from modecollapse.identities import identity_metadata
 from modecollapse.jobs.running import Job, device
 from modecollapse.manifest import read_manifest
 from modecollapse.measures.benchmarks import Task
@@ -70,7 +70,7 @@ def run_benchmarks(
             tables[pair] = made
     for place, path in enumerate(outputs):
         whole = pa.concat_tables([tables[pair][place].replace_schema_metadata(None) for pair in pairs])
-        write_sealed(whole, path, {"model": canonical(asdict(identity)), "spec": canonical(spec)})
+        write_sealed(whole, path, {**identity_metadata(identity), "spec": canonical(spec)})
 
 
 def _kept(store: Store, key: str) -> tuple[pa.Table, ...] | None:

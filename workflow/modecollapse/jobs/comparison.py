@@ -1,6 +1,5 @@
 """Our values beside the stored results of others: tables, and the finding in words."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from modecollapse.cells import Model
 from modecollapse.comparison import effects, finding, order_q, residuals
 from modecollapse.comparison.page import render
 from modecollapse.comparison.stored_results import read_results
+from modecollapse.identities import cell_of_table, model_of_table
 from modecollapse.lineage import paths
 from modecollapse.metrics.lexical import first_words, jaccard_kernel
 from modecollapse.publishing import publish_file, write_digests
@@ -38,7 +38,7 @@ def compare(
     ours, stored = {}, {}
     for scored, file in zip(scores, results, strict=True):
         table = read_sealed(scored)
-        model = Model(**json.loads((table.schema.metadata or {})[b"model"]))
+        model = model_of_table(table)
         ours[model] = residuals.our_values(table.to_pandas(), words, temperatures, prompts)
         stored[model] = read_results(file, temperatures, prompts)
     comparison = residuals.comparison_table(ours, stored)
@@ -64,12 +64,11 @@ def _kernels(cells: Sequence[Path], spec: Mapping[str, Any]) -> dict[Model, dict
     kernels: dict[tuple[Model, str], dict[str, list[Array]]] = defaultdict(dict)
     for path in cells:
         table = read_sealed(path, ["prompt", "text"])
-        identity = json.loads((table.schema.metadata or {})[b"cell"])
-        model = Model(identity["size"], identity["seed"], identity["stage"])
-        texts: dict[str, list[str]] = {prompt: [] for prompt in spec["prompts"][identity["prompts"]]}
+        cell = cell_of_table(table)
+        texts: dict[str, list[str]] = {prompt: [] for prompt in spec["prompts"][cell.prompts]}
         for prompt, text in zip(table.column("prompt").to_pylist(), table.column("text").to_pylist(), strict=True):
             texts[prompt].append(first_words(text, spec["words"]))
-        kernels[model, identity["prompts"]][identity["temperature"]] = [
+        kernels[cell.model, cell.prompts][cell.temperature] = [
             jaccard_kernel(of_prompt, 2, replica=True) for of_prompt in texts.values()
         ]
     ordered: dict[Model, dict[str, list[Array]]] = defaultdict(dict)

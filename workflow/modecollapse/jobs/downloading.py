@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from modecollapse.errors import StudyError
-from modecollapse.hub import COMMIT, Kind, Needed, Revision, add_to_lock, check_revision, repository_directory
+from modecollapse.hub import (
+    COMMIT,
+    Kind,
+    Needed,
+    Revision,
+    add_to_lock,
+    check_revision,
+    repository_directory,
+    snapshot_directory,
+)
 from modecollapse.jobs.benchmarks import check_data
 from modecollapse.jobs.data import files_of
 from modecollapse.jobs.models import find_source
@@ -27,12 +36,11 @@ from modecollapse.snapshots import (
     lacking,
     listed_files,
     snapshot,
-    snapshot_directory,
     unlisted,
 )
+from modecollapse.source_checks import check_columns, check_source
 from modecollapse.study import Study
 from modecollapse.study_checks import used_data
-from modecollapse.study_files import check_columns, check_source
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +195,7 @@ def _resolve(revision: Revision) -> str:
     """The commit that a revision stands for now; with HF_HUB_OFFLINE=1 the one that the cache knows."""
     if _is_offline():
         ref = repository_directory(revision) / "refs" / revision.revision
-        known = COMMIT.fullmatch(revision.revision) and (ref.parents[1] / "snapshots" / revision.revision).is_dir()
+        known = COMMIT.fullmatch(revision.revision) and snapshot_directory(revision, revision.revision).is_dir()
         commit = revision.revision if known else ref.read_text().strip() if ref.is_file() else ""
         if not COMMIT.fullmatch(commit):
             raise StudyError(

@@ -1,7 +1,9 @@
 """Making a model: restored from the store, or trained by its method, resumed where a killed job left off."""
 
+import importlib.metadata
 import itertools
 import logging
+import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -13,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from modecollapse.cells import Model
-from modecollapse.digests import canonical, sha256_directory, sha256_file
+from modecollapse.digests import sha256_directory, sha256_file
 from modecollapse.errors import StudyError
-from modecollapse.jobs.data import verify_tokenizer
-from modecollapse.manifest import Manifest, Run, library_versions, read_manifest, write_manifest, write_run
+from modecollapse.identities import identity_metadata
+from modecollapse.jobs.tokenizers import verify_tokenizer
+from modecollapse.manifest import Manifest, Run, read_manifest, write_manifest, write_run
 from modecollapse.methods import METHODS, launching
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import TrainingJob
@@ -24,7 +27,7 @@ from modecollapse.methods.layout import Layout
 from modecollapse.methods.processes import computes_on
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
-from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.sealed import SEAL, read_metadata, read_sealed, write_sealed
 from modecollapse.snapshots import snapshot
 from modecollapse.sources import GgufSource
 from modecollapse.store import Store, model_key, place_model
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
+
+_LIBRARIES = ("torch", "transformers", "trl", "accelerate", "tokenizers", "safetensors", "numpy")
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Inputs:
             digests["parent"] = parent.weights
         if self.data:
             read_sealed(self.data)
-            digests["data"] = read_metadata(self.data)["modecollapse.sha256"]
+            digests["data"] = read_metadata(self.data)[SEAL]
         if self.tokenizer and self.tokenizer_manifest:
             verify_tokenizer(self.tokenizer_manifest, self.tokenizer)
             digests["tokenizer"] = sha256_file(self.tokenizer_manifest)
@@ -89,8 +94,8 @@ def describe_source(study: "Study", model: Model) -> dict[str, Any]:
     Raises:
         StudyError: as `find_source`; or an adapter was trained on other weights than those of its parent.
     """
-    source = find_source(study, model)
-    if source is None or study.stage(model).method != "adapter":
+    source, method = find_source(study, model), study.method(model)
+    if source is None or method is None or not method.merges_adapter:
         return {"source": source}
     from modecollapse.adapter_bases import check_base
 
@@ -179,7 +184,7 @@ def _rename(model: Model, directory: Path) -> None:
 
 
 def _write_curves(curves: pa.Table, model: Model, directory: Path) -> None:
-    write_sealed(curves, directory / "curves.parquet", {"model": canonical(asdict(model))})
+    write_sealed(curves, directory / "curves.parquet", identity_metadata(model))
 
 
 def _train(
@@ -238,6 +243,13 @@ def _train(
         write_run(run, directory / "run.json")
         write_manifest(manifest, directory / "manifest.json")
     return finished
+
+
+def library_versions(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Versions of what can change the weights of a model with this spec."""
+    lora = spec.get("settings", {}).get("lora")
+    names = [*_LIBRARIES, *(["peft"] if lora else []), *(["bitsandbytes"] if lora and lora["quantization"] else [])]
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
 
 
 def _changed(source: Path | None, spec: Mapping[str, Any], output: Path) -> Path | None:

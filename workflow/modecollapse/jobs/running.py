@@ -17,11 +17,11 @@ from modecollapse import stopping
 from modecollapse.cells import Model
 from modecollapse.epochs import epoch_stage
 from modecollapse.errors import StudyError
-from modecollapse.gpus import take_gpus
 from modecollapse.methods import METHODS
 from modecollapse.methods.layout import Layout
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
+from modecollapse.resources.gpus import take_gpus
 from modecollapse.store import Store
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """Tidy tables: from the published measurements of single models to the tables of the study."""
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -22,8 +21,8 @@ from modecollapse.analysis.stage_tests import tests_parts
 from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statistics
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
+from modecollapse.identities import cell_of_table, model_of_table
 from modecollapse.lineage import paths
-from modecollapse.prompts import Prompt
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
 
@@ -40,23 +39,17 @@ def _bootstrap(spec: Mapping[str, Any]) -> Bootstrap:
     return Bootstrap(resamples=spec["analysis"]["resamples"], seed=spec["analysis"]["seed"])
 
 
-def _identity(table: pa.Table, name: bytes) -> dict[str, Any]:
-    identity: dict[str, Any] = json.loads((table.schema.metadata or {})[name])
-    return identity
-
-
 def _scores(files: Iterable[Path], columns: Sequence[str] = COUNTED_COLUMNS) -> Iterator[pd.DataFrame]:
     for path in files:
         table = read_sealed(path, columns, encoded=[name for name in columns if name in _REPEATED])
-        yield table.to_pandas().assign(**_identity(table, b"model"))
+        model = model_of_table(table)
+        yield table.to_pandas().assign(seed=model.seed, size=model.size, stage=model.stage)
 
 
 def _cells(files: Iterable[Path]) -> Iterator[tuple[Cell, pa.Table]]:
     for path in files:
         table = read_sealed(path, ["prompt", "sample", "text"])
-        identity = _identity(table, b"cell")
-        model = Model(identity["size"], identity["seed"], identity["stage"])
-        yield Cell(model, identity["prompts"], identity["format"], identity["temperature"]), table
+        yield cell_of_table(table), table
 
 
 def _tokens(
@@ -66,7 +59,7 @@ def _tokens(
     for path, beside in zip(documents, vocabularies, strict=True):
         table = read_sealed(path, columns)
         yield (
-            Model(**_identity(table, b"model")),
+            model_of_table(table),
             table.to_pandas(),
             read_sealed(beside, VOCABULARY_COLUMNS).to_pandas(),
         )
@@ -77,7 +70,7 @@ def _benchmarks(
 ) -> Iterator[tuple[Model, tuple[pd.DataFrame, pd.DataFrame]]]:
     for path, beside in zip(results, samples, strict=True):
         table = read_sealed(path)
-        yield Model(**_identity(table, b"model")), (table.to_pandas(), read_sealed(beside).to_pandas())
+        yield model_of_table(table), (table.to_pandas(), read_sealed(beside).to_pandas())
 
 
 def _write(name: str, parts: Iterable[pd.DataFrame], outputs: Mapping[str, Path]) -> None:
@@ -109,7 +102,7 @@ def tabulate(
         for path in curves:
             table = read_sealed(path)
             if table.num_columns:
-                logged[Model(**_identity(table, b"model"))] = table.to_pandas()
+                logged[model_of_table(table)] = table.to_pandas()
         _write("training", [tables.training_table(logged)], outputs)
 
 
@@ -207,27 +200,3 @@ def split_format_effects(spec: Mapping[str, Any], scores: Sequence[Path], output
     changes = [Change(*change) for change in spec["changes"]]
     parts = format_effect_parts(_scores(scores), changes, spec["formats"], _bootstrap(spec))
     _write("format_effect", parts, outputs)
-
-
-def measure_truth(spec: Mapping[str, Any], tokens: Sequence[Path], outputs: Mapping[str, Path]) -> None:
-    """Write the true values of the nano world: entropy floor, true answers' self-BLEU, the tilting curve.
-
-    `tokens` is the document statistics of any model, if there are some: how many tokens a held-out document has.
-    """
-    from modecollapse.data.nano.truth import truth_table
-    from modecollapse.data.nano.world import World, WorldSettings
-    from modecollapse.metrics.lexical import first_words, self_bleu
-
-    world = World(WorldSettings.model_validate(spec["world"]["settings"], strict=False))
-    asked = [Prompt(*entry) for entries in spec["prompts"].values() for entry in entries]
-    prompts = [prompt for prompt in asked if prompt.text and world.understand(prompt.text)]
-    if len(prompts) < len(asked):
-        logger.warning("%d of %d prompts are not questions of this world", len(asked) - len(prompts), len(asked))
-    documents = read_sealed(tokens[0], ["n_tokens"]).column("n_tokens").to_numpy() if tokens else None
-    table = truth_table(
-        world,
-        prompts,
-        lambda texts: self_bleu([first_words(text, spec["words"]) for text in texts]),
-        None if documents is None else float(documents.mean()),
-    )
-    table_files.publish_table(table.schema, [table], outputs["truth"], outputs["truth_csv"])

@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from modecollapse.cells import Model
-from modecollapse.digests import canonical, digest
+from modecollapse.digests import digest
 from modecollapse.generation.progress import reporter
+from modecollapse.identities import identity_metadata
 from modecollapse.jobs.running import Job, device
 from modecollapse.manifest import read_manifest
 from modecollapse.measures.tokens import TokenSettings, token_statistics
-from modecollapse.sealed import SealedTexts, read_metadata
+from modecollapse.sealed import SEAL, SealedTexts, read_metadata
 from modecollapse.store import Store
 from modecollapse.unfinished import Unfinished
 
@@ -54,9 +54,7 @@ def measure_tokens(
         read.verify(weights)
         digests[role] = read.weights
     texts = SealedTexts(documents, "text")
-    key = digest(
-        {"spec": spec, "of": str(identity), **digests, "documents": read_metadata(documents)["modecollapse.sha256"]}
-    )
+    key = digest({"spec": spec, "of": str(identity), **digests, "documents": read_metadata(documents)[SEAL]})
     kinds = ("token_documents", "token_vocabulary")
     if all([store.restore_table(kind, key, path) for kind, path in zip(kinds, outputs, strict=True)]):
         logger.info("both tables came back from the store")
@@ -74,5 +72,5 @@ def measure_tokens(
             model[1], reference[1], texts, settings, spec["threads"], device(), progress, unfinished
         )
         for table, path, kind in zip(tables, outputs, kinds, strict=True):
-            store.publish_table(kind, key, table, path, {"model": canonical(asdict(identity))})
+            store.publish_table(kind, key, table, path, identity_metadata(identity))
         store.drop_state(key)

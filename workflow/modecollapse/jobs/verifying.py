@@ -5,7 +5,7 @@ from pathlib import Path
 
 from modecollapse.analysis.table_files import verify_table
 from modecollapse.errors import CorruptFile, StudyError
-from modecollapse.jobs.data import verify_tokenizer
+from modecollapse.jobs.tokenizers import verify_tokenizer
 from modecollapse.manifest import read_manifest
 from modecollapse.publishing import verify_digests
 from modecollapse.sealed import read_sealed

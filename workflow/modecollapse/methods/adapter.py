@@ -195,4 +195,6 @@ METHOD = Method(
     modules=("methods.adapter", "methods.weight_files", "methods.model_files", "generation.models"),
     libraries=("transformers:AutoModelForCausalLM", "transformers:AutoTokenizer", "peft"),
     trains=False,
+    check_source=check_adapter,
+    files_taken_over=files_taken_over,
 )

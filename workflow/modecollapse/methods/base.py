@@ -78,6 +78,26 @@ class Method:
     """Whether its training can be shared by several processes (`TrainingJob.layout`)."""
     column_setting: str | None = None
     """The setting that names one further column of its data."""
+    check_source: Callable[[Path], None] | None = None
+    """Raises StudyError unless a directory has what the method takes over; of weights only the headers are read. None
+    if it trains."""
+    files_taken_over: Callable[[Path], list[Path]] | None = None
+    """The files of such a directory that decide the stage. None if it trains."""
+
+    @property
+    def starts_from_nothing(self) -> bool:
+        """Whether it trains new weights of the size's architecture, for the tokenizer that is trained here."""
+        return self.trains and not self.needs_parent
+
+    @property
+    def copies_source(self) -> bool:
+        """Whether its weights are those of its source, unchanged."""
+        return not self.trains and not self.needs_parent
+
+    @property
+    def merges_adapter(self) -> bool:
+        """Whether its source is an adapter, which it merges into the weights of its parent stage."""
+        return not self.trains and self.needs_parent
 
     def columns(self, settings: Strict) -> tuple[str, ...]:
         """Columns that its data must have under these settings."""

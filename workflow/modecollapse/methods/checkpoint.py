@@ -112,4 +112,6 @@ METHOD = Method(
     modules=("methods.checkpoint", "methods.weight_files", "methods.gguf_files", "methods.model_files"),
     libraries=("transformers:AutoConfig", "transformers:AutoTokenizer"),
     trains=False,
+    check_source=check_files,
+    files_taken_over=files_taken_over,
 )

@@ -19,10 +19,14 @@ FINE_TUNING_MODULES = (
     "methods.sharing",
     "methods.layout",
     "methods.lora",
+    "methods.model_files",
     "methods.zero",
     "methods.order",
+    "methods.processes",
     "methods.schedule",
     "methods.settings",
+    "generation.models",
+    "prompts",
     "rendering",
 )
 """Modules whose code decides the weights of every fine-tuned stage."""

@@ -10,7 +10,7 @@ from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
 from modecollapse.methods.layout import Layout
-from modecollapse.methods.pretrain import PretrainSettings
+from modecollapse.methods.pretrain_settings import PretrainSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.extents import Extent, extent_of
@@ -266,8 +266,9 @@ class Demands:
 
     def _taken_over(self, model: Model, shape: Shape) -> Demand:
         """Linked, copied, converted, or merged with an adapter, which is done in float32 on a processor."""
-        merged = self.study.stage(model).method == "adapter"
-        memory = PROCESS + (2 * 4 * shape.parameters if merged else 2 * shape.stored_bytes * shape.parameters)
+        method = self.study.method(model)
+        merges = method is not None and method.merges_adapter
+        memory = PROCESS + (2 * 4 * shape.parameters if merges else 2 * shape.stored_bytes * shape.parameters)
         size = shape.stored_bytes * float(shape.parameters)
         return Demand(memory=memory, seconds=START + 6 * size / (0.3 * GB), disk=size, cores=self.threads)
 

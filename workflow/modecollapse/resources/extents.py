@@ -3,29 +3,15 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from modecollapse.schema import Strict
-
-if TYPE_CHECKING:
-    from modecollapse.study import Study
+from modecollapse.resources.settings import Expected
+from modecollapse.study import Study
 
 BYTES_PER_TOKEN = 3
 """Of English text; tokenizers of Pythia's kind have 4 to 4.5, so tokens are rather over- than underestimated."""
 
 _PACKING = {".gz": 4, ".zst": 4, ".bz2": 5, ".xz": 5, ".zip": 4, ".parquet": 3}
 """Bytes of text per byte of a file of such a kind, at most as a rule."""
-
-
-class Expected(Strict):
-    """How much text a data set holds, for plans made before it is on this machine. No result depends on it."""
-
-    rows: int | None = Field(None, gt=0)
-    """Rows of the whole set, before a sample is drawn; null: unknown, and taken to be a million."""
-    tokens: int | None = Field(None, gt=0)
-    """Tokens of a row on average: of a document, or of a prompt with one answer; null: as many as settings allow."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +38,7 @@ UNKNOWN_ROWS = 1_000_000
 """Rows of a data set of which nothing is known."""
 
 
-def extent_of(study: "Study", name: str) -> Extent:
+def extent_of(study: Study, name: str) -> Extent:
     """How much text a data set has.
 
     From the published file if it is there, else from the study: the world's `n`, the `sample`, `expected`, or the size

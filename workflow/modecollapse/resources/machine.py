@@ -114,7 +114,7 @@ class Limits:
 def read_limits(settings: Mapping[str, Any]) -> Limits:
     """The limits in the key `partitions` of the workflow's configuration, if there are any.
 
-    What is wrong with them is said where they are used, before anything is submitted (`modecollapse.slurm`).
+    What is wrong with them is said where they are used, before anything is submitted (`modecollapse.resources.slurm`).
     """
     found = settings.get("partitions")
     entries = found.values() if isinstance(found, Mapping) else ()

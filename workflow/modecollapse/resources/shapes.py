@@ -6,43 +6,18 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydantic import Field
-
+from modecollapse.cells import Model
 from modecollapse.errors import StudyError
+from modecollapse.hub import snapshot_directory
 from modecollapse.methods.architecture import ArchitectureSettings
-from modecollapse.schema import Strict
-
-if TYPE_CHECKING:
-    from modecollapse.cells import Model
-    from modecollapse.study import Study
+from modecollapse.methods.weight_files import find_weights
+from modecollapse.resources.settings import ShapeSettings
+from modecollapse.sources import GgufSource
+from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
-
-
-class ShapeSettings(Strict):
-    """The shape of models that are taken over from the hub, for plans that are made before they are on this machine.
-
-    Where the weights themselves are at hand, they count. No result depends on it.
-    """
-
-    parameters: int = Field(gt=0)
-    """Parameters, embeddings included."""
-    layers: int = Field(gt=0)
-    """Decoder layers."""
-    hidden_size: int = Field(gt=0)
-    """Width of the hidden state."""
-    vocabulary: int = Field(gt=0)
-    """Length of the logits."""
-    intermediate_size: int | None = Field(None, gt=0)
-    """Width of the feed-forward layers; null is four times the hidden size."""
-    gated: bool = False
-    """Whether feed-forward layers have a gate, as Llama's do."""
-    key_value_size: int | None = Field(None, gt=0)
-    """Width of the keys of one position and layer (heads of keys times their size); null is the hidden size."""
-    context: int | None = Field(None, gt=0)
-    """Positions that the model knows; null: unknown."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +146,6 @@ _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 def _weights(directory: Path) -> tuple[int, int]:
     """(parameters, bytes of each) of a directory's weights, from headers; from the size of pickled files."""
-    from modecollapse.methods.weight_files import find_weights
-
     files = find_weights(directory)
     if files.pickled:
         size = sum((directory / shard).stat().st_size for shard in files.shards)
@@ -226,15 +199,15 @@ def gguf_shape(file: Path) -> Shape | None:
         return None
 
 
-def shape_of(study: "Study", model: "Model") -> Shape:
+def shape_of(study: Study, model: Model) -> Shape:
     """The shape of a model, which is that of the one whose weights it goes back to.
 
     Exact where it is trained here from nothing, or where the weights are on this machine; else as `models.SIZE.shape`
     states it; else `ASSUMED`, with a warning that names the key.
     """
     origin = study.origin(model)
-    size = study.config.models[origin.size]
-    if study.stage(origin).method == "pretrain" and size.architecture is not None:
+    size, method = study.config.models[origin.size], study.method(origin)
+    if method is not None and method.starts_from_nothing and size.architecture is not None:
         vocabulary = study.config.tokenizer.vocabulary if study.config.tokenizer else 0
         return neox_shape(size.architecture, vocabulary)
     found = _found(study, origin)
@@ -247,13 +220,10 @@ def shape_of(study: "Study", model: "Model") -> Shape:
     return ASSUMED
 
 
-def _found(study: "Study", origin: "Model") -> Shape | None:
-    from modecollapse.hub import repository_directory
-    from modecollapse.sources import GgufSource
-
+def _found(study: Study, origin: Model) -> Shape | None:
     path, source, needed = study.local_source(origin), study.source(origin), study.needed_of(origin)
     if path is None and needed is not None and (commit := study.lock.commit(needed.revision)) is not None:
-        path = repository_directory(needed.revision) / "snapshots" / commit
+        path = snapshot_directory(needed.revision, commit)
         path = path / source.gguf if isinstance(source, GgufSource) else path
     if path is None or not path.exists():
         return None

@@ -18,7 +18,7 @@ from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.examples import read_texts
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.packing import packed
-from modecollapse.methods.pretrain import PretrainSettings
+from modecollapse.methods.pretrain_settings import PretrainSettings
 from modecollapse.methods.processes import computes_on
 from modecollapse.methods.progress import report
 from modecollapse.methods.resume import checkpoint_path, newest_complete, remove_older, seal
