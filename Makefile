@@ -14,6 +14,7 @@ ARGS ?=
 SUBJECTS ?=
 PYTHON ?= python3
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Snakemake's jobs find python and the other tools of the environment on PATH.
@@ -31,7 +32,7 @@ REPORT = $(RESULTS)/$(basename $(notdir $(STUDY)))/report.html
 TESTS = $(wildcard tests/unit tests/dag tests/workflow tests/cluster tests/browser)
 PLAN_ONLY = $(filter -n --dry-run --dryrun,$(ARGS))
 
-.PHONY: help study plan download test test-slow lint bench verify clean clean-env
+.PHONY: help study plan download vllm test test-slow lint bench verify clean clean-env
 
 help: ## Show this list
 	@echo "make TARGET [STUDY=$(STUDY)] [CORES=$(CORES)] [CONFIG='key=value …'] [ARGS='--dry-run …'] [PYTHON=$(PYTHON)]"
@@ -66,6 +67,8 @@ lint: $(ENVIRONMENT) ## Run the static checks only
 download: $(ENVIRONMENT) ## Fetch what a study needs of the hub and lock its commits (needs a network)
 	@HF_HUB_OFFLINE=0 $(SNAKEMAKE) download $(STUDY_CONFIG) $(ARGS)
 
+vllm: $(VLLM_VENV)/.installed ## Install the optional engine vLLM for `generation: {engine: vllm}` (Linux, CUDA)
+
 bench: $(ENVIRONMENT) ## Measure our ways beside others, on a GPU where there is one, else small (SUBJECTS='tokens …')
 	@python -m tests.benchmarks $(SUBJECTS) $(ARGS)
 
@@ -81,4 +84,9 @@ clean-env: ## Delete the environment; the next command makes it anew
 # The stamp is written last, so that an interrupted installation goes on with the next command.
 $(ENVIRONMENT): envs/lock.txt envs/install.sh pyproject.toml
 	@bash envs/install.sh "$(PYTHON)" "$(abspath $(VENV))"
+	@touch $@
+
+$(VLLM_VENV)/.installed: envs/vllm.txt
+	@"$(PYTHON)" -m venv "$(VLLM_VENV)"
+	@"$(VLLM_VENV)/bin/python" -m pip install --progress-bar off -r envs/vllm.txt
 	@touch $@
