@@ -16,5 +16,5 @@ if __name__ == "__main__":
             Path(job.snakemake.input.weights),
             Path(job.snakemake.input.manifest),
             job.store,
-            job.load,
+            job.load_models,
         )

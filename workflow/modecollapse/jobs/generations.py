@@ -101,7 +101,11 @@ def generate(
     settings = SamplingSettings.model_validate(
         {key: value for key, value in spec["sampling"].items() if key in SamplingSettings.model_fields}, strict=False
     )
-    load("modecollapse.generation.transformers_engine", "transformers:AutoModelForCausalLM")
+    load(
+        "modecollapse.generation.transformers_engine",
+        "transformers:AutoModelForCausalLM",
+        "transformers.modeling_utils",
+    )
     from modecollapse.generation.models import load_tokenizer
     from modecollapse.generation.transformers_engine import TransformersEngine
 

@@ -193,6 +193,6 @@ METHOD = Method(
     needs_parent=True,
     data_columns=(),
     modules=("methods.adapter", "methods.weight_files", "methods.model_files", "generation.models"),
-    libraries=("transformers:AutoModelForCausalLM", "transformers:AutoTokenizer", "peft"),
+    libraries=("transformers.modeling_utils", "transformers:AutoTokenizer", "peft"),
     trains=False,
 )
