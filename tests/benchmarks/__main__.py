@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-SUBJECTS = ("lexical_metrics", "bootstrap", "tokens", "generation")
+SUBJECTS = ("lexical_metrics", "bootstrap", "embedding", "tokens", "generation", "startup", "planning")
 """In the order in which they run; each is the module `bench_NAME` here."""
 
-ON_A_GPU = ("tokens", "generation")
+ON_A_GPU = ("embedding", "tokens", "generation")
 """Those that compute on a GPU where there is one."""
 
 

@@ -269,6 +269,8 @@ def test_no_job_loads_torch_to_score_to_tabulate_or_to_draw(finished: Project) -
         "embed",
         "measure_tokens",
     }
+    assert loaded["generate"] == loaded["measure_tokens"] == loaded["embed"] == {"torch", "transformers"}
+    assert loaded["score"] == loaded["sample_data"] == set()
     drawn = {rule for rule in loaded if rule.startswith("plot_")}
     assert drawn == set(ALL_FIGURES)
     assert all("scipy" not in loaded[rule] for rule in drawn)

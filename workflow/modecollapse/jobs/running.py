@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NEEDLESS = ("scipy", "sklearn", "trio")
-"""What Transformers and the client of the hub import wherever it is installed, and our models do not need: half a
-second of processor time. They are for losses of object detection, for assistants, and another event loop.
-"""
+NO_MODEL_NEEDS = ("scipy", "sklearn", "trio")
+"""What computing with a model does without (`Job.do_without`)."""
+_TRAINERS = "modecollapse.methods.trainers"
+"""They need TRL, which needs pandas."""
+
 _SLOW = ("torch", "transformers", "trl", "datasets", "scipy", "pandas", "matplotlib")
 """Libraries that take long to import; the record of a job's times names those that it did."""
 
@@ -74,11 +76,17 @@ class Job:
         self.ready += time.time() - began
         self.ready_cpu += cpu_seconds() - cpu
 
-    def load_models(self, *libraries: str) -> None:
-        """As `load`, of what computes with models; libraries that they could do with and do not need stay away."""
-        for absent in _NEEDLESS:
-            sys.modules.setdefault(absent, None)  # type: ignore[arg-type]
-        self.load(*libraries)
+    def do_without(self, *libraries: str) -> None:
+        """Have these count as not installed: others import them wherever they are, and this work does not need them.
+
+        Transformers asks for scipy and sklearn, for losses of object detection and for assistants; the client of the
+        hub for trio; and pyarrow for pandas (0.4 s of processor time), from which alone that is kept.
+        """
+        for library in libraries:
+            if library == "pandas":
+                _keep_pandas_from_pyarrow()
+            else:
+                sys.modules.setdefault(library, None)  # type: ignore[arg-type]
 
     def inputs(self, name: str) -> list[Path]:
         """The input files under this name; none if the rule has no such name."""
@@ -103,10 +111,12 @@ class Job:
         settings = self.spec["settings"] if "settings" in self.spec else self.spec["epochs"][0]["settings"]
         if not (settings.get("lora") or {}).get("quantization"):
             # PEFT imports it wherever it is installed, and it the compiler of torch: 2.5 s of every start.
-            sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
+            self.do_without("bitsandbytes")
         layout = self.layout()
         if layout.processes == 1 and not layout.zero_stage:
-            self.load_models(*METHODS[self.spec["method"]].libraries)
+            libraries = METHODS[self.spec["method"]].libraries
+            self.do_without(*NO_MODEL_NEEDS, *([] if _TRAINERS in libraries else ["pandas"]))
+            self.load(*libraries)
 
     def model(self) -> Model:
         """The model that this job is about; of a run that keeps the model of every epoch, the first one."""
@@ -206,6 +216,24 @@ def _end(rule: str, message: str, status: int = 1) -> NoReturn:
         logger.error("%s", message)
     print(f"\n{rule}: {message}\n", file=sys.stderr)
     sys.exit(status)
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+def _keep_pandas_from_pyarrow() -> None:
+    """pyarrow asks for it with the first array that it makes from Python, and never again."""
+    import pyarrow as pa
+
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def _write_timing(log: Path, times: Mapping[str, str | float | list[str]]) -> None:

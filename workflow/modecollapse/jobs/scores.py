@@ -53,7 +53,7 @@ def embed_cells(
         for text in dict.fromkeys(read_sealed(path, ["text"]).column("text").to_pylist()):
             texts.update((first_words(text, words), None) for words in spec["words"])
     settings = EmbedderSettings.model_validate(spec["embedder"], strict=False)
-    job.load_models("torch")
+    job.load("torch")
     computes_on = device()
     cache = EmbeddingCache(store.cache("embeddings"), embedder_digest(settings, computes_on))
     lookup = Lookup(cache, list(texts))
@@ -61,7 +61,7 @@ def embed_cells(
     missing = [text for text in texts if text not in known]
     logger.info("%d distinct texts, %d of them new", len(texts), len(missing))
     if missing:
-        job.load_models("transformers:AutoModel", "transformers.modeling_utils")
+        job.load("transformers:AutoModel", "transformers.modeling_utils")
 
         def keep(texts: Sequence[str], vectors: np.ndarray) -> None:
             with store.keeping("embeddings"):

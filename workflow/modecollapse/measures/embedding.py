@@ -67,7 +67,7 @@ class EmbedderSettings(Strict):
 
     model: str = "all-MiniLM-L6-v2"
     """`all-MiniLM-L6-v2`, or the path of a local sentence-transformers directory (safetensors)."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the embedder. bfloat16 is faster only where the processor has it; vectors change by up to 0.003."""
     batch_size: Annotated[int, Field(gt=0)] = 8
     """Texts per batch on a processor, all with the same number of tokens; on a GPU 32 times as many."""
