@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from modecollapse.jobs.running import running
+from modecollapse.jobs.running import NO_MODEL_NEEDS, running
 from modecollapse.jobs.scores import embed_cells
 
 if __name__ == "__main__":
     with running(polls=True) as job:
+        job.do_without("pandas", *NO_MODEL_NEEDS)
         embed_cells(job.spec, job.inputs("cells"), Path(job.snakemake.output[0]), job.store, job)

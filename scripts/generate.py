@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from modecollapse.jobs.generations import generate
-from modecollapse.jobs.running import running
+from modecollapse.jobs.running import NO_MODEL_NEEDS, running
 from modecollapse.resources.machine import read_machine
 from modecollapse.specs import generation_spec
 
 if __name__ == "__main__":
     with running(polls=True) as job:
+        job.do_without("pandas", *NO_MODEL_NEEDS)
         study, model = job.planned(generation_spec)
         generate(
             {cell: Path(study.paths.cell(cell)) for cell in study.cells(model)},

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from modecollapse.jobs.running import running
+from modecollapse.jobs.running import NO_MODEL_NEEDS, running
 from modecollapse.jobs.tokens import measure_tokens
 
 if __name__ == "__main__":
     with running(polls=True) as job:
+        job.do_without("pandas", *NO_MODEL_NEEDS)
         read, write = job.snakemake.input, job.snakemake.output
         measure_tokens(
             job.spec,

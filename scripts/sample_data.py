@@ -7,5 +7,6 @@ from modecollapse.jobs.world import sample_data
 
 if __name__ == "__main__":
     with running() as job:
+        job.do_without("pandas")
         job.load("modecollapse.data.nano.world")
         sample_data(job.spec, Path(job.snakemake.output[0]))

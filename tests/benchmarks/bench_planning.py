@@ -1,19 +1,33 @@
-"""How long Snakemake takes to see what is stale: a finished study, and a synthetic grid 80 times its models.
+"""What Snakemake costs by job: a plan of a large study beside a plain workflow, and a job that does nothing.
 
-Both sides are dry runs of the same code in one run of this script; the ratio says how planning grows with the grid. The
-synthetic study has 6 sizes × 8 stages × 15 temperatures × 5 seeds and nothing made.
+The synthetic study has 6 sizes × 8 stages × 15 temperatures × 5 seeds and nothing made. The plain workflow is one rule
+with as many jobs, each made from the one before in chains of eight, and no function, no spec and no resource.
 """
 
 import re
+import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from modecollapse.yaml_files import read_yaml
+from tests.benchmarks.comparing import Comparison
+from tests.benchmarks.processes import cpu_of
 from tests.projects import ROOT, Project, make_project
+
+_NOTHING = 24
+"""Jobs that do nothing and are run."""
+
+_PLAIN = """
+rule all:
+    input: expand("out/{{chain}}/8", chain=range({chains}))
+
+rule step:
+    input: lambda wildcards: f"out/{{wildcards.chain}}/{{int(wildcards.step) - 1}}" if wildcards.step != "1" else []
+    output: "out/{{chain}}/{{step}}"
+    shell: "touch {{output}}"
+"""
 
 
 def synthetic() -> dict[str, object]:
@@ -27,30 +41,44 @@ def synthetic() -> dict[str, object]:
     return content
 
 
-def seconds(project: Project, arguments: Sequence[str]) -> tuple[float, int]:
-    """Median wall seconds of three dry runs, and the number of jobs."""
-    taken = []
-    for _ in range(3):
-        started = time.perf_counter()
-        output = project.run("--dry-run", "--quiet", "reason", *arguments)
-        taken.append(time.perf_counter() - started)
-    total = re.search(r"^total +(\d+)", output, re.MULTILINE)
-    return sorted(taken)[1], int(total[1]) if total else 0
-
-
-def main() -> None:
+def compare(device: str) -> list[Comparison]:
+    """Rows of the table, see the module; the same on any machine. Seconds are of processor time."""
     with tempfile.TemporaryDirectory() as directory:
         project = make_project(Path(directory) / "project")
-        project.run()
-        small, jobs = seconds(project, [])
-        print(f"finished smoke study: {small:.1f} s, {jobs} jobs to run")
         (project.root / "config" / "studies" / "synthetic.yaml").write_text(
             yaml.safe_dump(synthetic(), sort_keys=False)
         )
-        large, jobs = seconds(Project(project.root, "synthetic"), [])
-        print(f"synthetic study of 240 models and 7,200 cells: {large:.1f} s, {jobs} jobs to run")
-        print(f"ratio: {large / small:.1f}")
-
-
-if __name__ == "__main__":
-    main()
+        study = Project(project.root, "synthetic")
+        ours, printed = cpu_of(study.command("--dry-run", "--quiet", "reason"), study.root, study.environment())
+        total = re.search(r"^total +(\d+)", printed, re.MULTILINE)
+        assert total is not None, printed
+        jobs = int(total[1])
+        plain, chains = Path(directory) / "plain", jobs // 8
+        plain.mkdir()
+        (plain / "Snakefile").write_text(_PLAIN.format(chains=chains))
+        snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(plain), "-s"]
+        snakemake += [str(plain / "Snakefile")]
+        bare, _ = cpu_of([*snakemake, "--dry-run", "--quiet", "all"], plain)
+        targets = [f"out/{chain}/1" for chain in range(_NOTHING)]
+        run, _ = cpu_of([*snakemake, "--quiet", "all", *targets], plain)
+        empty, _ = cpu_of([*snakemake, "--dry-run", "--quiet", "all", *targets], plain)
+    return [
+        Comparison(
+            "planning 240 models and 7,200 cells from nothing",
+            f"{jobs:,} jobs",
+            f"a plain workflow of {8 * chains:,} jobs",
+            ours / jobs,
+            bare / (8 * chains),
+            lower=True,
+            more={"seconds": ours, "seconds of the plain one": bare},
+        ),
+        Comparison(
+            "a job that does nothing",
+            f"run by Snakemake ({_NOTHING} jobs that touch a file)",
+            "planned only",
+            (run - empty) / _NOTHING,
+            empty / _NOTHING,
+            lower=True,
+            more={"milliseconds beside the plan": 1000 * (run - empty) / _NOTHING},
+        ),
+    ]

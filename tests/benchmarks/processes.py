@@ -1,8 +1,11 @@
-"""Work that is measured in a process of its own, and how much memory it takes there."""
+"""Work that is measured in a process of its own, and how much memory or processor time it takes there."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,22 @@ def in_own_process(module: str, *arguments: object) -> Any:
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def cpu_of(command: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None) -> tuple[float, str]:
+    """(processor seconds of the command and of its children that have ended, what it printed).
+
+    Raises:
+        RuntimeError: it failed; the message is what it printed.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout + done.stderr
 
 
 def resident(field: str) -> float:

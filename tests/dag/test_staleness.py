@@ -257,6 +257,23 @@ def test_timings_of_every_job_are_kept(finished: Project) -> None:
     entries = [json.loads(file.read_text()) for file in files]
     assert {"train", "generate", "score", "tabulate"} <= {entry["rule"] for entry in entries}
     assert all(entry["started"] <= entry["ready"] <= entry["ended"] for entry in entries)
+    assert all(0 < entry["ready_cpu"] <= entry["cpu"] for entry in entries)
+
+
+def test_no_job_loads_torch_to_score_to_tabulate_or_to_draw(finished: Project) -> None:
+    files = list((finished.root / "logs/nano-smoke").rglob("*.timing.json"))
+    loaded = {entry["rule"]: set(entry["libraries"]) for entry in (json.loads(file.read_text()) for file in files)}
+    assert {rule for rule, libraries in loaded.items() if "torch" in libraries} == {
+        "train",
+        "generate",
+        "embed",
+        "measure_tokens",
+    }
+    assert loaded["generate"] == loaded["measure_tokens"] == loaded["embed"] == {"torch", "transformers"}
+    assert loaded["score"] == loaded["sample_data"] == set()
+    drawn = {rule for rule in loaded if rule.startswith("plot_")}
+    assert drawn == set(ALL_FIGURES)
+    assert all("scipy" not in loaded[rule] for rule in drawn)
 
 
 def test_a_study_can_be_run_in_another_directory(fresh: Project, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from modecollapse import stopping
 from modecollapse.errors import CorruptFile, StudyError
@@ -18,10 +19,13 @@ from modecollapse.measures.embedding import (
     EmbedderSettings,
     EmbeddingCache,
     Embeddings,
+    Lookup,
+    _Embedder,
     embed,
     embedder_digest,
     embedder_directory,
     find_embedder,
+    rows_per_batch,
     vector_array,
 )
 from modecollapse.sealed import write_sealed
@@ -152,6 +156,40 @@ def test_the_digest_counts_all_that_changes_bits() -> None:
     assert len({embedder_digest(each) for each in settings}) == 3
 
 
+def test_vectors_of_a_gpu_are_kept_apart_from_those_of_the_processor() -> None:
+    assert embedder_digest(SETTINGS) == embedder_digest(SETTINGS, "cpu") != embedder_digest(SETTINGS, "cuda")
+    assert rows_per_batch(SETTINGS, "cpu") == SETTINGS.batch_size < rows_per_batch(SETTINGS, "cuda")
+
+
+def test_a_gpu_that_is_full_gets_half_the_texts_at_once_until_they_fit(
+    vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried, forward = [], _Embedder.forward
+
+    def full_above(rows: int, embedder: _Embedder, batch: Sequence[Sequence[int]]) -> np.ndarray:
+        tried.append(len(batch))
+        if len(batch) > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(embedder, batch)
+
+    monkeypatch.setattr(_Embedder, "forward", lambda *arguments: full_above(2, *arguments))
+    assert np.abs(embed(TEXTS, SETTINGS) - vectors).max() < 1e-6
+    assert tried[:3] == [8, 4, 2]
+    assert set(tried[3:]) == {2}, "later texts are not tried with more"
+    assert "8 texts at once do not fit" in caplog.text
+
+    monkeypatch.setattr(_Embedder, "forward", lambda *arguments: full_above(0, *arguments))
+    with pytest.raises(StudyError, match=r"no memory for one text with all-MiniLM-L6-v2.*machine\.accelerator: cpu"):
+        embed(TEXTS, SETTINGS)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: that its vectors are those of the processor")
+def test_a_gpu_computes_the_vectors_of_the_processor(vectors: np.ndarray) -> None:
+    on_gpu = embed(TEXTS, SETTINGS, device="cuda")
+    assert np.abs(on_gpu - vectors).max() < 1e-5
+    assert (embed(TEXTS[:1], SETTINGS, device="cuda")[0] == on_gpu[0]).all()
+
+
 def random_vectors(number: int) -> np.ndarray:
     return np.random.default_rng(number).normal(size=(number, 4)).astype(np.float32)
 
@@ -192,6 +230,27 @@ def test_many_small_shards_become_one_and_no_vector_is_lost(tmp_path: Path) -> N
         assert len(list(tmp_path.rglob("*.parquet"))) <= 8
     found = cache.lookup(texts)
     assert (np.stack([found[text] for text in texts]) == vectors).all()
+
+
+def test_a_lookup_finds_what_other_jobs_add_and_put_together_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = EmbeddingCache(tmp_path, "d" * 64)
+    vectors = random_vectors(10)
+    texts = [f"text {number}" for number in range(10)]
+    lookup = Lookup(cache, texts)
+    assert lookup.find(texts) == {}
+    for number in range(9):
+        cache.add(texts[number : number + 1], vectors[number : number + 1])
+    listed = cache.shards()
+    cache.compact()
+    (whole,) = cache.shards()
+    # The shards were listed before they were put together, and are gone when they are read.
+    lists = iter([listed, [whole], [whole]])
+    monkeypatch.setattr(EmbeddingCache, "shards", lambda _: next(lists))
+    found = lookup.find(texts)
+    assert list(found) == texts[:9]
+    assert (np.stack([*found.values()]) == vectors[:9]).all()
 
 
 def test_a_shard_that_has_all_that_the_others_have_stays(tmp_path: Path) -> None:

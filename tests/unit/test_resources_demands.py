@@ -58,7 +58,7 @@ def test_a_size_demands_more_than_a_smaller_one_and_a_later_attempt_more_than_th
             assert more.mem_mb(1, machine) < more.mem_mb(2, machine) < more.mem_mb(3, machine)
             assert more.minutes(1) < more.minutes(2)
     assert {demands.generation(model).gpus for model in models} == {1}
-    assert demands.embedding().gpus == demands.scoring(models[0]).gpus == 0
+    assert (demands.embedding().gpus, demands.scoring(models[0]).gpus) == (1, 0)
     assert demands.model(Model("pythia-70m", 0, "plm")).gpus == 0, "weights are taken over without a GPU"
 
 

@@ -101,3 +101,24 @@ def test_a_signal_that_comes_again_ends_a_job_that_does_not_heed_it(tmp_path: Pa
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == -signal.SIGTERM
+
+
+def test_a_job_can_do_without_libraries_that_others_would_import() -> None:
+    code = """
+        import sys
+        from modecollapse.jobs.running import Job
+        Job(None).do_without("pandas", "scipy")
+        import pyarrow as pa
+        pa.table({"text": ["a"]}).to_pylist()
+        assert "pandas" not in sys.modules
+        import pandas
+        try:
+            import scipy
+        except ImportError:
+            print("absent")
+    """
+    package = Path(sys.modules["modecollapse"].__file__ or "").parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout == "absent\n", done.stderr

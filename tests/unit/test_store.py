@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from modecollapse import stopping
 from modecollapse import store as module
 from modecollapse.cells import Model
 from modecollapse.digests import sha256_directory
@@ -200,6 +202,7 @@ def test_work_goes_on_where_the_store_cannot_be_written(
     store: Store, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.root.write_text("a file where the store's directory should be")
+    assert list(store.turns(["a", "b"])) == ["a", "b"]
     with caplog.at_level(logging.WARNING), store.locked(KEY):
         store.publish_table("cells", KEY, pa.table({"text": ["a"]}), tmp_path / "cell.parquet", {})
         store.keep_model(MODEL, model)
@@ -299,6 +302,26 @@ def test_the_state_of_a_job_that_starts_again_counts_as_used(store: Store) -> No
     place = store.state(KEY)
     os.utime(place, (1, 1))
     assert store.state(KEY).stat().st_mtime > 1
+
+
+def test_keys_that_another_job_holds_come_when_it_lets_them_go(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    other = store.turns(["a", "b"])
+    assert next(other) == "a"
+    mine = store.turns(["a", "b", "c"])
+    assert [next(mine), next(mine)] == ["b", "c"]
+    release = threading.Timer(0.05, lambda: list(other))
+    release.start()
+    assert list(mine) == ["a"]
+    release.join()
+
+
+def test_a_job_that_waits_for_another_ones_key_can_be_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = store.turns(["a"])
+    assert next(other) == "a"
+    monkeypatch.setitem(stopping._received, signal.SIGTERM, 0.0)
+    with pytest.raises(stopping.Stopped):
+        list(store.turns(["a"]))
 
 
 def test_a_restored_file_is_readable_like_any_other(store: Store, tmp_path: Path) -> None:

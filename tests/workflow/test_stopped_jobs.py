@@ -24,6 +24,8 @@ STOPPED_AFTER, KILLED_AFTER = 3, 2
 KEPT = {"generate": STOPPED_AFTER, "embed": STOPPED_AFTER + 1, "tokens": STOPPED_AFTER + 1}
 """Pieces of work that are not lost by the stop; nothing that is computed before the kill is."""
 
+TWICE = ("generate", "embed")
+
 Runs = dict[str, list[tuple[int, int | None, str]]]
 
 
@@ -43,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Runs]:
-    """Each job undisturbed; stopped, then killed, then run to its end; generation also twice at once."""
+    """Each job undisturbed; stopped, then killed, then run to its end; some also twice at once."""
     outputs = tmp_path_factory.mktemp("outputs")
     scenarios = {}
     for kind in KINDS:
@@ -51,7 +53,8 @@ def runs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ru
         scenarios[f"{kind} stopped"] = (kind, kind, "SIGTERM", STOPPED_AFTER, 1)
         scenarios[f"{kind} killed"] = (kind, kind, "SIGKILL", KILLED_AFTER, 1)
         scenarios[f"{kind} resumed"] = (kind, kind, "", 0, 1)
-    scenarios["generate twice"] = ("generate", "twice", "", 0, 2)
+    for kind in TWICE:
+        scenarios[f"{kind} twice"] = (kind, f"{kind}-twice", "", 0, 2)
     asked = [(kind, str(outputs / name), *rest) for kind, name, *rest in scenarios.values()]
     package = Path(sys.modules["modecollapse"].__file__ or "").parent.parent
     done = subprocess.run(
@@ -93,9 +96,17 @@ def test_what_a_stopped_or_killed_job_has_kept_is_not_computed_again(runs: tuple
     assert not [path for path in state if path.is_file()], "what was kept to go on from is removed"
 
 
-def test_two_jobs_that_make_the_same_cells_at_once_do_no_harm(runs: tuple[Path, Runs]) -> None:
+@pytest.mark.parametrize("kind", TWICE)
+def test_two_jobs_that_make_the_same_at_once_do_no_harm(runs: tuple[Path, Runs], kind: str) -> None:
     outputs, ended = runs
-    for status, _, errors in ended["generate twice"]:
+    for status, _, errors in ended[f"{kind} twice"]:
         assert status == 0, errors
-    assert results(outputs / "twice") == results(outputs / "generate-undisturbed")
-    assert not list((outputs / "twice").rglob("*.partial"))
+    assert results(outputs / f"{kind}-twice") == results(outputs / f"{kind}-undisturbed")
+    assert not list((outputs / f"{kind}-twice").rglob("*.partial"))
+
+
+def test_of_two_jobs_that_need_the_same_vectors_at_once_each_text_is_embedded_by_one(runs: tuple[Path, Runs]) -> None:
+    _, ended = runs
+    [(_, alone, _)] = ended["embed undisturbed"]
+    assert alone is not None
+    assert sum(computed or 0 for _, computed, _ in ended["embed twice"]) == alone

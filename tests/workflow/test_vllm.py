@@ -13,7 +13,7 @@ from modecollapse.generation.settings import EngineName
 from modecollapse.resources.machine import Machine
 from modecollapse.sealed import read_sealed
 from tests.agreement import disagreement
-from tests.conftest import Project, make_project
+from tests.projects import Project, make_project
 from tests.serving import PROMPTS, computes_on, faults, logged, pretended_vllm, real_vllm, settings, texts
 from tests.studies import own_study
 from tests.tiny_models import save_neox

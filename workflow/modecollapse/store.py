@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +155,37 @@ class Store:
             yield
         finally:
             lock.release()
+
+    def turns(self, keys: Sequence[str]) -> Generator[str]:
+        """Each of the keys once, held from when it is given until the next one is asked for.
+
+        Keys that other jobs hold come later; while they hold all that are left, this waits. A store that may only be
+        read has nothing to lock: all keys are given at once then.
+
+        Raises:
+            Stopped: the process was asked to stop while it waited.
+        """
+        left = list(keys)
+        while left:
+            before = len(left)
+            for key in list(left):
+                try:
+                    lock = self._lock(key)
+                    lock.acquire(blocking=False)
+                except Timeout:
+                    continue
+                except OSError as error:
+                    logger.warning("the store cannot be locked: %s", error)
+                    yield from left
+                    return
+                left.remove(key)
+                try:
+                    yield key
+                finally:
+                    lock.release()
+            if len(left) == before:
+                stopping.check()
+                time.sleep(_LOOK_SECONDS)
 
     def drop_state(self, key: str) -> None:
         """Remove what a finished job kept to resume from: a directory, or a table."""

@@ -23,7 +23,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from modecollapse.analysis.variance import Array, Spread, spread_of_mean
 from modecollapse.digests import canonical
@@ -71,6 +70,8 @@ class Bootstrap:
             resampled: the same in every resample, [..., resamples].
             spread: their variance and degrees of freedom, [...].
         """
+        from scipy.special import stdtrit  # slow to import, and the module is read wherever a study is
+
         low, high = self.interval(resampled)
         with np.errstate(invalid="ignore", divide="ignore"):
             width = 2 * stdtrit(spread.degrees, (1 + self.level) / 2) * np.sqrt(spread.variance)

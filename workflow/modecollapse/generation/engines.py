@@ -75,7 +75,12 @@ def _vllm(job: EngineJob) -> Iterator[Engine]:
 
 ENGINES: Mapping[EngineName, EngineKind] = {
     "transformers": EngineKind(
-        ("modecollapse.generation.transformers_engine", "transformers:AutoModelForCausalLM"), _transformers
+        (
+            "modecollapse.generation.transformers_engine",
+            "transformers:AutoModelForCausalLM",
+            "transformers.modeling_utils",
+        ),
+        _transformers,
     ),
     "vllm": EngineKind(("modecollapse.serving.engine", "transformers:AutoTokenizer"), _vllm),
 }

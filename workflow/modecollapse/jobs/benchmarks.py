@@ -85,7 +85,7 @@ def _run(
     settings = study.config.measures.benchmarks
     assert settings is not None
     sources = {task: _source(study, task) for task, _ in pairs}  # what is missing is said before anything is loaded
-    job.load("torch", "transformers:AutoModelForCausalLM", "modecollapse.measures.harness")
+    job.load("torch", "transformers.modeling_utils", "modecollapse.measures.harness")
     from modecollapse.measures.harness import Harness, load_data
 
     harness = Harness(weights, settings, spec["threads"], device())

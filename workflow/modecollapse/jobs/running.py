@@ -10,24 +10,37 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from modecollapse import stopping
 from modecollapse.cells import Model
-from modecollapse.epochs import epoch_stage
 from modecollapse.errors import StudyError
-from modecollapse.methods import METHODS
-from modecollapse.methods.layout import Layout
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
 from modecollapse.resources.gpus import take_gpus
 from modecollapse.store import Store
 
+# The configuration and the methods are imported where they are needed: half a second that most jobs can spare.
 if TYPE_CHECKING:
+    from modecollapse.methods.layout import Layout
     from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
+
+NO_MODEL_NEEDS = ("scipy", "sklearn", "trio")
+"""What computing with a model does without (`Job.do_without`)."""
+_TRAINERS = "modecollapse.methods.trainers"
+"""They need TRL, which needs pandas."""
+
+_SLOW = ("torch", "transformers", "trl", "datasets", "scipy", "pandas", "matplotlib")
+"""Libraries that take long to import; the record of a job's times names those that it did."""
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process, user and system, and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 @dataclass
@@ -37,7 +50,9 @@ class Job:
     snakemake: Any
     """Snakemake's own object: `input`, `output`, `params`, `wildcards`, `threads`."""
     ready: float = field(default_factory=time.time)
-    """When the work began: everything before is start-up."""
+    """When the work would have begun if all libraries had been loaded at once: everything before is start-up."""
+    ready_cpu: float = field(default_factory=cpu_seconds)
+    """Seconds of processor time that start-up took."""
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -52,12 +67,26 @@ class Job:
 
     def load(self, *libraries: str) -> None:
         """Import what the work needs (``module`` or ``module:name``) and count the time as start-up."""
+        began, cpu = time.time(), cpu_seconds()
         for library in libraries:
             module, _, name = library.partition(":")
             loaded = importlib.import_module(module)
             if name:
                 getattr(loaded, name)
-        self.ready = time.time()
+        self.ready += time.time() - began
+        self.ready_cpu += cpu_seconds() - cpu
+
+    def do_without(self, *libraries: str) -> None:
+        """Have these count as not installed: others import them wherever they are, and this work does not need them.
+
+        Transformers asks for scipy and sklearn, for losses of object detection and for assistants; the client of the
+        hub for trio; and pyarrow for pandas (0.4 s of processor time), from which alone that is kept.
+        """
+        for library in libraries:
+            if library == "pandas":
+                _keep_pandas_from_pyarrow()
+            else:
+                sys.modules.setdefault(library, None)  # type: ignore[arg-type]
 
     def inputs(self, name: str) -> list[Path]:
         """The input files under this name; none if the rule has no such name."""
@@ -68,26 +97,36 @@ class Job:
         """The output files by name."""
         return {name: Path(path) for name, path in self.snakemake.output.items()}
 
-    def layout(self) -> Layout:
+    def layout(self) -> "Layout":
         """How this job's training is spread, by the resources that it was given."""
+        from modecollapse.methods.layout import Layout
+
         machine = self.snakemake.config.get("machine") or {}
         return Layout.of(dict(self.snakemake.resources.items()), machine)
 
     def load_trainer(self) -> None:
         """As `load`, of what the job's method needs; nothing where other processes will train."""
+        from modecollapse.methods import METHODS
+
         settings = self.spec["settings"] if "settings" in self.spec else self.spec["epochs"][0]["settings"]
         if not (settings.get("lora") or {}).get("quantization"):
             # PEFT imports it wherever it is installed, and it the compiler of torch: 2.5 s of every start.
-            sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
+            self.do_without("bitsandbytes")
         layout = self.layout()
         if layout.processes == 1 and not layout.zero_stage:
-            self.load(*METHODS[self.spec["method"]].libraries)
+            libraries = METHODS[self.spec["method"]].libraries
+            self.do_without(*NO_MODEL_NEEDS, *([] if _TRAINERS in libraries else ["pandas"]))
+            self.load(*libraries)
 
     def model(self) -> Model:
         """The model that this job is about; of a run that keeps the model of every epoch, the first one."""
         wildcards = self.snakemake.wildcards
-        run = wildcards.get("run")
-        return Model(wildcards.size, int(wildcards.seed), epoch_stage(run, 1) if run else wildcards.stage)
+        stage = wildcards.get("stage")
+        if stage is None:
+            from modecollapse.epochs import epoch_stage
+
+            stage = epoch_stage(wildcards.run, 1)
+        return Model(wildcards.size, int(wildcards.seed), stage)
 
     def study(self) -> "Study":
         """The study that this job belongs to."""
@@ -151,7 +190,10 @@ def running(network: bool = False, polls: bool = False) -> Iterator[Job]:
         _log_to(log)
         take_gpus(int(snakemake.resources.get("gpu", 0)), snakemake.config.get("machine") or {})
         yield job
-        _write_timing(log, {"rule": snakemake.rule, "started": started, "ready": job.ready, "ended": time.time()})
+        times = {"started": started, "ready": job.ready, "ended": time.time()}
+        loaded = [name for name in _SLOW if sys.modules.get(name)]
+        cpu = {"ready_cpu": job.ready_cpu, "cpu": cpu_seconds()}
+        _write_timing(log, {"rule": snakemake.rule, **times, **cpu, "libraries": loaded})
     except StudyError as error:
         _end(snakemake.rule, str(error))
     except stopping.Stopped as stopped:
@@ -176,7 +218,25 @@ def _end(rule: str, message: str, status: int = 1) -> NoReturn:
     sys.exit(status)
 
 
-def _write_timing(log: Path, times: Mapping[str, str | float]) -> None:
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+def _keep_pandas_from_pyarrow() -> None:
+    """pyarrow asks for it with the first array that it makes from Python, and never again."""
+    import pyarrow as pa
+
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def _write_timing(log: Path, times: Mapping[str, str | float | list[str]]) -> None:
     try:
         with publish_file(log.with_suffix(".timing.json")) as partial:
             partial.write_text(json.dumps(times) + "\n")

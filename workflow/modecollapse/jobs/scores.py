@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import pyarrow as pa
 from modecollapse.cells import Model
 from modecollapse.digests import canonical, digest
 from modecollapse.generation.progress import reporter
-from modecollapse.jobs.running import Job
+from modecollapse.jobs.running import Job, device
 from modecollapse.measures.diversity import score_cell
 from modecollapse.measures.embedding import (
     EmbedderSettings,
     EmbeddingCache,
     Embeddings,
+    Lookup,
+    Sharing,
     embed,
     embedder_digest,
     vector_array,
@@ -37,8 +40,8 @@ def embed_cells(
 ) -> None:
     """Write the vectors of every distinct text of these cells, cut to each number of words.
 
-    Texts whose vectors are in the store's cache are not embedded again. New ones are added to it every now and then,
-    and when the process is asked to stop.
+    Texts whose vectors are in the store's cache are not embedded again, and those that several jobs need at once are
+    embedded by one of them. New ones are added to the cache every now and then, and when the process is asked to stop.
 
     Raises:
         Stopped: the process was asked to stop.
@@ -50,18 +53,23 @@ def embed_cells(
         for text in dict.fromkeys(read_sealed(path, ["text"]).column("text").to_pylist()):
             texts.update((first_words(text, words), None) for words in spec["words"])
     settings = EmbedderSettings.model_validate(spec["embedder"], strict=False)
-    cache = EmbeddingCache(store.cache("embeddings"), embedder_digest(settings))
-    known = cache.lookup(list(texts))
+    job.load("torch")
+    computes_on = device()
+    cache = EmbeddingCache(store.cache("embeddings"), embedder_digest(settings, computes_on))
+    lookup = Lookup(cache, list(texts))
+    known = lookup.find(list(texts))
     missing = [text for text in texts if text not in known]
     logger.info("%d distinct texts, %d of them new", len(texts), len(missing))
     if missing:
-        job.load("torch", "transformers:AutoModel")
+        job.load("transformers:AutoModel", "transformers.modeling_utils")
 
         def keep(texts: Sequence[str], vectors: np.ndarray) -> None:
             with store.keeping("embeddings"):
                 cache.add(texts, vectors)
 
-        vectors = embed(missing, settings, spec["threads"], reporter("texts"), keep, keep_seconds)
+        # Texts of equal length are one job's at a time: those of the next length are no one's, or are looked up.
+        sharing = Sharing(lambda lengths: _turns(store, cache, lengths), lookup.find)
+        vectors = embed(missing, settings, spec["threads"], reporter("texts"), keep, keep_seconds, computes_on, sharing)
         with store.keeping("embeddings"):
             cache.compact()
         known.update(zip(missing, vectors, strict=True))
@@ -72,6 +80,13 @@ def embed_cells(
         }
     )
     write_sealed(table, output, {"embedder": settings.model})
+
+
+def _turns(store: Store, cache: EmbeddingCache, lengths: Sequence[int]) -> Generator[int]:
+    keys = {f"embeddings-{cache.embedder_digest}-{length}": length for length in lengths}
+    with closing(store.turns(list(keys))) as turns:
+        for key in turns:
+            yield keys[key]
 
 
 def score_model(

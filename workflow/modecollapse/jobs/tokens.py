@@ -59,7 +59,7 @@ def measure_tokens(
     if all([store.restore_table(kind, key, path) for kind, path in zip(kinds, outputs, strict=True)]):
         logger.info("both tables came back from the store")
         return
-    job.load("torch", "transformers:AutoModelForCausalLM")
+    job.load("torch", "transformers:AutoModelForCausalLM", "transformers.modeling_utils")
     settings = TokenSettings.model_validate(spec["settings"], strict=False)
     progress = reporter(f"documents of {identity}")
     with store.locked(key):

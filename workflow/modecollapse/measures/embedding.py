@@ -2,16 +2,20 @@
 
 A text's vector depends on the text, the weights and the batch size alone, not on what else is embedded with it: texts
 are batched with others of exactly the same number of tokens, so nothing is padded, and a batch that is not full is
-filled with copies of its first text, so that every matrix product has the same shape.
+filled with copies of its first text, so that every matrix product has the same shape. On a GPU batches are larger, and
+its products sum in another order, so vectors of the two devices agree to rounding (`EmbedderSettings.dtype`).
+
+Jobs that embed at once share their work by the number of tokens: each number is one job's at a time (`Sharing`).
 """
 
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -30,8 +34,13 @@ from modecollapse.sealed import read_sealed, write_sealed
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
+
 _BATCHING = 1
 """Raised when the way of batching changes: it decides the last bits of every vector."""
+
+_ON_A_GPU = 32
+"""A GPU gets so many times the rows that a processor computes at once: 256 short texts keep its matrix units busy."""
 
 _POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
@@ -58,10 +67,10 @@ class EmbedderSettings(Strict):
 
     model: str = "all-MiniLM-L6-v2"
     """`all-MiniLM-L6-v2`, or the path of a local sentence-transformers directory (safetensors)."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the embedder. bfloat16 is faster only where the processor has it; vectors change by up to 0.003."""
     batch_size: Annotated[int, Field(gt=0)] = 8
-    """Texts per batch, all with the same number of tokens."""
+    """Texts per batch on a processor, all with the same number of tokens; on a GPU 32 times as many."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +156,10 @@ def embedder_directory(settings: EmbedderSettings) -> Path:
     return directory
 
 
-def embedder_digest(settings: EmbedderSettings) -> str:
-    """SHA-256 of all that decides a text's vector: files, precision, batching.
+def embedder_digest(settings: EmbedderSettings, device: str = "cpu") -> str:
+    """SHA-256 of all that decides a text's vector: files, precision, batching, and whether a GPU computes it.
+
+    Of two kinds of GPU, and of one that ran out of memory, the digest is the same: their vectors agree to rounding.
 
     Raises:
         StudyError: see `embedder_directory`.
@@ -156,11 +167,33 @@ def embedder_digest(settings: EmbedderSettings) -> str:
     directory = embedder_directory(settings)
     names = ("config.json", "model.safetensors", "tokenizer.json", "sentence_bert_config.json", "1_Pooling/config.json")
     files = {name: sha256_file(directory / name) for name in names if (directory / name).is_file()}
-    return digest({"files": files, "dtype": settings.dtype, "batch_size": settings.batch_size, "batching": _BATCHING})
+    decides: dict[str, object] = {"files": files, "dtype": settings.dtype}
+    decides |= {"batch_size": settings.batch_size, "batching": _BATCHING}
+    if device != "cpu":
+        decides |= {"device": device, "rows": rows_per_batch(settings, device)}
+    return digest(decides)
+
+
+def rows_per_batch(settings: EmbedderSettings, device: str) -> int:
+    """Texts that are embedded at once on "cpu" or "cuda"."""
+    return settings.batch_size * (1 if device == "cpu" else _ON_A_GPU)
 
 
 Keep = Callable[[Sequence[str], np.ndarray], None]
 """Called with texts and their vectors (texts, dimensions)."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How jobs that embed at once share their work, so that a text of several of them is embedded by one.
+
+    Texts are taken by their number of tokens, since equal texts have the same, and since a batch never mixes two.
+    """
+
+    turns: Callable[[Sequence[int]], Generator[int]]
+    """Each of these numbers once, when no other job has it; this one has it until it asks for the next."""
+    find: Callable[[Sequence[str]], Mapping[str, np.ndarray]]
+    """The vectors of those of the texts that other jobs have handed over to `Keep` by now."""
 
 
 def embed(
@@ -170,6 +203,8 @@ def embed(
     progress: Progress = silent,
     keep: Keep | None = None,
     keep_seconds: float = 60.0,
+    device: str = "cpu",
+    sharing: Sharing | None = None,
 ) -> np.ndarray:
     """Sentence vectors of `texts`: (texts, dimensions), float32, unit length.
 
@@ -184,48 +219,94 @@ def embed(
         progress: called with (texts done, texts).
         keep: called every now and then with what it was not called with yet, and at the end, whatever ends it.
         keep_seconds: time between two calls of `keep` at least.
+        device: "cpu" or "cuda". On a GPU without enough memory batches are halved until they fit.
+        sharing: with other jobs; `keep` is then also called before a number of tokens is given back to them.
 
     Raises:
-        StudyError: see `embedder_directory`; or the directory holds an architecture that is not supported.
+        StudyError: see `embedder_directory`; or the directory holds an architecture that is not supported; or the GPU
+            has no memory for a single text.
         Stopped: the process was asked to stop.
     """
     import torch
 
     torch.set_num_threads(threads)
-    embedder = _Embedder.load(embedder_directory(settings), getattr(torch, settings.dtype))
-    rows: dict[tuple[int, ...], list[int]] = {}
+    embedder = _Embedder.load(embedder_directory(settings), getattr(torch, settings.dtype), device)
+    lengths: dict[int, dict[tuple[int, ...], list[int]]] = {}
     for row, tokens in enumerate(embedder.tokenize(texts)):
-        rows.setdefault(tokens, []).append(row)
+        lengths.setdefault(len(tokens), {}).setdefault(tokens, []).append(row)
     vectors = np.empty((len(texts), embedder.dimensions), dtype=np.float32)
-    done, new, kept = 0, list[int](), time.monotonic()
-    try:
-        for batch in _batches(sorted(rows, key=lambda tokens: (len(tokens), tokens)), settings.batch_size):
-            stopping.check()
-            filled = batch + batch[:1] * (settings.batch_size - len(batch))
-            for tokens, vector in zip(batch, embedder.forward(filled), strict=False):
-                vectors[rows[tokens]] = vector
-                new += rows[tokens]
-                done += len(rows[tokens])
-            progress(done, len(texts))
-            if keep and time.monotonic() - kept >= keep_seconds:
-                keep([texts[row] for row in new], vectors[new])
-                new, kept = [], time.monotonic()
-    finally:
+    size, done, new, kept = rows_per_batch(settings, device), 0, list[int](), time.monotonic()
+
+    def hand_over() -> None:
+        nonlocal new, kept
         if keep and new:
             keep([texts[row] for row in new], vectors[new])
+        new, kept = [], time.monotonic()
+
+    with closing(_all(sorted(lengths)) if sharing is None else sharing.turns(sorted(lengths))) as turns:
+        try:
+            for length in turns:
+                rows = lengths[length]
+                if sharing is not None:
+                    done += _take_over(rows, texts, vectors, sharing)
+                    progress(done, len(texts))
+                left = sorted(rows)
+                while left:
+                    stopping.check()
+                    batch = left[:size]
+                    try:
+                        found = embedder.forward(batch + batch[:1] * (size - len(batch)))
+                    except torch.OutOfMemoryError as error:
+                        size = _halved(size, settings, error)
+                        continue
+                    left = left[size:]
+                    for tokens, vector in zip(batch, found, strict=False):
+                        vectors[rows[tokens]] = vector
+                        new += rows[tokens]
+                        done += len(rows[tokens])
+                    progress(done, len(texts))
+                    if time.monotonic() - kept >= keep_seconds:
+                        hand_over()
+                if sharing is not None:
+                    hand_over()
+        finally:
+            hand_over()
     return vectors
 
 
-def _batches(tokens: Sequence[tuple[int, ...]], size: int) -> Iterator[list[tuple[int, ...]]]:
-    """Consecutive batches of at most `size` token sequences of equal length; `tokens` are sorted by length."""
-    batch: list[tuple[int, ...]] = []
-    for sequence in tokens:
-        if batch and (len(batch) == size or len(sequence) != len(batch[0])):
-            yield batch
-            batch = []
-        batch.append(sequence)
-    if batch:
-        yield batch
+def _all(lengths: Sequence[int]) -> Generator[int]:
+    yield from lengths
+
+
+def _take_over(
+    rows: dict[tuple[int, ...], list[int]], texts: Sequence[str], vectors: np.ndarray, sharing: Sharing
+) -> int:
+    """Set the vectors that other jobs have computed, leave their texts out of `rows`, and return how many they are."""
+    found = sharing.find([texts[row] for same in rows.values() for row in same])
+    taken = 0
+    for tokens, same in list(rows.items()):
+        for row in same:
+            if texts[row] in found:
+                vectors[row] = found[texts[row]]
+                taken += 1
+        rows[tokens] = [row for row in same if texts[row] not in found]
+        if not rows[tokens]:
+            del rows[tokens]
+    return taken
+
+
+def _halved(size: int, settings: EmbedderSettings, error: Exception) -> int:
+    """The next number of rows to try on a GPU whose memory was not enough for `size`."""
+    import torch
+
+    if size == 1:
+        raise StudyError(
+            f"measures.diversity.embedder: the GPU has no memory for one text with {settings.model} ({error}). Leave "
+            "the GPU to this job alone, choose a smaller embedder, or compute without a GPU (machine.accelerator: cpu)."
+        ) from error
+    torch.cuda.empty_cache()
+    logger.warning("%d texts at once do not fit into the GPU's memory; going on with %d", size, size // 2)
+    return size // 2
 
 
 @dataclass(frozen=True)
@@ -235,9 +316,11 @@ class _Embedder:
     tokenizer: Any
     model: Any
     pooling: str
+    device: str
 
     @classmethod
-    def load(cls, directory: Path, dtype: "torch.dtype") -> "_Embedder":
+    def load(cls, directory: Path, dtype: "torch.dtype", device: str) -> "_Embedder":
+        import torch
         from tokenizers import Tokenizer
         from transformers import AutoModel
         from transformers.utils import logging
@@ -250,7 +333,10 @@ class _Embedder:
         model = AutoModel.from_pretrained(
             directory, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
-        return cls(tokenizer, model.eval(), pooling)
+        if device != "cpu":
+            # Otherwise an environment variable or a container's default may round float32 to TF32's 10 bits.
+            torch.set_float32_matmul_precision("highest")
+        return cls(tokenizer, model.eval().to(device), pooling, device)
 
     @property
     def dimensions(self) -> int:
@@ -264,10 +350,10 @@ class _Embedder:
         import torch
 
         with torch.inference_mode():
-            ids = torch.tensor(batch)
+            ids = torch.tensor(batch, device=self.device)
             states = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state.float()
             pooled = states.mean(dim=1) if self.pooling == "mean" else states[:, 0]
-            return torch.nn.functional.normalize(pooled, dim=1).numpy()
+            return torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
 
 
 def _check_files(directory: Path) -> None:
@@ -337,29 +423,17 @@ class EmbeddingCache:
     def _shards(self) -> Path:
         return self.directory / self.embedder_digest
 
+    def shards(self) -> list[Path]:
+        """The files that there are now."""
+        return list(self._shards.glob("*.parquet"))
+
     def lookup(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """The vectors of those of `texts` that are in the cache; the shards that hold one count as used now.
 
         Raises:
             CorruptFile: a shard is not what was published; the message names it.
         """
-        wanted = {_sha(text): text for text in texts}
-        found: dict[str, np.ndarray] = {}
-        for path in sorted(self._shards.glob("*.parquet")):
-            try:
-                table = read_sealed(path, ["text_sha", "vector"])
-            except FileNotFoundError:  # pruned by another process since it was listed
-                continue
-            vectors = _matrix(table)
-            here = {
-                wanted[sha]: vectors[row]
-                for row, sha in enumerate(table.column("text_sha").to_pylist())
-                if sha in wanted
-            }
-            if here:
-                with suppress(OSError):  # pruned since it was read, or a store that others may only read
-                    os.utime(path)
-            found.update(here)
+        found = Lookup(self, texts).find(texts)
         return {text: found[text] for text in texts if text in found}
 
     def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
@@ -404,6 +478,43 @@ class EmbeddingCache:
         path = self._shards / f"{name}.parquet"
         write_sealed(table, path, {"embedder": self.embedder_digest})
         return path
+
+
+class Lookup:
+    """What the cache has of some texts, and comes to have while other jobs add to it. Each shard is read once."""
+
+    def __init__(self, cache: EmbeddingCache, texts: Sequence[str]) -> None:
+        self._cache = cache
+        self._wanted = {_sha(text): text for text in texts}
+        self._read: set[Path] = set()
+        self._found: dict[str, np.ndarray] = {}
+
+    def find(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The vectors of those of `texts` (all among the lookup's) that are in the cache now.
+
+        Raises:
+            CorruptFile: a shard is not what was published; the message names it.
+        """
+        # Listed again until there is nothing new: a shard that went meanwhile is part of another one now, or pruned.
+        while new := sorted(set(self._cache.shards()) - self._read):
+            for path in new:
+                self._read.add(path)
+                with suppress(FileNotFoundError):
+                    self._take(path)
+        return {text: self._found[text] for text in texts if text in self._found}
+
+    def _take(self, path: Path) -> None:
+        table = read_sealed(path, ["text_sha", "vector"])
+        rows, texts = [], []
+        for row, sha in enumerate(table.column("text_sha").to_pylist()):
+            if sha in self._wanted:
+                rows.append(row)
+                texts.append(self._wanted[sha])
+        if rows:
+            with suppress(OSError):  # pruned since it was read, or a store that others may only read
+                os.utime(path)
+            # The chosen rows are copied, so that the others do not stay in memory.
+            self._found.update(zip(texts, _matrix(table)[rows], strict=True))
 
 
 def vector_array(vectors: np.ndarray) -> pa.ListArray:

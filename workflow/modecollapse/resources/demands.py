@@ -42,6 +42,9 @@ START = 30.0
 PROCESS_START = 30.0
 """Seconds until several processes have found each other."""
 
+_EMBEDDER = 4.0 * GB
+"""Memory of a GPU for an embedder and a batch of long texts."""
+
 _TEXT = 12
 """Bytes of memory per byte of text that is read, tokenized and held as lists of numbers."""
 
@@ -393,8 +396,16 @@ class Demands:
     def embedding(self) -> Demand:
         """Sentence vectors of one size and seed: distinct texts, cut to each number of words."""
         texts = self._cells() * self._completions * len(self.study.config.measures.diversity.words)
+        process, seconds = (CUDA_PROCESS, 1e-4) if self.machine.computes_on_gpus else (PROCESS, 4e-3)
+        gpus = 1 if self.machine.on_gpus else 0
         return Demand(
-            PROCESS + texts * 4000, START + texts * 4e-3, texts * 2 * 1700.0, cores=self.threads, resumes=True
+            memory=process + texts * 4000,
+            seconds=START + texts * seconds,
+            disk=texts * 2 * 1700.0,
+            gpus=gpus,
+            device=_EMBEDDER if gpus else 0.0,
+            cores=self.threads,
+            resumes=True,
         )
 
     def scoring(self, model: Model) -> Demand:
