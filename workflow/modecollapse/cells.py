@@ -1,6 +1,10 @@
 """The identities of the grid: a model and a cell are values, and appear alike in paths, logs, tables and figures."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modecollapse.methods.reference_file import PairSettings
 
 
 @dataclass(frozen=True, order=True)
@@ -27,3 +31,24 @@ class Cell:
 
     def __str__(self) -> str:
         return f"{self.model}/{self.prompts}/{self.format}/T{self.temperature}"
+
+
+@dataclass(frozen=True)
+class ReferenceScores:
+    """The log-probabilities that a model, as the fixed reference of those tuned from it, gives to preference pairs.
+
+    All stages that agree in this share them.
+    """
+
+    model: Model
+    data: str
+    format: str
+    settings: "PairSettings"
+
+    @property
+    def pairs(self) -> str:
+        """What it is of, as part of a path."""
+        return f"{self.data}/{self.format}/{self.settings}"
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.pairs}"

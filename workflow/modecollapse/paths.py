@@ -30,6 +30,9 @@ class Paths:
     def curves(self, model: Model) -> str:
         return f"{self.root}/models/{model}/curves.parquet"
 
+    def reference_scores(self, model: Model, pairs: str) -> str:
+        return f"{self.root}/references/{model}/{pairs}.parquet"
+
     def cell(self, cell: Cell) -> str:
         return f"{self.root}/generations/{cell}.parquet"
 

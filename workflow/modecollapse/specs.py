@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from modecollapse.cells import Cell, Model
+from modecollapse.cells import Cell, Model, ReferenceScores
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
@@ -100,6 +100,18 @@ def model_spec(study: Study, model: Model) -> str:
         if spec["settings"]["epochs"] > 1:
             spec["epoch"] = epoch
     return canonical(spec)
+
+
+def reference_spec(study: Study, scores: ReferenceScores) -> str:
+    """What decides reference log-probabilities beside the model and the data."""
+    return canonical(
+        {
+            "revision": REVISIONS["reference"],
+            "format": study.format(scores.format).spec,
+            "settings": _plain(scores.settings),
+            "threads": study.config.threads,
+        }
+    )
 
 
 def run_spec(study: Study, model: Model) -> str:

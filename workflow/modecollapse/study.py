@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from modecollapse import lineage, wordings
-from modecollapse.cells import Cell, Model
+from modecollapse.cells import Cell, Model, ReferenceScores
 from modecollapse.config import FORMATS, STAGE_MODELS, ChatFormat, CompletionsStage, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
 from modecollapse.data.sources.files import local_files
@@ -22,6 +22,7 @@ from modecollapse.hub import Kind, Lock, Needed, Revision, lock_path, read_lock
 from modecollapse.measures.benchmarks import Task, find_tasks, hub_revisions
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
+from modecollapse.methods.reference_file import PairSettings
 from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
@@ -115,6 +116,25 @@ class Study:
         """The model whose weights the training run begins with; None if it begins with nothing."""
         method = self.method(model)
         return self.parent(self.run(model)[0]) if method is not None and method.needs_parent else None
+
+    def reference_scores(self, model: Model) -> ReferenceScores | None:
+        """The log-probabilities that training the model needs of the one that it starts from; None if it needs none."""
+        method, start = self.method(model), self.start(model)
+        if method is None or not method.needs_reference:
+            return None
+        stage, settings = self.stage(model), self.settings(model)
+        assert start is not None
+        assert stage.data is not None
+        names = ("max_length", "max_prompt_length", "too_long", "dtype")
+        lora = getattr(settings, "lora", None)
+        shown = PairSettings(
+            **{name: getattr(settings, name) for name in names}, quantization=lora.quantization if lora else None
+        )
+        return ReferenceScores(start, stage.data, stage.train_format, shown)
+
+    def all_reference_scores(self) -> list[ReferenceScores]:
+        """Those of all models, each once."""
+        return list(dict.fromkeys(found for model in self.trained() if (found := self.reference_scores(model))))
 
     def first(self, model: Model) -> Model:
         """The model's root: the pretrained model it goes back to."""

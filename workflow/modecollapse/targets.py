@@ -1,11 +1,12 @@
 """What a study's rules read and write: the lists that the rules declare as inputs and targets."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import modecollapse
-from modecollapse.cells import Cell, Model
+from modecollapse.cells import Cell, Model, ReferenceScores
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.hub import Needed
@@ -34,12 +35,34 @@ class Targets:
         return self.models() + self.cells() + self.measurements() + self.tables() + self.figures()
 
     def models(self) -> list[str]:
-        """Every model: manifest, curves and weights."""
-        return [
+        """Every model: manifest, curves and weights; and what references give to pairs."""
+        return self.all_reference_scores() + [
             path
             for model in self.study.trained()
             for path in (self.paths.manifest(model), self.paths.curves(model), self.paths.weights(model))
         ]
+
+    def all_reference_scores(self) -> list[str]:
+        """The files of all reference log-probabilities."""
+        return [self.paths.reference_scores(each.model, each.pairs) for each in self._reference_scores.values()]
+
+    def reference_scores(self, model: Model, pairs: str) -> ReferenceScores:
+        """The reference log-probabilities whose file is named so."""
+        return self._reference_scores[model, pairs]
+
+    @cached_property
+    def _reference_scores(self) -> dict[tuple[Model, str], ReferenceScores]:
+        return {(each.model, each.pairs): each for each in self.study.all_reference_scores()}
+
+    def reference_inputs(self, scores: ReferenceScores) -> dict[str, object]:
+        """What the job reads that computes them, by name."""
+        from snakemake.io import ancient
+
+        return {
+            "manifest": self.paths.manifest(scores.model),
+            "weights": ancient(self.paths.weights(scores.model)),
+            "data": self.paths.data(scores.data),
+        }
 
     def embeddings_of(self, model: Model) -> list[str]:
         """The sentence vectors that a model's scores need: one file, or none."""
@@ -62,6 +85,8 @@ class Targets:
             inputs["source"] = ancient(str(source))
         if stage.data is not None:
             inputs["data"] = self.paths.data(stage.data)
+        if (scores := self.study.reference_scores(model)) is not None:
+            inputs["reference_scores"] = self.paths.reference_scores(scores.model, scores.pairs)
         if method.starts_from_nothing:
             inputs["tokenizer_manifest"] = self.paths.tokenizer_manifest()
             inputs["tokenizer"] = ancient(self.paths.tokenizer())

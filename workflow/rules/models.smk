@@ -6,6 +6,46 @@ rule models:
         lambda wildcards: targets.models(),
 
 
+# What a model gives to preference pairs, as the reference of all stages that are tuned from it.
+if targets.all_reference_scores():
+
+    rule score_reference:
+        input:
+            unpack(
+                lambda wildcards: targets.reference_inputs(
+                    reference_scores_of(wildcards)
+                )
+            ),
+        output:
+            paths.reference_scores(ANY, "{pairs}"),
+        log:
+            paths.log("score_reference", f"{ANY}/{{pairs}}"),
+        wildcard_constraints:
+            pairs="|".join(
+                map(
+                    re.escape,
+                    {scores.pairs: None for scores in study.all_reference_scores()},
+                )
+            ),
+        priority: lambda wildcards: targets.rank(wildcards.size)
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "score_reference",
+                lambda wildcards: demands.reference_scores(
+                    reference_scores_of(wildcards)
+                ),
+            ),
+        params:
+            spec=lambda wildcards: specs.reference_spec(
+                study, reference_scores_of(wildcards)
+            ),
+        script:
+            "../../scripts/score_reference.py"
+
+
 rule train:
     input:
         unpack(lambda wildcards: targets.training_inputs(model_of(wildcards))),

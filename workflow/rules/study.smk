@@ -33,6 +33,11 @@ def model_of(wildcards):
     return Model(wildcards.size, int(wildcards.seed), wildcards.stage)
 
 
+def reference_scores_of(wildcards):
+    """The reference log-probabilities that a job is about."""
+    return targets.reference_scores(model_of(wildcards), wildcards.pairs)
+
+
 def first_epoch(wildcards):
     """The first model that a job makes whose run keeps the model of every epoch."""
     return Model(wildcards.size, int(wildcards.seed), epoch_stage(wildcards.run, 1))

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import itertools
+import json
 import logging
 import platform
 import shutil
@@ -25,6 +26,7 @@ from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.processes import computes_on
+from modecollapse.methods.reference_file import check_key, reference_key
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
 from modecollapse.sealed import SEAL, read_metadata, read_sealed, write_sealed
@@ -49,6 +51,9 @@ class Inputs:
     data: Path | None = None
     tokenizer: Path | None = None
     tokenizer_manifest: Path | None = None
+    reference_scores: Path | None = None
+    reference_spec: Mapping[str, Any] | None = None
+    """The spec that the reference's log-probabilities must be of."""
     source: Path | None = None
     """The directory or GGUF file that weights are taken from; what is in it is part of the spec."""
     remark: str | None = None
@@ -71,6 +76,9 @@ class Inputs:
         if self.tokenizer and self.tokenizer_manifest:
             verify_tokenizer(self.tokenizer_manifest, self.tokenizer)
             digests["tokenizer"] = sha256_file(self.tokenizer_manifest)
+        if self.reference_scores and self.reference_spec is not None:
+            key = reference_key(self.reference_spec, digests["parent"], digests["data"])
+            digests["reference"] = check_key(self.reference_scores, key)
         return digests
 
 
@@ -100,6 +108,14 @@ def describe_source(study: "Study", model: Model) -> dict[str, Any]:
     from modecollapse.adapter_bases import check_base
 
     return {"source": source, "remark": check_base(study, model, source)}
+
+
+def describe_reference(study: "Study", model: Model) -> dict[str, Any]:
+    """The fields of `Inputs` that tell which log-probabilities of its reference a model needs, if any."""
+    from modecollapse.specs import reference_spec
+
+    scores = study.reference_scores(model)
+    return {} if scores is None else {"reference_spec": json.loads(reference_spec(study, scores))}
 
 
 @dataclass(frozen=True)
@@ -214,6 +230,7 @@ def _train(
             architecture=ArchitectureSettings.model_validate(last["architecture"]) if "architecture" in last else None,
             tokenizer=inputs.tokenizer,
             data=inputs.data,
+            reference_scores=inputs.reference_scores,
             format=PromptFormat.from_spec("train_format", last["format"]) if "format" in last else None,
             layout=layout,
         ),

@@ -1,29 +1,43 @@
 """Log-probabilities of answers only, for small vocabularies without a GPU.
 
 Without Triton, TRL scores every position of every row, and in tiles of 32,768 vocabulary entries whatever the
-vocabulary: with one of 1,024 that takes three quarters of a training step. Slow to import (TRL).
+vocabulary: with one of 1,024 that takes three quarters of a training step. TRL itself, which is slow to import, is not
+needed here.
 """
 
 import types
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
-from trl.trainer.utils import FusedCausalLMOutput
+from transformers.utils import ModelOutput
 
 _LARGEST_VOCABULARY = 8192
 """Beyond this, logits of a batch would take more memory than TRL's tiles."""
 
 
-def add_answer_head(model: Any, statistics: bool) -> None:
+@dataclass
+class AnswerScores(ModelOutput):
+    """What TRL's head returns (`trl.trainer.utils.FusedCausalLMOutput`), as far as there is a use for it."""
+
+    loss: torch.Tensor | None = None
+    log_probs: torch.Tensor | None = None
+    entropy: torch.Tensor | None = None
+    mean_logits: torch.Tensor | None = None
+    is_top1: torch.Tensor | None = None
+    label_mask: torch.Tensor | None = None
+
+
+def add_answer_head(model: Any, statistics: bool) -> bool:
     """Make `model(..., labels=…, fused_lm_head=True)` score the labelled positions alone, with equal results.
 
     To be called after TRL has put its own head on `model`. With `statistics`, entropy, mean logit and whether the
     target is the most probable token are returned too. Does nothing on a GPU or for a large vocabulary, where TRL's
-    head is the better one.
+    head is the better one; returns whether it did something.
     """
     if torch.cuda.is_available() or model.config.vocab_size > _LARGEST_VOCABULARY:
-        return
+        return False
     library_forward = model.forward
 
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
@@ -32,11 +46,12 @@ def add_answer_head(model: Any, statistics: bool) -> None:
         return library_forward(*args, **kwargs)
 
     model.forward = types.MethodType(forward, model)
+    return True
 
 
 def _score(
     model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor, statistics: bool
-) -> FusedCausalLMOutput:
+) -> AnswerScores:
     """`input_ids`, `attention_mask` and `labels`: (rows, length), padded on the right. Fields: (rows, length - 1)."""
     if not bool(attention_mask[:, 0].all()):
         raise ValueError("rows must be padded on the right")
@@ -57,4 +72,4 @@ def _score(
         name: value.new_zeros(answer.shape).masked_scatter(answer, value)
         for name, value in {"log_probs": scored, **fields}.items()
     }
-    return FusedCausalLMOutput(loss=-scored.mean(), label_mask=answer, **placed)
+    return AnswerScores(loss=-scored.mean(), label_mask=answer, **placed)

@@ -27,6 +27,8 @@ class TrainingJob:
     which is the only one of other runs."""
     parent: Path | None = None
     """Model directory of the parent stage (weights and tokenizer)."""
+    reference_scores: Path | None = None
+    """Sealed Parquet file of the log-probabilities that the parent gives to the data (`methods.reference_file`)."""
     source: Path | None = None
     """What a method that takes weights from elsewhere takes over: a directory, or a GGUF file."""
     architecture: ArchitectureSettings | None = None
@@ -76,6 +78,9 @@ class Method:
     """Whether it depends on the seed and, with a parent, on the prompt format; otherwise it takes weights over."""
     several_processes: bool = False
     """Whether its training can be shared by several processes (`TrainingJob.layout`)."""
+    needs_reference: bool = False
+    """Whether it compares the model with its parent, whose log-probabilities of its pairs a job of their own computes.
+    Its settings then have `max_length`, `max_prompt_length`, `too_long`, `dtype` and `lora`."""
     column_setting: str | None = None
     """The setting that names one further column of its data."""
     check_source: Callable[[Path], None] | None = None

@@ -76,14 +76,18 @@ class DpoSettings(FineTuningSettings):
 
 
 def run(job: TrainingJob) -> TrainingRecord:
-    """Tune `job.parent` on the pairs in `job.data`, with the parent itself, loaded from disk, as the reference.
+    """Tune `job.parent` on the pairs in `job.data`, with the parent itself as the reference.
+
+    What the reference gives to the pairs stands in `job.reference_scores`: it never changes, so it is computed once, by
+    a job of its own, and not in every epoch of every stage that has it.
 
     Raises:
-        StudyError: missing columns, no data, a pair that does not fit, a first loss that is not the one of two equal
-            models (ln 2 for `sigmoid`), or a loss that is not finite.
+        StudyError: missing columns, no data, a pair that does not fit, log-probabilities of other pairs, a first loss
+            that is not the one of two equal models (ln 2 for `sigmoid`), or a loss that is not finite.
     """
     from modecollapse.methods import finetuning
-    from modecollapse.methods.examples import encode, paired, read_texts
+    from modecollapse.methods.examples import read_pairs
+    from modecollapse.methods.reference_file import read_reference
     from modecollapse.methods.trainers import PreferenceTrainer
 
     settings = job.settings
@@ -91,6 +95,7 @@ def run(job: TrainingJob) -> TrainingRecord:
     assert job.parent is not None
     assert job.data is not None
     assert job.format is not None
+    assert job.reference_scores is not None
     if settings.loss_type in OVER_THE_BATCH and not job.layout.is_whole(settings.batch_size):
         raise StudyError(
             f"loss_type {settings.loss_type} compares the pairs of a batch with each other, so one process has to take "
@@ -99,19 +104,23 @@ def run(job: TrainingJob) -> TrainingRecord:
             "1, or use another loss_type."
         )
     model = finetuning.load_parent(job, settings)
-    # With an adapter, the reference is the model without it.
-    models = {} if settings.lora else {"ref_model": finetuning.load_parent(job, settings).network}
-    texts = read_texts(job.data, ("prompt", "chosen", "rejected"))
-    encoded = encode(model.tokenizer, job.format, texts["prompt"], [texts["chosen"], texts["rejected"]])
-    pairs = paired(encoded, settings.max_length, settings.max_prompt_length, settings.too_long, job.data)
+    pairs = read_pairs(
+        job.data, model.tokenizer, job.format, settings.max_length, settings.max_prompt_length, settings.too_long
+    )
     sizes = [[len(ids) for ids in pairs[f"{part}_ids"]] for part in PARTS]
     # Grouped by what a pair is padded to, not by its sum: that leaves 14 % padding instead of 37 % on the nano study.
     lengths = [prompt + max(chosen, rejected) for prompt, chosen, rejected in zip(*sizes, strict=True)]
     tokens = [2 * prompt + chosen + rejected for prompt, chosen, rejected in zip(*sizes, strict=True)]
-    losses = {"loss_type": [settings.loss_type], "label_smoothing": settings.label_smoothing, "beta": settings.beta}
+    options = {
+        "loss_type": [settings.loss_type],
+        "label_smoothing": settings.label_smoothing,
+        "beta": settings.beta,
+        "precompute_ref_log_probs": True,
+    }
     if settings.sft_weight:
-        losses |= {"loss_type": [settings.loss_type, "sft"], "loss_weights": [1.0, settings.sft_weight]}
-    return finetuning.train(job, settings, PreferenceTrainer, model, pairs, lengths, tokens, options=losses, **models)
+        options |= {"loss_type": [settings.loss_type, "sft"], "loss_weights": [1.0, settings.sft_weight]}
+    examples = {**pairs, **read_reference(job.reference_scores, pairs)}
+    return finetuning.train(job, settings, PreferenceTrainer, model, examples, lengths, tokens, options)
 
 
 OVER_THE_BATCH = ("aot", "aot_unpaired")
@@ -121,7 +130,8 @@ PARTS = ("prompt", "chosen", "rejected")
 
 METHOD = Method(
     name="dpo",
-    revision=1,
+    # 2: the reference's log-probabilities are computed in batches of their own, so their last bits are others.
+    revision=2,
     settings=DpoSettings,
     run=run,
     needs_parent=True,
@@ -129,4 +139,5 @@ METHOD = Method(
     modules=("methods.dpo", *FINE_TUNING_MODULES),
     libraries=("modecollapse.methods.trainers",),
     several_processes=True,
+    needs_reference=True,
 )

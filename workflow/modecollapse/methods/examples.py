@@ -115,7 +115,7 @@ def labelled(encoded: Encoded, max_length: int, too_long: Literal["error", "trun
 
 def paired(
     encoded: Encoded, max_length: int, max_prompt_length: int, too_long: Literal["error", "truncate"], path: Path
-) -> dict[str, Any]:
+) -> dict[str, list[Ids]]:
     """Columns `prompt_ids`, `chosen_ids` and `rejected_ids`, truncated as Rafailov et al. do where too long.
 
     Raises:
@@ -138,6 +138,24 @@ def paired(
     if cut:
         logger.warning("%d of %d pairs are longer than %d tokens and were truncated", cut, row + 1, max_length)
     return columns
+
+
+def read_pairs(
+    path: Path,
+    tokenizer: Any,
+    form: PromptFormat,
+    max_length: int,
+    max_prompt_length: int,
+    too_long: Literal["error", "truncate"],
+) -> dict[str, list[Ids]]:
+    """The preference pairs of a sealed data set: columns `prompt_ids`, `chosen_ids` and `rejected_ids`.
+
+    Raises:
+        StudyError: as `read_texts`, `encode` and `paired`.
+    """
+    texts = read_texts(path, ("prompt", "chosen", "rejected"))
+    encoded = encode(tokenizer, form, texts["prompt"], [texts["chosen"], texts["rejected"]])
+    return paired(encoded, max_length, max_prompt_length, too_long, path)
 
 
 def _refuse(too_long: str, path: Path, row: int, length: int, max_length: int) -> None:

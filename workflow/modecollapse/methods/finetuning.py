@@ -8,10 +8,10 @@ from typing import Any
 
 from modecollapse import stopping
 from modecollapse.errors import StudyError
-from modecollapse.generation.models import CausalModel, load_causal_model, load_tokenizer
+from modecollapse.generation.models import CausalModel
 from modecollapse.methods import processes
 from modecollapse.methods.base import TrainingJob, TrainingRecord
-from modecollapse.methods.lora import adapter_configuration, quantization, write_merged
+from modecollapse.methods.lora import adapter_configuration, write_merged
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.order import training_order
 from modecollapse.methods.resume import (
@@ -22,8 +22,8 @@ from modecollapse.methods.resume import (
     take_snapshot,
 )
 from modecollapse.methods.settings import FineTuningSettings
+from modecollapse.methods.start import load_start
 from modecollapse.methods.zero import prepare_zero, zero_configuration
-from modecollapse.rendering import check_format
 
 logger = logging.getLogger(__name__)
 
@@ -32,27 +32,12 @@ _NOT_ON_CURVES = ("epoch", "step", "num_tokens")
 
 
 def load_parent(job: TrainingJob, settings: FineTuningSettings) -> CausalModel:
-    """The parent's model in float32 and its tokenizer, read from disk.
-
-    Raises:
-        StudyError: it cannot be loaded, has no end-of-text token, is asked for more context than it has, or its
-            tokenizer cannot give prompts the format of training (before weights are read).
-    """
+    """The parent's model in float32 and its tokenizer, read from disk. Raises as `load_start`."""
     assert job.parent is not None
-    if job.format is not None and job.format.is_chat:
-        check_format(job.format, load_tokenizer(job.parent))
-    quantized = None if settings.lora is None else quantization(settings.lora, settings.dtype)
+    quantized = None if settings.lora is None else settings.lora.quantization
     # A quantized model stays where it is loaded, so it has to be loaded to where it is trained.
     device = processes.own_device(job.layout) if quantized else "cpu"
-    model = load_causal_model(job.parent, "float32", job.threads, device, quantized)
-    if model.tokenizer.eos_token_id is None:
-        raise StudyError(f"The tokenizer in {job.parent} names no end-of-text token, which answers must end with.")
-    if model.context is not None and settings.max_length > model.context:
-        raise StudyError(
-            f"max_length {settings.max_length} is longer than the context of the model in {job.parent}, "
-            f"{model.context} tokens. Set max_length to at most {model.context}."
-        )
-    return model
+    return load_start(job.parent, job.format, settings.max_length, settings.dtype, quantized, job.threads, device)
 
 
 def train(
@@ -64,13 +49,12 @@ def train(
     lengths: Sequence[int],
     tokens: Sequence[int],
     options: Mapping[str, Any] | None = None,
-    **models: Any,
 ) -> TrainingRecord:
     """Train `model` on tokenized `examples` (column → one value per example) and write it to `job.output`.
 
     `lengths` are what examples may be grouped by, `tokens` how many tokens each shows the model; `options` are further
-    arguments of the trainer's configuration and `models` further models of the trainer. A run that was killed goes on
-    from its newest complete checkpoint. With `each_epoch` the models go to `job.epoch_outputs`.
+    arguments of the trainer's configuration. A run that was killed goes on from its newest complete checkpoint. With
+    `each_epoch` the models go to `job.epoch_outputs`.
     """
     from datasets import Dataset
 
@@ -81,6 +65,7 @@ def train(
     ends = [updates * epoch for epoch in range(1, settings.epochs + 1)] if settings.each_epoch else []
     steps = ends[-1] if ends else math.ceil(len(order) / settings.batch_size)
     snapshots = {end: job.state / f"epoch-{epoch}" for epoch, end in enumerate(ends, start=1)}
+    adapter = None
     if settings.lora is None:
         model.network.requires_grad_(True)
     elif job.layout.zero_stage:
@@ -89,7 +74,7 @@ def train(
             "whole. Set lora.quantization: nf4, which takes an eighth of the memory, or use GPUs with more of it."
         )
     else:
-        models["peft_config"] = adapter_configuration(settings.lora, model.network)
+        adapter = adapter_configuration(settings.lora, model.network)
     stop = StopCallback(job.layout, processes.asked_to_stop(job.state))
     arguments = trainer_class.configuration(**_arguments(job, settings), **(options or {}))
     if arguments.n_gpu > 1 and job.layout.processes == 1:
@@ -102,7 +87,7 @@ def train(
         train_dataset=Dataset.from_dict(dict(examples)).select(order),
         processing_class=model.tokenizer,
         callbacks=[ProgressCallback(), stop],
-        **models,
+        peft_config=adapter,
     )
     trainer.add_callback(EpochCallback(snapshots, lambda to: _write(trainer, job, to), trainer.args.should_save))
     processes.check_size(job.layout, trainer.args.world_size)

@@ -11,7 +11,7 @@ from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.layout import Layout
 from modecollapse.prompts import PromptFormat
 
-_PATHS = ("output", "state", "parent", "source", "tokenizer", "data")
+_PATHS = ("output", "state", "parent", "source", "tokenizer", "data", "reference_scores")
 
 
 def write_job(method: Method, job: TrainingJob, path: Path) -> None:

@@ -25,6 +25,7 @@ FINE_TUNING_MODULES = (
     "methods.processes",
     "methods.schedule",
     "methods.settings",
+    "methods.start",
     "generation.models",
     "prompts",
     "rendering",

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import Trainer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer import dpo_trainer
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.answer_head import add_answer_head
@@ -35,6 +36,9 @@ _UNITS = {
     "logits/rejected": "rejected tokens",
 }
 """What those quantities on preference curves are means over that are not means over pairs."""
+
+_ROUNDING = 0.04
+"""Standard deviation, at most, of what bfloat16 does to a token's log-probability: a logit of 10 is rounded by 0.03."""
 
 _EQUAL_MODELS_LOSS = {"sigmoid": math.log(2), "sigmoid_norm": math.log(2), "robust": math.log(2), "hinge": 1.0}
 
@@ -219,16 +223,21 @@ class AnswerTrainer(_Exact, SFTTrainer):
         return "tokens"
 
 
+# TRL would name a cache of the reference's log-probabilities by a digest of all weights, which takes a minute for
+# billions; here they come with the data.
+dpo_trainer.hash_module = lambda module: None
+
+
 class PreferenceTrainer(_Exact, DPOTrainer):
-    """Preference tuning on columns `prompt_ids`, `chosen_ids` and `rejected_ids`."""
+    """Preference tuning on columns `prompt_ids`, `chosen_ids` and `rejected_ids`, with `ref_chosen_logps` and
+    `ref_rejected_logps`: no second model is needed."""
 
     configuration = DPOConfig
     loss_weights: list[Any]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.ref_model is not None and self.args.device.type == "cpu":
-            add_answer_head(self.accelerator.unwrap_model(self.ref_model), statistics=False)
+    def _precompute_ref_logps(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        # Computed already, by a job of their own (methods.reference).
+        return dataset
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         # Tokenized already, in batches, which takes a tenth of the time (methods.examples).
@@ -245,7 +254,7 @@ class PreferenceTrainer(_Exact, DPOTrainer):
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)
         if self._whole and self.state.global_step == 0 and self.model.training:
-            self._check_start(loss)
+            self._check_start(loss, self._amounts(inputs))
         return loss
 
     def _share_of_loss(
@@ -263,16 +272,21 @@ class PreferenceTrainer(_Exact, DPOTrainer):
         finally:
             self.loss_weights = weights
         if self.state.global_step == 0:
-            self._check_start(loss)
+            self._check_start(loss, amounts)
         # The library divides by the number of passes, as if all were equal.
         return loss * share * self.layout.processes * self.current_gradient_accumulation_steps
 
-    def _check_start(self, loss: torch.Tensor) -> None:
+    def _check_start(self, loss: torch.Tensor, amounts: Mapping[str, torch.Tensor]) -> None:
         """Policy and reference must be equal before the first update, and the loss then be that of equal models.
 
-        bfloat16 may round policy and reference apart; float32 may not.
+        bfloat16 may round policy and reference apart, token by token, as they are computed in different batches;
+        float32 may not.
         """
-        tolerance = 1e-4 if self.recipe.dtype == "float32" else 0.05
+        tolerance = 1e-4
+        if self.recipe.dtype == "bfloat16":
+            longer = torch.maximum(amounts["chosen tokens"], amounts["rejected tokens"])
+            rounding = self.beta * _ROUNDING * longer.sqrt() / amounts["pairs"].clamp(min=1)
+            tolerance = max(0.05, 4 * rounding.item())
         metrics = {name: self._metrics["train"][f"rewards/{name}"][-1] for name in ("chosen", "rejected")}
         expected = _EQUAL_MODELS_LOSS.get(self.loss_types[0]) if len(self.loss_types) == 1 else None
         wrong = any(not abs(reward) <= tolerance for reward in metrics.values())
@@ -280,7 +294,8 @@ class PreferenceTrainer(_Exact, DPOTrainer):
             raise StudyError(
                 f"The first {self.loss_types[0]} loss is {loss.item():.6f} with implicit rewards {metrics}, but before "
                 f"the first update policy and reference are the same model (loss {expected}, rewards 0). "
-                "The reference is not the parent: make the parent stage again."
+                "The log-probabilities of the reference are not those of the parent: delete their file (references/ "
+                "in the study's results) and its copy in the store, and run the same command again."
             )
 
 

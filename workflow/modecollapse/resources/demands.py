@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from modecollapse.cells import Model
+from modecollapse.cells import Model, ReferenceScores
 from modecollapse.errors import StudyError
 from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
 from modecollapse.methods.layout import Layout
@@ -243,17 +243,17 @@ class Demands:
         if not method.trains:
             return self._taken_over(model, shape)
         job, layout, machine = self.training(model), self.layout(model), self.machine
-        count, models = layout.processes, 2 if job.has_reference else 1
+        count = layout.processes
         peak = process_bytes(job, layout, machine.computes_on_gpus)
         text = _TEXT * 3 * job.text_tokens
         if machine.computes_on_gpus:
-            # Every process loads its models in main memory first; the first one also writes them.
-            loading = 4.0 * shape.parameters * (count * models + 1)
+            # Every process loads its model in main memory first; the first one also writes it.
+            loading = 4.0 * shape.parameters * (count + 1)
             memory = count * (CUDA_PROCESS + text) + loading
         else:
             memory = count * (PROCESS + text + peak)
         kept = len(self.study.run(model))
-        seconds = training_seconds(job, layout, machine, self.threads) + inference.loading_seconds(shape, models)
+        seconds = training_seconds(job, layout, machine, self.threads) + inference.loading_seconds(shape)
         return Demand(
             memory=memory,
             seconds=seconds + START + (PROCESS_START if count > 1 else 0),
@@ -266,6 +266,32 @@ class Demands:
             cores=self.threads * count,
             resumes=True,
         )
+
+    def reference_scores(self, scores: ReferenceScores) -> Demand:
+        """What a model gives to preference pairs; one for all seeds."""
+        key = ("reference_scores", scores.model.size, scores.model.stage, scores.pairs)
+        found: Demand = self._once(key, lambda: self._reference_scores(scores))
+        return found
+
+    def _reference_scores(self, scores: ReferenceScores) -> Demand:
+        from modecollapse.methods.reference_file import POSITIONS
+
+        shape, extent, settings = self.shape(scores.model), self.extent(scores.data), scores.settings
+        row = extent.tokens_of_a_row(settings.max_length)
+        job = inference.PairScoring(
+            shape=shape,
+            pairs=extent.rows,
+            tokens=2.0 * extent.rows * row,
+            positions=max(POSITIONS["cuda" if self.machine.computes_on_gpus else "cpu"], 2 * settings.max_length),
+            length=settings.max_length,
+            dtype=settings.dtype,
+        )
+        seconds = inference.pair_scoring_seconds(job, self.machine, self.threads)
+        peak = inference.pair_scoring_bytes(job, self.machine.computes_on_gpus)
+        # Token ids of both rows, and the texts that they come from.
+        text = _TEXT * 3 * job.tokens
+        demand = self._inference(peak, shape, seconds, 2 * 20.0 * job.pairs, "float32")
+        return replace(demand, memory=demand.memory + text)
 
     def _taken_over(self, model: Model, shape: Shape) -> Demand:
         """Linked, copied, converted, or merged with an adapter, which is done in float32 on a processor."""

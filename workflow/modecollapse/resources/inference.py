@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from modecollapse.resources.machine import Machine
 from modecollapse.resources.shapes import Shape
-from modecollapse.resources.training import GB, resident
+from modecollapse.resources.training import GB, logit_bytes, resident
 
 _CPU_CACHE = 2 * 2**30
 SERVED_ROWS = 512
@@ -149,6 +149,39 @@ def scoring_seconds(job: Scoring, machine: Machine, threads: int) -> float:
     batches = job.tokens / job.batch
     launch = models * batches * job.shape.layers * _LAUNCH if machine.computes_on_gpus else 0
     return max(compute, launch) + summary + loading_seconds(job.shape, models) + job.tokens / 300_000
+
+
+@dataclass(frozen=True)
+class PairScoring:
+    """Log-probabilities of preference pairs in one model."""
+
+    shape: Shape
+    pairs: int
+    tokens: float
+    """Tokens of both rows of all pairs."""
+    positions: int
+    """Positions that go through the model together."""
+    length: int
+    """Tokens of the longest row, at most."""
+    dtype: str
+
+
+def pair_scoring_bytes(job: PairScoring, on_gpu: bool) -> float:
+    """Bytes of weights, always float32, of activations of one layer, masks and tiles of logits."""
+    shape, number = job.shape, width(job.dtype)
+    # Autocast casts a layer's weights when they are used, and the output layer's once more.
+    weights = 4 * shape.parameters + (2 * (shape.layer + shape.embedding) if number == 2 else 0)
+    layer = 12 * shape.hidden_size * 4 + (3 if shape.gated else 2) * shape.intermediate_size * number
+    total = weights + job.positions * (layer + 5 * job.length) + logit_bytes(shape, job.positions, job.dtype, on_gpu)
+    return total if on_gpu else resident(total)
+
+
+def pair_scoring_seconds(job: PairScoring, machine: Machine, threads: int) -> float:
+    """Expected seconds, texts read and tokenized included."""
+    shape, batches = job.shape, job.tokens / job.positions
+    compute = 2 * job.tokens * (shape.parameters - shape.embedding) / machine.flops(job.dtype, threads)
+    launch = batches * shape.layers * _LAUNCH if machine.computes_on_gpus else 0
+    return max(compute, launch) + loading_seconds(shape) + job.tokens / 300_000
 
 
 @dataclass(frozen=True)

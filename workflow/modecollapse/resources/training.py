@@ -10,7 +10,6 @@ processes:
 | moments: AdamW 8n, RMSprop 4n | 8n or 4n | 8n/G or 4n/G | as ZeRO-2 |
 | DeepSpeed's copy of what it updates | – | 4n/G | 4n/G |
 | bfloat16 copies, which autocast keeps for the backward pass | 2N | 2N | in what is gathered |
-| the reference of preference tuning (none with an adapter) | 4N | 4N | 4N/G |
 
 A base that is quantised to nf4 takes 0.6 bytes per parameter, its embeddings 4. Activations of each token and layer,
 with a hidden state of h and feed-forward layers of i, are 40h + 8i bytes in float32 (two feed-forward matrices; three:
@@ -97,14 +96,9 @@ class Training:
         """Updates of the run."""
         return math.ceil(self.examples / self.batch)
 
-    @property
-    def has_reference(self) -> bool:
-        """Whether a second model is in memory: with an adapter the reference is the model without it."""
-        return self.kind == "dpo" and self.adapter is None
-
 
 def state_bytes(job: Training, layout: Layout) -> float:
-    """Bytes of one process that do not depend on the micro-batch: weights, gradients, moments, reference."""
+    """Bytes of one process that do not depend on the micro-batch: weights, gradients, moments."""
     size, trained, processes = float(job.shape.parameters), float(job.trained), layout.processes
     low = job.dtype == "bfloat16"
     base = 4 * size
@@ -115,13 +109,11 @@ def state_bytes(job: Training, layout: Layout) -> float:
         base += 4 * trained
     if layout.zero_stage == 0:
         buckets = 4 * trained if processes > 1 else 0
-        total = base + 4 * trained + buckets + 4 * job.moments * trained + (2 * size if low else 0)
-        return total + (4 * size if job.has_reference else 0)
+        return base + 4 * trained + buckets + 4 * job.moments * trained + (2 * size if low else 0)
     sharded = (4 + 4 * job.moments + 4) * trained / processes + 8 * min(trained, _BUCKET)
     if layout.zero_stage == 2:
-        return base + sharded + (2 * size if low else 0) + (4 * size if job.has_reference else 0)
-    models = 2 if job.has_reference else 1
-    return models * base / processes + sharded + (6 if low else 4) * min(size, _LIVE)
+        return base + sharded + (2 * size if low else 0)
+    return base / processes + sharded + (6 if low else 4) * min(size, _LIVE)
 
 
 def activation_bytes(shape: Shape, tokens: float, dtype: str) -> float:
@@ -136,14 +128,21 @@ def activation_bytes(shape: Shape, tokens: float, dtype: str) -> float:
 
 def head_bytes(job: Training, tokens: float, on_gpu: bool) -> float:
     """Bytes of logits and of what is made of them, for so many scored tokens."""
-    shape, width = job.shape, 2 if job.dtype == "bfloat16" else 4
+    shape = job.shape
     if job.kind == "pretrain":
         return _LOOP_LOGITS * 4 * tokens * shape.vocabulary
+    logits = logit_bytes(shape, tokens, job.dtype, on_gpu)
+    if not on_gpu and shape.vocabulary <= _SMALL_VOCABULARY:
+        return logits
+    return logits + 8 * tokens * shape.hidden_size + (0 if job.adapter else 4 * shape.embedding)
+
+
+def logit_bytes(shape: Shape, tokens: float, dtype: str, on_gpu: bool) -> float:
+    """Bytes of the logits of answers, and of what is computed from them, that exist at a time."""
     if not on_gpu and shape.vocabulary <= _SMALL_VOCABULARY:
         return _CPU_LOGITS * 4 * tokens * shape.vocabulary
     tile = min(tokens, _TILE_ROWS) * _TILE_COLUMNS
-    gradients = 0 if job.adapter else 4 * shape.embedding
-    return tile * (width if on_gpu else 4 * _CPU_TILES) + 8 * tokens * shape.hidden_size + gradients
+    return tile * ((2 if dtype == "bfloat16" else 4) if on_gpu else 4 * _CPU_TILES)
 
 
 def process_bytes(job: Training, layout: Layout, on_gpu: bool) -> float:
@@ -214,13 +213,13 @@ def _largest(job: Training, layout: Layout, room: float, on_gpu: bool) -> Layout
 
 
 def training_flops(job: Training) -> float:
-    """Operations of the whole run: 6 per parameter and token, 2 more for a reference, and the attention's products.
+    """Operations of the whole run: 6 per parameter and token, and the attention's products.
 
-    An adapter saves the gradients of the weights, which are 2 of the 6.
+    An adapter saves the gradients of the weights, which are 2 of the 6. What a reference gives is computed elsewhere.
     """
     shape, rows = job.shape, job.examples * job.rows
     weights = shape.parameters - shape.embedding  # looking up an embedding is no product
-    per_token = (4 if job.adapter else 6) + (2 if job.kind == "dpo" else 0)
+    per_token = 4 if job.adapter else 6
     attention = 2 * per_token * shape.layers * shape.hidden_size * (job.tokens / job.rows)
     return rows * (job.tokens / job.rows) * (per_token * weights + attention)
 
@@ -237,7 +236,7 @@ def training_seconds(job: Training, layout: Layout, machine: Machine, threads: i
     per_process = machine.flops(job.dtype, threads) * (1.0 if machine.computes_on_gpus else 1 / processes)
     share = math.ceil(job.batch / processes)
     steps = job.updates * math.ceil(share / (layout.micro_batch or share))
-    launches = steps * job.shape.layers * _LAUNCH * (1.3 if job.kind == "dpo" else 1) if machine.computes_on_gpus else 0
+    launches = steps * job.shape.layers * _LAUNCH if machine.computes_on_gpus else 0
     compute = max(training_flops(job) / (per_process * processes), launches)
     update = job.updates * (4 * (2 + 2 * job.moments) + 12) * job.trained / machine.bandwidth()
     # Gradients travel between GPUs once per update, weights too where they are sharded.

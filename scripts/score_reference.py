@@ -1,0 +1,19 @@
+"""Compute the log-probabilities that a model, as a reference, gives to preference pairs."""
+
+from pathlib import Path
+
+from modecollapse.jobs.references import score_reference
+from modecollapse.jobs.running import running
+
+if __name__ == "__main__":
+    with running(polls=True) as job:
+        read = job.snakemake.input
+        score_reference(
+            job.spec,
+            str(job.model()),
+            (Path(read.manifest), Path(read.weights)),
+            Path(read.data),
+            Path(job.snakemake.output[0]),
+            job.store,
+            job,
+        )
