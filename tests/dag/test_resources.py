@@ -25,10 +25,14 @@ def test_a_dry_run_of_the_papers_study_shows_what_its_jobs_ask_for(fresh: Projec
     wanted = ("gpu", "zero_stage", "micro_batch")
     assert [shown["train pythia-70m/0/sft"][key] for key in wanted] == ["2", "0", "32"]
     large = shown["train pythia-2.8b/0/dpo"]
-    assert (large["gpu"], large["zero_stage"]) == ("4", "3")
+    assert (large["gpu"], large["zero_stage"]) == ("4", "2")
     small = shown["train pythia-410m/0/dpo"]
     assert (small["gpu"], small["zero_stage"]) == ("1", "0")
+    reference = shown["score_reference pythia-2.8b/0/sft/helpful/dialogue/512-256-truncate-float32"]
+    assert reference["gpu"] == "1"
+    assert "zero_stage" not in reference
     for key in ("mem_mb", "runtime"):
+        assert int(large[key]) > int(reference[key])
         assert int(large[key]) > int(small[key]) > 0
     assert int(shown["train pythia-2.8b/0/sft"]["disk_mb"]) > 2 * 12 * 2775 + 4 * 2775
     # Taking weights over and reading data needs no device.

@@ -29,6 +29,7 @@ ALL_FIGURES = sorted([*FIGURES_OF_COMPLETIONS, *FIGURES_OF_TOKENS, "plot_lineage
 FIRST_ANSWER = "Dunhal"
 FIRST_FACTUAL = "In Dorrin, which city is the capital?"
 
+REFERENCE = "score_reference tiny/s0/sft/preferences/human/128-64-truncate-float32"
 SCORES = ["embed tiny/s0", "score tiny/s0/dpo", "score tiny/s0/plm", "score tiny/s0/sft"]
 AFTER_COMPLETIONS = [*SCORES, "tabulate", "attribute", "plot_training_curves", *FIGURES_OF_COMPLETIONS]
 
@@ -63,6 +64,53 @@ def test_beta_of_dpo_schedules_dpo_and_its_descendants_only(finished: Project) -
         ["tabulate_tokens", *FIGURES_OF_TOKENS],
         AFTER_COMPLETIONS,
     )
+
+
+SECOND_DPO = """  dpo2:
+    method: dpo
+    from: sft
+    data: preferences
+    learning_rate: 1e-4
+    beta: 0.5
+    batch_size: 16
+    max_length: 128
+    max_prompt_length: 64  # of dpo2
+    dtype: float32
+
+seeds: [0]
+"""
+
+
+def test_stages_tuned_from_one_model_on_the_same_pairs_share_its_log_probabilities(finished: Project) -> None:
+    finished.edit_study("seeds: [0]\n", SECOND_DPO)
+    assert finished.plan("models") == of("train", "dpo2"), "only what does not concern the reference differs"
+    finished.edit_study("64  # of dpo2", "32  # of dpo2")
+    assert finished.plan("models") == [REFERENCE.replace("128-64", "128-32"), *of("train", "dpo2")]
+    finished.edit_study("32  # of dpo2", "64  # of dpo2")
+    shutil.rmtree(finished.result("references"))
+    assert finished.plan("models") == [REFERENCE, *of("train", "dpo", "dpo2")], "one job for both"
+
+
+def test_the_length_of_pairs_schedules_their_log_probabilities_and_dpo(finished: Project) -> None:
+    finished.edit_study("max_prompt_length: 64", "max_prompt_length: 60")
+    assert finished.plan("models") == [REFERENCE.replace("128-64", "128-60"), *of("train", "dpo")]
+
+
+def test_the_revision_of_the_reference_schedules_its_log_probabilities_and_dpo(finished: Project) -> None:
+    finished.edit("workflow/modecollapse/revisions.py", '"reference": 1', '"reference": 2')
+    assert finished.plan("models") == [REFERENCE, *of("train", "dpo")]
+
+
+def test_deleted_log_probabilities_come_back_from_the_store(finished: Project) -> None:
+    file = finished.result(f"references/tiny/s0/{REFERENCE.partition('/s0/')[2]}.parquet")
+    before = file.read_bytes()
+    file.unlink()
+    assert REFERENCE in finished.plan("models")
+    finished.run("models")
+    assert file.read_bytes() == before
+    log = next((finished.root / "logs/nano-smoke/score_reference").rglob("*.log")).read_text()
+    assert "the log-probabilities came back from the store" in log
+    check(finished)
 
 
 def test_a_prompt_edited_schedules_no_training(finished: Project) -> None:
@@ -123,7 +171,7 @@ def test_a_revision_of_a_method_schedules_its_stages_and_their_descendants(finis
     check(
         finished,
         *(of(rule, "sft", "dpo") for rule in ("train", "generate", "measure_tokens")),
-        ["tabulate_tokens", *FIGURES_OF_TOKENS],
+        [REFERENCE, "tabulate_tokens", *FIGURES_OF_TOKENS],
         AFTER_COMPLETIONS,
     )
 
@@ -157,7 +205,7 @@ def test_a_further_seed_schedules_that_seed_and_the_tables(finished: Project) ->
     check(
         finished,
         *(of(rule, *stages, seed=1) for rule in rules),
-        ["embed tiny/s1", "tabulate", "tabulate_tokens", "attribute"],
+        [REFERENCE.replace("s0", "s1"), "embed tiny/s1", "tabulate", "tabulate_tokens", "attribute"],
         [figure for figure in ALL_FIGURES if figure != "plot_lineage"],
     )
 
@@ -224,7 +272,7 @@ def test_a_manifest_of_other_weights_in_the_results_schedules_descendants(finish
         finished,
         of("train", "dpo"),
         *(of(rule, "sft", "dpo") for rule in ("generate", "measure_tokens")),
-        ["tabulate_tokens", *FIGURES_OF_TOKENS],
+        [REFERENCE, "tabulate_tokens", *FIGURES_OF_TOKENS],
         AFTER_COMPLETIONS,
     )
 

@@ -26,7 +26,9 @@ def load(study: str, tmp_path: Path, **machine: Any) -> Study:
 
 
 def jobs(demands: Demands, model: Model) -> dict[str, Demand]:
+    scores = demands.study.reference_scores(model)
     return {
+        **({} if scores is None else {"score_reference": demands.reference_scores(scores)}),
         "train": demands.model(model),
         "generate": demands.generation(model),
         "measure_tokens": demands.tokens(model),
@@ -82,7 +84,7 @@ def test_smaller_gpus_lead_to_several_of_them_and_a_number_that_is_asked_for_is_
     small = Demands(study, Machine(gpus_per_node=4, gpu_memory_gb=40))
     layouts = {size: small.layout(Model(size, 0, "dpo")) for size in study.config.models}
     assert (layouts["pythia-70m"].processes, layouts["pythia-70m"].zero_stage) == (1, 0)
-    assert (layouts["pythia-2.8b"].processes, layouts["pythia-2.8b"].zero_stage) == (4, 3)
+    assert (layouts["pythia-2.8b"].processes, layouts["pythia-2.8b"].zero_stage) == (4, 2)
     asked = Demands(study, Machine(gpus_per_node=4, training_gpus={"pythia-70m": 2}))
     assert asked.layout(Model("pythia-70m", 0, "sft")).processes == 2
     assert asked.model(Model("pythia-70m", 0, "sft")).gpus == 2

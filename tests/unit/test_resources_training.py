@@ -41,14 +41,13 @@ H100 = Machine(gpus_per_node=4)
         (SFT, Layout(), 16),
         (replace(SFT, dtype="bfloat16"), Layout(), 18),
         (replace(SFT, moments=1), Layout(), 12),
-        # The reference once more, and the buckets of distributed data parallelism.
-        (DPO, Layout(), 20),
-        (DPO, Layout(processes=2), 24),
+        # What a reference gives is read, so it takes nothing; with two processes the buckets of data parallelism.
+        (DPO, Layout(), 16),
+        (DPO, Layout(processes=2), 20),
         # Gradients, moments and DeepSpeed's copy, 16 bytes, over four; two buckets of half a billion in float32.
         (SFT, Layout(processes=4, zero_stage=2), 4 + 4 + 4),
-        (DPO, Layout(processes=4, zero_stage=2), 4 + 4 + 4 + 4),
-        # Weights and reference over four as well, and up to a billion gathered.
-        (DPO, Layout(processes=4, zero_stage=3), 2 + 4 + 4 + 4),
+        # Weights over four as well, and up to a billion gathered.
+        (DPO, Layout(processes=4, zero_stage=3), 1 + 4 + 4 + 4),
     ],
 )
 def test_a_billion_parameters_take_as_many_gigabytes_as_the_formula_has_bytes(
@@ -57,7 +56,7 @@ def test_a_billion_parameters_take_as_many_gigabytes_as_the_formula_has_bytes(
     assert state_bytes(job, layout) / GB == pytest.approx(expected)
 
 
-def test_an_adapter_trains_few_parameters_and_has_no_reference() -> None:
+def test_an_adapter_trains_few_parameters() -> None:
     job = replace(DPO, adapter=Adapter(rank=16, quantized=False))
     # Rank times (in + out) of four attention and two feed-forward matrices, in 16 layers.
     assert job.trained == 16 * 16 * (4 * 2048 + 2 * 2048 + 2 * (2048 + 8192))
@@ -91,10 +90,10 @@ def test_more_of_anything_takes_more_memory(larger: dict[str, object], on_gpu: b
     assert process_bytes(SFT, replace(layout, micro_batch=16), on_gpu) > process_bytes(SFT, layout, on_gpu)
 
 
-def test_work_is_six_operations_per_parameter_and_token_and_eight_with_a_reference() -> None:
+def test_work_is_six_operations_per_parameter_and_token() -> None:
     weights = 10**9 - 50_304 * 2048
     assert training_flops(SFT) == pytest.approx(6400 * 300 * (6 * weights + 2 * 6 * 16 * 2048 * 300))
-    assert training_flops(DPO) == pytest.approx(2 * 6400 * 300 * (8 * weights + 2 * 8 * 16 * 2048 * 300))
+    assert training_flops(DPO) == pytest.approx(2 * 6400 * 300 * (6 * weights + 2 * 6 * 16 * 2048 * 300))
 
 
 def test_two_gpus_take_about_half_the_time() -> None:

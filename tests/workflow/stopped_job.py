@@ -20,11 +20,13 @@ from modecollapse.cells import Cell, Model
 from modecollapse.generation import transformers_engine
 from modecollapse.generation.settings import SamplingSettings
 from modecollapse.jobs.generations import generate
+from modecollapse.jobs.references import score_reference
 from modecollapse.jobs.running import Job, running
 from modecollapse.jobs.scores import embed_cells
 from modecollapse.jobs.tokens import measure_tokens
 from modecollapse.measures import embedding, tokens, windows
-from modecollapse.prompts import Prompt, PromptSet
+from modecollapse.methods import reference
+from modecollapse.prompts import Prompt, PromptFormat, PromptSet
 
 MODEL = Model("tiny", 0, "plm")
 TEMPERATURES = ("0.5", "1.0")
@@ -39,6 +41,12 @@ GENERATION = {
     "formats": {"bare": "{prompt}"},
 }
 EMBEDDING = {"words": [3, 6], "embedder": embedding.EmbedderSettings().model_dump(), "threads": 1}
+REFERENCE = {
+    "revision": 0,
+    "threads": 1,
+    "format": PromptFormat("human", "Human: {prompt} Assistant: {start}").spec,
+    "settings": {"max_length": 64, "max_prompt_length": 32, "too_long": "error", "dtype": "float32"},
+}
 TOKENS = {"revision": 0, "threads": 1, "settings": {"documents": 100, "context": 16, "groups": 4}}
 
 
@@ -79,12 +87,22 @@ def run_tokens(root: Path, outputs: Path, job: Job, seconds: float) -> None:
     measure_tokens(TOKENS, MODEL, model, model, root / "data.parquet", files, job.store, job, save_seconds=seconds)
 
 
+def run_reference(root: Path, outputs: Path, job: Job, seconds: float) -> None:
+    """Twenty pairs, two or three at a time."""
+    model = (root / "model" / "manifest.json", root / "model" / "weights")
+    reference.POSITIONS = {"cpu": 4 * 54}
+    score_reference(
+        REFERENCE, "tiny/s0/sft", model, root / "pairs.parquet", outputs / "scores.parquet", job.store, job, seconds
+    )
+
+
 KINDS: dict[str, tuple[Callable[[Path, Path, Job, float], None], Any, str]] = {
     "generate": (run_generate, transformers_engine.Decoding, "run"),
     "embed": (run_embed, embedding._Embedder, "forward"),
     "tokens": (run_tokens, tokens.TokenSums, "add"),
+    "reference": (run_reference, reference, "reference_log_probabilities"),
 }
-"""What is run; the class and the method of it that computes a piece."""
+"""What is run; the class (or module) and the function of it that computes a piece."""
 
 
 def count_calls(owner: Any, method: str, note: Callable[[], None]) -> None:

@@ -17,11 +17,11 @@ from modecollapse.manifest import Manifest, write_manifest
 from modecollapse.sealed import write_sealed
 from tests.tiny_models import save_neox
 
-KINDS = ("generate", "embed", "tokens")
+KINDS = ("generate", "embed", "tokens", "reference")
 STOPPED_AFTER, KILLED_AFTER = 3, 2
 """Pieces of work that are computed before the signal."""
-# A batch of completions under way when the job is asked to stop is lost, one of texts or windows is not.
-KEPT = {"generate": STOPPED_AFTER, "embed": STOPPED_AFTER + 1, "tokens": STOPPED_AFTER + 1}
+# A batch of completions under way when the job is asked to stop is lost, one of texts, windows or pairs is not.
+KEPT = {kind: STOPPED_AFTER if kind == "generate" else STOPPED_AFTER + 1 for kind in KINDS}
 """Pieces of work that are not lost by the stop; nothing that is computed before the kill is."""
 
 TWICE = ("generate", "embed")
@@ -39,6 +39,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_manifest(manifest, root / "model" / "manifest.json")
     texts = [f"document {i} of some " + "words " * (i % 7) for i in range(20)]
     write_sealed(pa.table({"text": texts}), root / "data.parquet")
+    pairs = {"prompt": [f"ask {i}" for i in range(20)]}
+    pairs |= {answer: [f"{answer} " + "words " * (i % 4) for i in range(20)] for answer in ("chosen", "rejected")}
+    write_sealed(pa.table(pairs), root / "pairs.parquet")
     write_sealed(pa.table({"text": [f"{i} words of a text with words" for i in range(40)]}), root / "cell.parquet")
     return root
 
