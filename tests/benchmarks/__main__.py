@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-SUBJECTS = ("lexical_metrics", "bootstrap", "embedding", "tokens", "generation", "vllm", "startup", "planning")
+SUBJECTS = ("lexical_metrics", "bootstrap", "embedding", "tokens", "generation", "vllm", "reference", "startup", "planning")
 """In the order in which they run; each is the module `bench_NAME` here."""
 
-ON_A_GPU = ("embedding", "tokens", "generation", "vllm")
+ON_A_GPU = ("embedding", "tokens", "generation", "vllm", "reference")
 """Those that compute on a GPU where there is one."""
 
 
