@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from modecollapse.jobs.references import score_reference
-from modecollapse.jobs.running import running
+from modecollapse.jobs.running import NO_MODEL_NEEDS, running
 
 if __name__ == "__main__":
     with running(polls=True) as job:
+        job.do_without(*NO_MODEL_NEEDS)
         read = job.snakemake.input
         score_reference(
             job.spec,

@@ -12,7 +12,17 @@ import sys
 import time
 from pathlib import Path
 
-SUBJECTS = ("lexical_metrics", "bootstrap", "embedding", "tokens", "generation", "vllm", "reference", "startup", "planning")
+SUBJECTS = (
+    "lexical_metrics",
+    "bootstrap",
+    "embedding",
+    "tokens",
+    "generation",
+    "vllm",
+    "reference",
+    "startup",
+    "planning",
+)
 """In the order in which they run; each is the module `bench_NAME` here."""
 
 ON_A_GPU = ("embedding", "tokens", "generation", "vllm", "reference")

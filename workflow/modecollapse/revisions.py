@@ -42,6 +42,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "methods.reference_file",
         "methods.answer_head",
         "methods.examples",
+        "methods.layout",
         "methods.lora",
         "methods.processes",
         "methods.start",
