@@ -20,12 +20,14 @@ SUBJECTS = (
     "generation",
     "vllm",
     "reference",
+    "sft",
+    "dpo",
     "startup",
     "planning",
 )
 """In the order in which they run; each is the module `bench_NAME` here."""
 
-ON_A_GPU = ("embedding", "tokens", "generation", "vllm", "reference")
+ON_A_GPU = ("embedding", "tokens", "generation", "vllm", "reference", "sft", "dpo")
 """Those that compute on a GPU where there is one."""
 
 
