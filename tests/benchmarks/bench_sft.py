@@ -1,4 +1,4 @@
-"""Supervised fine-tuning beside a bare loop (`fine_tuning`): the embedded study's on a processor, dialogues on a GPU."""
+"""Supervised fine-tuning beside a bare loop (`fine_tuning`): of the embedded study, or of dialogues on a GPU."""
 
 from tests.benchmarks import fine_tuning
 from tests.benchmarks.comparing import Comparison

@@ -1,9 +1,8 @@
 """Fine-tuning as a study does it beside a bare loop in PyTorch: same model, batches, padding, optimizer and loss.
 
 Both are timed from the end of one update to the end of a later one, so that loading, tokenizing and saving count
-nowhere. The bare loop keeps no curves, checkpoints or metrics. Operations for the MFU are those of tokens that are
-there: of padding none, of a prompt that two answers share only once where ours computes it once, and of a head those of
-answers.
+nowhere. The bare loop keeps no curves, checkpoints or metrics, and has a row for every answer. Operations for the MFU
+are those of the rows' tokens without padding, and of the head those of answers.
 """
 
 import statistics
@@ -20,13 +19,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl.trainer.utils import add_fused_lm_head
 
 from modecollapse.data.nano.world import World
 from modecollapse.methods import dpo, finetuning, sft
+from modecollapse.methods.answer_head import add_answer_head, needs_library_head
 from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.examples import encode, labelled, paired
 from modecollapse.methods.layout import Layout, shares
 from modecollapse.methods.order import training_order
+from modecollapse.methods.reference import reference_log_probabilities
 from modecollapse.methods.trainers import AnswerTrainer, PreferenceTrainer
 from modecollapse.prompts import PromptFormat
 from modecollapse.resources.machine import Machine
@@ -58,6 +60,8 @@ class Case:
     warm: int
     updates: int
     """Updates that are timed, after `warm` that are not."""
+    reference: Any = None
+    """(2, pairs): the parent's log-probabilities of chosen and rejected answers."""
 
     @cached_property
     def order(self) -> list[int]:
@@ -140,13 +144,14 @@ def study_way(case: Case, parent: Path, device: str) -> Timing:
             layout=case.layout,
         )
         model = finetuning.load_parent(job, case.settings)
-        further: dict[str, Any] = {}
+        examples: dict[str, Any] = dict(case.data)
+        options: dict[str, Any] = {}
         if case.kind == "dpo":
-            further = {"options": {"loss_type": ["sigmoid"], "beta": BETA}}
-            further["ref_model"] = finetuning.load_parent(job, case.settings).network
+            options = {"loss_type": ["sigmoid"], "beta": BETA, "precompute_ref_log_probs": True}
+            examples |= dict(zip(("ref_chosen_logps", "ref_rejected_logps"), case.reference.tolist(), strict=True))
         _begin(device)
         with suppress(_Enough):
-            finetuning.train(job, case.settings, Trainer, model, case.data, case.lengths, case.lengths, **further)
+            finetuning.train(job, case.settings, Trainer, model, examples, case.lengths, case.lengths, options)
     return Timing(clock.times[1] - clock.times[0], [point["loss"] for point in clock.curve], _peak(device))
 
 
@@ -154,7 +159,7 @@ def bare_way(case: Case, parent: Path, device: str) -> Timing:
     """The same updates in the fewest lines."""
     settings = case.settings
     model = AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32).to(device)
-    reference = AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32).to(device).requires_grad_(False)
+    reference = torch.from_numpy(case.reference).to(device)
     matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     optimizer: torch.optim.Optimizer
@@ -179,9 +184,7 @@ def bare_way(case: Case, parent: Path, device: str) -> Timing:
                 if case.kind == "sft":
                     part_of_loss = -of_rows.sum() / scored
                 else:
-                    with torch.no_grad():
-                        before = _log_probabilities(reference, ids, targets)
-                    chosen, rejected = (of_rows - before).chunk(2)
+                    chosen, rejected = of_rows.view(2, -1) - reference[:, places]
                     part_of_loss = -functional.logsigmoid(BETA * (chosen - rejected)).sum() / size
             part_of_loss.backward()
             loss += part_of_loss.detach()
@@ -219,6 +222,20 @@ def _log_probabilities(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> t
     return torch.zeros(answer.shape, device=ids.device).masked_scatter(answer, found).sum(1)
 
 
+def reference(case: Case, parent: Path, device: str) -> Any:
+    """What `Case.reference` is."""
+    network = AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32).to(device)
+    if needs_library_head(network):
+        add_fused_lm_head(network)
+    add_answer_head(network, statistics=False, pairs=True)
+    found = np.zeros((2, len(case.lengths)), dtype=np.float32)
+    places = sorted(range(len(case.lengths)), key=lambda place: case.lengths[place])
+    for start in range(0, len(places), 16):
+        batch = places[start : start + 16]
+        found[:, batch] = reference_log_probabilities(network, case.data, batch, case.settings.dtype, device)
+    return found
+
+
 def now(device: str) -> float:
     """The clock of `comparing.in_turn`."""
     if device == "cuda":
@@ -237,36 +254,22 @@ def _peak(device: str) -> float:
     return torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else 0.0
 
 
-def padding(case: Case, lengths: Sequence[int]) -> float:
-    """The share of padding in the passes of all whole updates, of rows of `lengths`."""
-    size = case.settings.batch_size
-    passes = case.layout.accumulation(size)
-    filled = padded = 0
-    for start in range(0, len(case.order) - size + 1, size):
-        update = case.order[start : start + size]
-        for part in shares(range(size), 1, passes)[0]:
-            held = [lengths[update[place]] for place in part]
-            filled += sum(held)
-            padded += len(held) * max(held)
-    return 1 - filled / padded
-
-
 def flops(case: Case) -> float:
     """Operations of the timed updates, of tokens that are there and of answers' logits alone.
 
-    Forward 2 per weight and token, with the backward pass 6; of the reference 2 more. Attention: products of queries
-    and keys, and of their weights and values, each over half of the square.
+    Forward 2 per weight and token, with the backward pass 6. Attention: products of queries and keys, and of their
+    weights and values, each over half of the square. A pair counts as two rows, although its prompt is computed once
+    where that pays: what is counted is work that is asked for.
     """
     shape = neox_shape(case.shape.architecture, case.shape.vocabulary)
-    per_token = 6 + (2 if case.kind == "dpo" else 0)
     body = shape.layer * shape.layers
     total = 0.0
     for place in case.timed:
         prompt, *answers = case.parts[place]
         for answer in answers:
             length = prompt + answer
-            total += per_token * (body * length + shape.embedding * answer)
-            total += per_token * shape.layers * shape.hidden_size * length**2
+            total += 6 * (body * length + shape.embedding * answer)
+            total += 6 * shape.layers * shape.hidden_size * length**2
     return total
 
 
@@ -342,6 +345,8 @@ def dialogue_case(kind: Kind, shape: Shape, batch: int, warm: int, updates: int,
 
 def compare_on(case: Case, parent: Path, device: str, rounds: int, aim: str) -> Comparison:
     """Both ways in turn; medians."""
+    if case.kind == "dpo":
+        case.reference = reference(case, parent, device)
     ways = {"ours": study_way, "bare": bare_way}
     found: dict[str, list[Timing]] = {name: [] for name in ways}
     for _ in range(rounds):

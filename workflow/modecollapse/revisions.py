@@ -41,6 +41,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "methods.reference",
         "methods.reference_file",
         "methods.answer_head",
+        "methods.rows",
         "methods.examples",
         "methods.layout",
         "methods.lora",

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from modecollapse import stopping
 from modecollapse.errors import StudyError
 from modecollapse.generation.progress import Progress, silent
-from modecollapse.methods.answer_head import add_answer_head
+from modecollapse.methods.answer_head import add_answer_head, needs_library_head
 from modecollapse.methods.examples import Ids, read_pairs
 from modecollapse.methods.reference_file import ANSWERS, POSITIONS, SCHEMA, PairSettings
 from modecollapse.methods.start import load_start
@@ -62,10 +62,11 @@ def score_pairs(
     """
     model = load_start(parent, form, settings.max_length, settings.dtype, settings.quantization, threads, device)
     pairs = read_pairs(data, model.tokenizer, form, settings.max_length, settings.max_prompt_length, settings.too_long)
-    if not add_answer_head(model.network, statistics=False):
+    if needs_library_head(model.network):
         from trl.trainer.utils import add_fused_lm_head  # slow to import
 
         add_fused_lm_head(model.network)
+    add_answer_head(model.network, statistics=False, pairs=True)
     order = _order(pairs)
     parts = [SCHEMA.empty_table()]
     if unfinished and (before := unfinished.load()) is not None:

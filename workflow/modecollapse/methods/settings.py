@@ -16,6 +16,7 @@ FINE_TUNING_MODULES = (
     "methods.trainers",
     "methods.callbacks",
     "methods.answer_head",
+    "methods.rows",
     "methods.sharing",
     "methods.layout",
     "methods.lora",

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -50,6 +50,8 @@ class _Exact(Trainer, ABC):
     is weighted by its share of what the batch's mean is over, which neither library does for a last, smaller batch.
     """
 
+    pairs: ClassVar[bool] = False
+    """Whether the two halves of a batch's rows follow the same prompts."""
     recipe: FineTuningSettings
     layout: Layout
     lr_scheduler: LambdaLR | None
@@ -65,8 +67,7 @@ class _Exact(Trainer, ABC):
         self._shares = Shares(self.accelerator)
         if recipe.lora is not None:
             train_in_float32(self.model)
-        if self.args.device.type == "cpu":
-            add_answer_head(base_network(self.model), statistics=True)
+        add_answer_head(base_network(self.model), statistics=True, pairs=self.pairs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The data set already stands in the order of training (methods.order).
@@ -233,6 +234,7 @@ class PreferenceTrainer(_Exact, DPOTrainer):
     `ref_rejected_logps`: no second model is needed."""
 
     configuration = DPOConfig
+    pairs = True
     loss_weights: list[Any]
 
     def _precompute_ref_logps(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
