@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -60,8 +60,8 @@ class Case:
     warm: int
     updates: int
     """Updates that are timed, after `warm` that are not."""
-    reference: Any = None
-    """(2, pairs): the parent's log-probabilities of chosen and rejected answers."""
+    reference: Any = field(default_factory=lambda: np.zeros((2, 0), dtype=np.float32))
+    """(2, pairs): the parent's log-probabilities of chosen and rejected answers; nothing for supervised fine-tuning."""
 
     @cached_property
     def order(self) -> list[int]:

@@ -87,8 +87,10 @@ def _hidden(
         # Causal attention never looks at padding on the right, so it needs no mask, and is faster without.
         hidden = model.base_model(input_ids, use_cache=False).last_hidden_state[:, :-1]
         return hidden[labels[:, 1:] != -100]
+    kind = input_ids.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
     states = model.base_model(
-        rows.input_ids, attention_mask=rows.mask, position_ids=rows.position_ids, use_cache=False
+        rows.input_ids, attention_mask=rows.mask(dtype), position_ids=rows.position_ids, use_cache=False
     ).last_hidden_state
     return states.flatten(0, 1)[rows.scored]
 

@@ -130,7 +130,8 @@ PARTS = ("prompt", "chosen", "rejected")
 
 METHOD = Method(
     name="dpo",
-    # 2: the reference's log-probabilities are computed in batches of their own, so their last bits are others.
+    # 2: the reference's log-probabilities are computed in batches of their own, and a pair's prompt only once, so the
+    # last bits of their sums are others.
     revision=2,
     settings=DpoSettings,
     run=run,

@@ -31,15 +31,18 @@ class Rows:
     scored: torch.Tensor
     """Where, in all rows one after the other, the labelled tokens are predicted, in the order of the padded rows."""
 
-    @property
-    def mask(self) -> torch.Tensor:
-        """(rows, 1, length, length) truth values: whether a token sees another."""
+    def mask(self, dtype: torch.dtype) -> torch.Tensor:
+        """(rows, 1, length, length): 0 where a token sees another, else minus infinity.
+
+        Of truth values attention would keep a copy in `dtype` for every layer.
+        """
         length = self.input_ids.shape[1]
         before = torch.ones(length, length, dtype=torch.bool, device=self.input_ids.device).tril()
         same = self.examples[:, :, None] == self.examples[:, None, :]
         shared = self.branches[:, None, :] == 0
         own = self.branches[:, :, None] == self.branches[:, None, :]
-        return (before & same & (shared | own))[:, None]
+        sees = before & same & (shared | own)
+        return torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill_(~sees, -torch.inf)[:, None]
 
 
 def laid_out(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor, pairs: bool) -> Rows | None:

@@ -150,7 +150,8 @@ def process_bytes(job: Training, layout: Layout, on_gpu: bool) -> float:
     micro = layout.micro_batch or math.ceil(job.batch / layout.processes)
     tokens = micro * job.rows * job.length
     activations = activation_bytes(job.shape, tokens, job.dtype)
-    masks = 5.0 * micro * job.rows * job.length**2 if job.kind == "dpo" else 0.0
+    # Rows that hold several examples or answers have a mask of their own (`modecollapse.methods.rows`).
+    masks = 0.0 if job.kind == "pretrain" else 5.0 * micro * job.rows * job.length**2
     total = state_bytes(job, layout) + activations + masks + head_bytes(job, tokens, on_gpu)
     return total + DEVICE_CONTEXT if on_gpu else resident(total)
 
