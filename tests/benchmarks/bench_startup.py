@@ -1,6 +1,6 @@
 """Processor time until the work of a job begins, by kind of job, beside that of its libraries alone.
 
-Both sides are processes of their own, the better of two each. Ours does what a job's process does before its work:
+Both sides are processes of their own. Ours does what a job's process does before its work:
 Snakemake's part of it, the script's imports, and the libraries that the job loads; of a job with models, those that the
 first model loads are among them on both sides. `slowest` are the modules whose own code takes longest to import, by
 their share of all.
@@ -14,7 +14,6 @@ from tests.benchmarks.comparing import Comparison
 from tests.benchmarks.processes import cpu_of
 from tests.projects import ROOT
 
-_ROUNDS = 2
 _SLOWEST = 10
 
 
@@ -64,16 +63,13 @@ def compare(device: str) -> list[Comparison]:
 
 def _compared(kind: _Kind) -> Comparison:
     ours = _FRAME.format(script=str(ROOT / "scripts" / f"{kind.script}.py")) + kind.body
-    taken: dict[str, list[float]] = {ours: [], kind.bare: []}
-    for _ in range(_ROUNDS):
-        for code, times in taken.items():
-            times.append(cpu_of([sys.executable, "-c", code], ROOT, _environment())[0])
+    taken = {code: cpu_of([sys.executable, "-c", code], ROOT, _environment())[0] for code in (ours, kind.bare)}
     return Comparison(
         f"until the work begins: {kind.case}",
         "all of the process",
         kind.bare if kind.bare != "pass" else "python -c pass",
-        min(taken[ours]),
-        min(taken[kind.bare]),
+        taken[ours],
+        taken[kind.bare],
         lower=True,
         more={"slowest": _slowest(ours)},
     )

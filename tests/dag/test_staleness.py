@@ -316,6 +316,7 @@ def test_no_job_loads_torch_to_score_to_tabulate_or_to_draw(finished: Project) -
         "generate",
         "embed",
         "measure_tokens",
+        "score_reference",
     }
     assert loaded["generate"] == loaded["measure_tokens"] == loaded["embed"] == {"torch", "transformers"}
     assert loaded["score"] == loaded["sample_data"] == set()
