@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from modecollapse.jobs.embeddings import embed_cells
 from modecollapse.jobs.running import NO_MODEL_NEEDS, running
-from modecollapse.jobs.scores import embed_cells
 
 if __name__ == "__main__":
     with running(polls=True) as job:

@@ -11,7 +11,8 @@ import random
 import numpy as np
 
 from modecollapse.data.nano.world import World
-from modecollapse.measures.embedding import EmbedderSettings, embed, embedder_directory, rows_per_batch
+from modecollapse.measures.embedder import EmbedderSettings, embedder_directory, rows_per_batch
+from modecollapse.measures.embedding import embed
 from modecollapse.metrics.lexical import first_words
 from tests.benchmarks.comparing import Comparison, in_turn
 

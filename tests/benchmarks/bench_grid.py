@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ import pyarrow as pa
 import yaml
 
 from modecollapse import specs
-from modecollapse.digests import canonical
+from modecollapse.identities import identity_metadata
 from modecollapse.jobs.tables import attribute, tabulate, tabulate_tokens
 from modecollapse.measures.diversity import score_cell
 from modecollapse.measures.token_entropy import entropy_scores
@@ -192,7 +191,7 @@ def fill(study: Study, directory: Path, vocabulary: int) -> None:
     documents, distributions = fake_tokens(generator, 10_000, vocabulary, 50)
     value = scores.schema.get_field_index("value")
     for model in study.models:
-        identity = {"model": canonical(asdict(model))}
+        identity = identity_metadata(model)
         noise = 1 + 0.1 * generator.standard_normal(scores.num_rows)
         noisy = scores.set_column(value, "value", pa.array(scores["value"].to_numpy() * noise))
         write_sealed(noisy, directory / study.paths.scores(model), identity)

@@ -26,7 +26,8 @@ def _values(sample: Sample, name: str, size: int, draws: int, generator: np.rand
 
 
 def _vectors(texts: Sequence[str]) -> np.ndarray:
-    from modecollapse.measures.embedding import EmbedderSettings, embed
+    from modecollapse.measures.embedder import EmbedderSettings
+    from modecollapse.measures.embedding import embed
 
     return embed(texts, EmbedderSettings())
 

@@ -8,7 +8,7 @@ import pytest
 
 from modecollapse.errors import StudyError
 from modecollapse.measures.diversity import SCHEMA, score_cell
-from modecollapse.measures.embedding import Embeddings
+from modecollapse.measures.vectors import Embeddings
 from modecollapse.metrics.lexical import first_words, jaccard, self_bleu
 from modecollapse.metrics.registry import METRICS
 

@@ -15,19 +15,15 @@ import torch
 
 from modecollapse import stopping
 from modecollapse.errors import CorruptFile, StudyError
-from modecollapse.measures.embedding import (
+from modecollapse.measures.embedder import (
     EmbedderSettings,
-    EmbeddingCache,
-    Embeddings,
-    Lookup,
-    _Embedder,
-    embed,
     embedder_digest,
     embedder_directory,
     find_embedder,
     rows_per_batch,
-    vector_array,
 )
+from modecollapse.measures.embedding import _Embedder, embed
+from modecollapse.measures.vectors import EmbeddingCache, Embeddings, Lookup, vector_array
 from modecollapse.sealed import write_sealed
 
 SETTINGS = EmbedderSettings()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modecollapse.measures.diversity import WHOLE, score_cell
-from modecollapse.measures.embedding import Embeddings
+from modecollapse.measures.vectors import Embeddings
 from modecollapse.metrics.registry import METRICS, MODEL_SCORES, QUALITIES, Metric
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from scipy.sparse.csgraph import connected_components
 
 from modecollapse.measures.diversity import WHOLE, score_cell
-from modecollapse.measures.embedding import Embeddings
+from modecollapse.measures.vectors import Embeddings
 from modecollapse.metrics.clusters import answer_clusters
 from modecollapse.metrics.lexical import first_words
 from modecollapse.metrics.registry import METRICS, ORDERS

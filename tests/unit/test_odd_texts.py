@@ -17,10 +17,12 @@ import pytest
 from modecollapse.cells import Cell, Model
 from modecollapse.completions import read_completions
 from modecollapse.errors import StudyError
+from modecollapse.jobs.embeddings import embed_cells
 from modecollapse.jobs.generations import import_completions
 from modecollapse.jobs.running import Job
-from modecollapse.jobs.scores import embed_cells, score_model
-from modecollapse.measures.embedding import EmbedderSettings, embed
+from modecollapse.jobs.scores import score_model
+from modecollapse.measures.embedder import EmbedderSettings
+from modecollapse.measures.embedding import embed
 from modecollapse.metrics.registry import METRICS
 from modecollapse.sealed import read_sealed
 from modecollapse.store import Store

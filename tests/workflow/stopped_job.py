@@ -19,10 +19,10 @@ from typing import Any
 from modecollapse.cells import Cell, Model
 from modecollapse.generation import transformers_engine
 from modecollapse.generation.settings import SamplingSettings
+from modecollapse.jobs.embeddings import embed_cells
 from modecollapse.jobs.generations import generate
 from modecollapse.jobs.references import score_reference
 from modecollapse.jobs.running import Job, running
-from modecollapse.jobs.scores import embed_cells
 from modecollapse.jobs.tokens import measure_tokens
 from modecollapse.measures import embedding, tokens, windows
 from modecollapse.methods import reference

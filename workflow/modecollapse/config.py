@@ -23,7 +23,7 @@ from modecollapse.data.columns import TextColumn
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
-from modecollapse.measures.embedding import EmbedderSettings
+from modecollapse.measures.embedder import EmbedderSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings

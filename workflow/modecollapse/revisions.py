@@ -79,7 +79,14 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "generation.models",
         "jobs.benchmarks",
     ),
-    "embedding": ("measures.embedding", "metrics.lexical", "metrics.ngrams", "jobs.scores"),
+    "embedding": (
+        "measures.embedder",
+        "measures.embedding",
+        "measures.vectors",
+        "metrics.lexical",
+        "metrics.ngrams",
+        "jobs.embeddings",
+    ),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "prompts", "jobs.scores"),
     "analysis": ("analysis", "lineage", "wordings", "jobs.tables"),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
@@ -112,7 +119,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         "metrics.quality",
         "metrics.registry",
     ),
-    "diversity": ("data.nano", "measures.embedding"),
+    "diversity": ("data.nano", "measures.vectors"),
     "truth": ("data.nano",),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses

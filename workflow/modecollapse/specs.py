@@ -17,7 +17,7 @@ from modecollapse.figures.registry import Drawing
 from modecollapse.hub import Kind
 from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
-from modecollapse.measures.embedding import embedder_digest
+from modecollapse.measures.embedder import embedder_digest
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict

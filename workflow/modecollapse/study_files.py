@@ -11,7 +11,7 @@ from typing import Any
 
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
-from modecollapse.measures.embedding import find_embedder
+from modecollapse.measures.embedder import find_embedder
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
 from modecollapse.resources.demands import check_machine

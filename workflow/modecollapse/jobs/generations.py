@@ -12,6 +12,7 @@ from modecollapse.digests import canonical, digest, sha256_file
 from modecollapse.errors import CorruptFile
 from modecollapse.generation.engines import ENGINES, EngineJob
 from modecollapse.generation.settings import SamplingSettings
+from modecollapse.identities import identity_metadata
 from modecollapse.manifest import read_manifest
 from modecollapse.prompts import PromptFormat, PromptSet
 from modecollapse.rendering import chat_markers, render
@@ -25,15 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def _metadata(cell: Cell, spec: str, extra: Mapping[str, str]) -> dict[str, str]:
-    identity = {
-        "size": cell.model.size,
-        "seed": cell.model.seed,
-        "stage": cell.model.stage,
-        "prompts": cell.prompts,
-        "format": cell.format,
-        "temperature": cell.temperature,
-    }
-    return {"cell": canonical(identity), "spec": spec, **extra}
+    return {**identity_metadata(cell), "spec": spec, **extra}
 
 
 def _stale(cells: Mapping[Cell, Path], keys: Mapping[Cell, str], store: Store) -> list[Cell]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from modecollapse.measures.embedding import Embeddings
+from modecollapse.measures.vectors import Embeddings
 from modecollapse.metrics.lengths import mean
 from modecollapse.metrics.lexical import first_words
 from modecollapse.metrics.registry import METRICS, Selection, metric
