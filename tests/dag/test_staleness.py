@@ -167,7 +167,7 @@ def test_a_comment_in_a_script_or_a_rule_schedules_nothing(finished: Project) ->
 
 
 def test_a_revision_of_a_method_schedules_its_stages_and_their_descendants(finished: Project) -> None:
-    finished.edit("workflow/modecollapse/methods/sft.py", "revision=1", "revision=2")
+    finished.edit("workflow/modecollapse/methods/sft.py", "revision=2", "revision=3")
     check(
         finished,
         *(of(rule, "sft", "dpo") for rule in ("train", "generate", "measure_tokens")),
