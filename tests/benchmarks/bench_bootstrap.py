@@ -24,7 +24,7 @@ from tests.benchmarks.comparing import Comparison, in_turn, seconds
 STAGES = ("plm", "sft", "dpo")
 TEMPERATURES = tuple(f"{t / 10:.1f}" for t in range(1, 16))
 PROMPTS = 20
-RESAMPLES, LOOPED = 10_000, 20
+RESAMPLES, LOOPED = 10_000, 10
 
 
 def synthetic(metrics: int, seeds: int) -> list[pd.DataFrame]:
@@ -82,7 +82,7 @@ def _compare(seeds: int, bootstrap: Bootstrap, device: str) -> Comparison:
         "loops": lambda: looped_means(values, "creative", bootstrap),
         "ours": lambda: resampled_means(many, "creative", bootstrap),
     }
-    times = in_turn(sides, device)
+    times = in_turn(sides, device, rounds=2, warm=False)
     return Comparison(
         f"means of rows of {PROMPTS} prompts × {seeds} seed(s), {RESAMPLES:,} resamples",
         "all at once",

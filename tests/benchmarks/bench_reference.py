@@ -25,7 +25,7 @@ from tests.benchmarks.shapes import SHAPES, make_model
 
 BATCH = 64
 HUMAN = PromptFormat("human", "Human: {prompt} Assistant: {start}")
-PAIRS = {"cpu": 1024, "cuda": 8192}
+PAIRS = {"cpu": 512, "cuda": 8192}
 JOINED = {"cpu": 1, "cuda": 6}
 """Answers of the nano world that make one: on a GPU, pairs are about as long as dialogues."""
 
