@@ -153,6 +153,21 @@ def test_where_memory_runs_out_cells_are_made_with_half_the_rows_from_then_on(
         assert cell_record(table)["rows_per_batch"] == "6"
 
 
+def test_prompts_that_do_not_fit_together_are_run_in_parts(
+    directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1)
+    whole = engine.prepare(PROMPTS)
+    short_of_memory(engine, monkeypatch, most=1)
+    parts = engine.prepare(PROMPTS)
+    assert torch.allclose(whole.logits, parts.logits, atol=1e-5)
+    for one, other in zip(whole.layers, parts.layers, strict=True):
+        assert one.keys.shape == other.keys.shape
+    short_of_memory(engine, monkeypatch, most=0)
+    with pytest.raises(StudyError, match="does not do for one completion"):
+        engine.prepare(PROMPTS)
+
+
 def test_memory_that_does_not_do_for_one_row_is_a_clear_error(
     directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,10 +63,15 @@ class TransformersEngine:
         ids, tokens = tokenize_prompts(self._model, prompts)
         check_context(ids, tokens, self._settings.max_new_tokens, self._model.context)
         width = max(map(len, tokens))
-        parts = []
-        for start in range(0, len(tokens), _PROMPTS_PER_PREFILL):
+        parts: list[tuple[tuple[PrefixLayer, ...], Tensor]] = []
+        start, most = 0, _PROMPTS_PER_PREFILL
+        while start < len(tokens):
             stopping.check()
-            parts.append(self._prefill(tokens[start : start + _PROMPTS_PER_PREFILL], width))
+            with suppress(torch.OutOfMemoryError):
+                parts.append(self._prefill(tokens[start : start + most], width))
+                start += most
+                continue
+            most = self._half(min(most, len(tokens) - start), "prompts together", width)
         layers = tuple(
             PrefixLayer(torch.cat([part.keys for part in layer]), torch.cat([part.values for part in layer]))
             for layer in zip(*(layers for layers, _ in parts), strict=True)
@@ -110,8 +115,10 @@ class TransformersEngine:
         while True:
             with suppress(torch.OutOfMemoryError):
                 return self._cell(prepared, temperature, stream, progress, unfinished)
-            # Out of the failed attempt, nothing holds its tensors any more.
-            self._halve(prepared)
+            # Out of the failed attempt, nothing holds its tensors any more. All of the cell is made again, as rows per
+            # batch decide its bits; so are those of all cells from now on.
+            rows = min(self._rows_per_batch(prepared), len(prepared.ids) * self._settings.completions)
+            self._most_rows = self._half(rows, "rows per batch", prepared.width)
 
     def _cell(
         self,
@@ -148,19 +155,22 @@ class TransformersEngine:
     def _rows_per_batch(self, prepared: PreparedPrompts) -> int:
         return min(prepared.rows_per_batch, self._most_rows or prepared.rows_per_batch)
 
-    def _halve(self, prepared: PreparedPrompts) -> None:
-        """Go on with half the rows per batch, in all cells from now on."""
-        rows = min(self._rows_per_batch(prepared), len(prepared.ids) * self._settings.completions)
-        if rows == 1:
+    def _half(self, number: int, what: str, width: int) -> int:
+        """Half of what the memory did not do for, which is free again.
+
+        Raises:
+            StudyError: it does not do for one.
+        """
+        if number == 1:
             raise StudyError(
-                f"The memory of {self._device_name()} does not do for one completion of {prepared.width} + "
+                f"The memory of {self._device_name()} does not do for one completion of {width} + "
                 f"{self._settings.max_new_tokens} tokens beside the weights. Use a device with more memory that is "
                 "free, dtype bfloat16, or fewer max_new_tokens."
             )
-        self._most_rows = rows // 2
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
-        logger.warning("out of memory with %d rows per batch: going on with %d", rows, self._most_rows)
+        logger.warning("out of memory with %d %s: going on with %d", number, what, number // 2)
+        return number // 2
 
     @torch.inference_mode()
     def _prefill(self, tokens: Sequence[Sequence[int]], width: int) -> tuple[tuple[PrefixLayer, ...], Tensor]:
