@@ -120,3 +120,8 @@ def test_every_size_is_in_one_bin_and_no_bin_overflows(sizes: list[int], room: i
     assert all(sum(sizes[place] for place in held) <= room for held in bins)
     if len(bins) > 1:
         assert sum(sizes) > room * len(bins) / 2, "at most twice as many as there must be"
+
+
+def test_rows_in_which_nothing_is_predicted_stay_as_they_are() -> None:
+    batch = batch_of([(0, 1, 1), (0, 1, 1)])
+    assert laid_out(**batch, pairs=True) is None

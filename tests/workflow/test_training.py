@@ -133,6 +133,12 @@ def test_the_likelihood_term_adds_the_chosen_answers_loss(toy, tmp_path):
     assert with_term.curves[-1]["logps/chosen"] > plain.curves[-1]["logps/chosen"]
 
 
+def test_a_strong_pull_does_not_make_rounding_a_wrong_reference(toy, tmp_path):
+    record = METHODS["dpo"].run(toy.job("dpo", tmp_path, {"beta": 2000.0, "epochs": 1, "log_every": 1}))
+    # Other batches than the reference's: more than 1e-4 apart, yet the same model.
+    assert 1e-4 < abs(record.curves[0]["rewards/chosen"]) < 0.1
+
+
 def test_a_reference_that_is_not_the_parent_stops_preference_tuning(toy, tmp_path):
     METHODS["sft"].run(other := toy.job("sft", tmp_path / "other"))
     wrong = toy.job("dpo", tmp_path / "wrong", parent=other.output).reference_scores

@@ -21,7 +21,8 @@ LAID_OUT = frozenset(
     {"gpt_neox", "llama", "gpt2", "opt", "qwen2", "gemma", "phi", "olmo", "falcon", "stablelm", "mistral"}
 )
 """Types of model that are known to go by the positions and the mask that they are given (tested); of others every row
-stays as it is."""
+stays as it is. Windows of attention and alibi, which a mask would replace, are refused where a model is loaded
+(`modecollapse.generation.models`)."""
 
 
 @dataclass

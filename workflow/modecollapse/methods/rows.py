@@ -62,6 +62,8 @@ def laid_out(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torc
         for prompt, rows in zip(prompts, parts, strict=True)
     ]
     length = -(-max(sizes) // _MULTIPLE) * _MULTIPLE
+    if length == 0:  # nothing is predicted
+        return None
     bins = first_fit(sizes, length)
     if len(bins) * length > _WORTH * ids.size:
         return None

@@ -37,6 +37,9 @@ _UNITS = {
 }
 """What those quantities on preference curves are means over that are not means over pairs."""
 
+_FLOAT32_ROUNDING = 1e-6
+"""Share of a log-probability that batches of other shapes may change it by in float32, at most (seen: 1e-7)."""
+
 _ROUNDING = 0.04
 """Standard deviation, at most, of what bfloat16 does to a token's log-probability: a logit of 10 is rounded by 0.03."""
 
@@ -256,7 +259,7 @@ class PreferenceTrainer(_Exact, DPOTrainer):
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)
         if self._whole and self.state.global_step == 0 and self.model.training:
-            self._check_start(loss, self._amounts(inputs))
+            self._check_start(loss, inputs, self._amounts(inputs))
         return loss
 
     def _share_of_loss(
@@ -274,21 +277,22 @@ class PreferenceTrainer(_Exact, DPOTrainer):
         finally:
             self.loss_weights = weights
         if self.state.global_step == 0:
-            self._check_start(loss, amounts)
+            self._check_start(loss, inputs, amounts)
         # The library divides by the number of passes, as if all were equal.
         return loss * share * self.layout.processes * self.current_gradient_accumulation_steps
 
-    def _check_start(self, loss: torch.Tensor, amounts: Mapping[str, torch.Tensor]) -> None:
+    def _check_start(self, loss: torch.Tensor, inputs: Mapping[str, Any], amounts: Mapping[str, torch.Tensor]) -> None:
         """Policy and reference must be equal before the first update, and the loss then be that of equal models.
 
-        bfloat16 may round policy and reference apart, token by token, as they are computed in different batches;
-        float32 may not.
+        They are computed in different batches, which may round them apart: bfloat16 token by token, float32 by a share
+        of the answer's log-probability.
         """
-        tolerance = 1e-4
+        largest = max(float(inputs[f"ref_{answer}_logps"].abs().max()) for answer in ("chosen", "rejected"))
+        tolerance = max(1e-4, self.beta * _FLOAT32_ROUNDING * largest)
         if self.recipe.dtype == "bfloat16":
             longer = torch.maximum(amounts["chosen tokens"], amounts["rejected tokens"])
             rounding = self.beta * _ROUNDING * longer.sqrt() / amounts["pairs"].clamp(min=1)
-            tolerance = max(0.05, 4 * rounding.item())
+            tolerance = max(0.05, 4 * rounding.item(), tolerance)
         metrics = {name: self._metrics["train"][f"rewards/{name}"][-1] for name in ("chosen", "rejected")}
         expected = _EQUAL_MODELS_LOSS.get(self.loss_types[0]) if len(self.loss_types) == 1 else None
         wrong = any(not abs(reward) <= tolerance for reward in metrics.values())
