@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +19,10 @@ import pytest
 from modecollapse.cell_tables import CELL_SCHEMA, cell_record
 from modecollapse.errors import StudyError
 from modecollapse.resources.machine import Machine
+from modecollapse.serving import server
 from modecollapse.serving.engine import VllmEngine, seed_of, vllm_engine
 from modecollapse.serving.installation import Installation, find_vllm
-from modecollapse.serving.server import Launch, running_server
+from modecollapse.serving.server import HOST, Launch, Server, running_server
 from modecollapse.unfinished import Unfinished
 from tests.serving import PROMPTS, faults, logged, pretended_vllm, settings, texts
 from tests.tiny_models import save_neox
@@ -245,7 +248,8 @@ JOB = """
 import sys, time
 from pathlib import Path
 from modecollapse import stopping
-from modecollapse.serving.server import Launch, running_server
+from modecollapse.serving import server
+from modecollapse.serving.server import HOST, Launch, Server, running_server
 stopping.listen(at_once=True)
 launch = Launch(Path(sys.argv[1]), Path(sys.argv[2]), "float32", 64, 4, 1, on_gpu=False)
 with running_server(launch) as server:
@@ -326,3 +330,25 @@ def test_the_executable_is_found_relative_to_the_root_of_the_workflow(tmp_path: 
     executable = pretended_vllm(tmp_path / ".venv-vllm", "vllm-0.33.0")
     found = find_vllm(Machine(gpus_per_node=1), tmp_path)
     assert (found.executable, found.version("vllm")) == (executable, "0.33.0")
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-other\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b""])
+def test_another_program_on_the_port_is_not_taken_for_the_server(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_POLL_TIMEOUT", 0.3)
+    with socket.create_server((HOST, 0)) as listening, subprocess.Popen(["true"], stdout=subprocess.PIPE) as process:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:  # the test is over
+                    return
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+                    time.sleep(0 if answer else 1)  # one that says nothing
+
+        threading.Thread(target=serve, daemon=True).start()
+        assert not Server(process, listening.getsockname()[1], "key").is_ready()

@@ -37,8 +37,8 @@ class Sampled:
 class Client:
     """One connection, kept open between requests; for one thread, but `abort` may be called by any."""
 
-    def __init__(self, host: str, port: int, key: str) -> None:
-        self._connection = http.client.HTTPConnection(host, port, timeout=_REQUEST_SECONDS)
+    def __init__(self, host: str, port: int, key: str, seconds: float = _REQUEST_SECONDS) -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=seconds)
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def __enter__(self) -> Self:

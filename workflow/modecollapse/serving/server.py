@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 from modecollapse import stopping
@@ -28,6 +29,7 @@ HOST = "127.0.0.1"
 MODEL = "model"
 """The name under which the server knows its one model."""
 
+_POLL_TIMEOUT = 5.0
 _POLL_SECONDS = 0.2
 _PORTS = 5
 """How many ports are tried: another program may take one before the server does."""
@@ -115,6 +117,14 @@ class Server:
     def client(self) -> Client:
         """A client of its own for a thread."""
         return Client(HOST, self.port, self.key)
+
+    def is_ready(self) -> bool:
+        """Whether it answers with our key; a program of others that took the port does not."""
+        with Client(HOST, self.port, self.key, _POLL_TIMEOUT) as client:
+            try:
+                return client.is_healthy() and client.serves(MODEL)
+            except (OSError, HTTPException, Refused, StudyError):  # the last: an answer of another kind
+                return False
 
     def check(self) -> None:
         """Check that the server runs.
@@ -218,14 +228,9 @@ def _is_ready(server: Server, seconds: float) -> bool:
     started = time.monotonic()
     while server.process.poll() is None:
         stopping.check()
-        with server.client() as client:
-            try:
-                # A port that another one took answers, but not to this key.
-                if client.is_healthy() and client.serves(MODEL):
-                    logger.info("the server is ready after %.0f s", time.monotonic() - started)
-                    return True
-            except (OSError, Refused):
-                pass
+        if server.is_ready():
+            logger.info("the server is ready after %.0f s", time.monotonic() - started)
+            return True
         if time.monotonic() - started > seconds:
             raise StudyError(
                 f"The vLLM server is not ready after {seconds:.0f} s. Its last lines (all are in the job's log):\n"
