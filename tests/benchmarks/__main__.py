@@ -70,7 +70,7 @@ def _run(subject: str, device: str | None, output: Path) -> int:
     print(f"== {subject} on {computes_on}", flush=True)
     started = time.monotonic()
     comparisons = importlib.import_module(f"tests.benchmarks.bench_{subject}").compare(computes_on)
-    print_table(comparisons)
+    print_table(comparisons, computes_on)
     path = output / f"{subject}-{computes_on}.json"
     write_json(path, subject, computes_on, comparisons)
     print(f"{path}: {time.monotonic() - started:.0f} s\n", flush=True)

@@ -23,6 +23,8 @@ _SET = 25
 
 def compare(device: str) -> list[Comparison]:
     """Rows of the table, see the module."""
+    import sentence_transformers  # noqa: F401  (with torch and transformers: not to be timed)
+
     completions = World().answers(_TEXTS[device] // 2, 1).column("completion").to_pylist()
     texts = [first_words(text, words) for words in (20, 5) for text in completions]
     distinct = list(dict.fromkeys(texts))
@@ -56,7 +58,7 @@ def _beside_library(case: str, ours: str, texts: list[str], device: str, batch: 
         "ours": lambda: found.update(ours=_ours(texts, device)),
         "other": lambda: found.update(other=_library(texts, device, batch)),
     }
-    times = in_turn(sides, device, rounds=1 if device == "cpu" else 3, warm=device != "cpu")
+    times = in_turn(sides, device, rounds=2 if device == "cpu" else 3, warm=device != "cpu")
     return Comparison(
         case,
         ours,

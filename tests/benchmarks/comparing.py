@@ -85,18 +85,22 @@ def _finish(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def print_table(comparisons: Sequence[Comparison]) -> None:
-    """Print comparisons as a table in Markdown, as docs/performance.md has it."""
+def print_table(comparisons: Sequence[Comparison], device: str) -> None:
+    """Print comparisons as a table in Markdown, as docs/performance.md has it; rates on a GPU only.
+
+    What a processor does in a second says little about any other.
+    """
     print("| case | ours | other way | ratio | aim | largest difference | more |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for each in comparisons:
         ours, other = (
-            f"{name}: {_rate(each, taken)}"
+            name if device == "cpu" else f"{name}: {_rate(each, taken)}"
             for name, taken in ((each.ours, each.ours_seconds), (each.other, each.other_seconds))
         )
         difference = "" if math.isnan(each.difference) else f"{each.difference:.0e}"
         more = ", ".join(f"{name} {_number(value)}" for name, value in each.more.items())
-        print(f"| {each.case} | {ours} | {other} | {_number(each.ratio)} | {each.aim} | {difference} | {more} |")
+        ratio = f"{_number(each.ratio)} {'of its time' if each.lower else 'times as fast'}"
+        print(f"| {each.case} | {ours} | {other} | {ratio} | {each.aim} | {difference} | {more} |")
 
 
 def _rate(each: Comparison, taken: float) -> str:

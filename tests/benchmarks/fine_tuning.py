@@ -355,8 +355,9 @@ def compare_on(case: Case, parent: Path, device: str, rounds: int, aim: str) -> 
     ours, bare = found["ours"][0].losses, found["bare"][0].losses
     more: dict[str, float | str] = {"ms per update": 1000 * taken["ours"] / case.updates}
     if device == "cuda":
-        more["MFU %"] = 100 * flops(case) / taken["ours"] / PEAK
-        more["of the bare loop %"] = 100 * flops(case) / taken["bare"] / PEAK
+        if any(name in torch.cuda.get_device_name() for name in ("H100", "H200")):
+            more["MFU %"] = 100 * flops(case) / taken["ours"] / PEAK
+            more["of the bare loop %"] = 100 * flops(case) / taken["bare"] / PEAK
         more["peak GB"] = found["ours"][0].peak_gb
     return Comparison(
         case=case.name,
