@@ -63,26 +63,6 @@ def test_a_training_on_two_gpus_of_a_node_equals_one_in_two_processes(
     assert digests(project) == digests(local)
 
 
-def test_a_preempted_training_goes_on_from_where_it_was(
-    cluster: Cluster, finished_once: Project, tmp_path: Path
-) -> None:
-    local = finished_once.copy(tmp_path / "local")
-    lengthen_training(local, [7])
-    model = "results/nano-smoke/models/tiny/s7/plm/manifest.json"
-    project = on_cluster(local.copy(tmp_path / "slurm"), cluster, ON_PRETENDED_GPUS)
-    local.run(model)
-    with running(project, model) as snakemake:
-        (job,) = hold_at_first_checkpoint(project.root, [7])
-        urgent = ["--partition=urgent", f"--nodelist={job.node}", "--gpus=2", "--mem=100", "--output=/dev/null"]
-        cluster.ask("sbatch", *urgent, "--wrap=sleep 5")
-        wait_for(job.is_asked_to_stop, 120, "SIGTERM at preemption")
-        job.go_on()
-        assert snakemake.wait(timeout=300) == 0, console(project).read_text()
-    assert cluster.state(job.slurm_id) in ENDED, "it ended within the grace time, and was submitted again"
-    assert "resuming after" in project.training_log(7)
-    assert digests(project) == digests(local)
-
-
 @dataclass
 class Faults:
     """What was seen while models were trained and a fault was made to happen to each."""
