@@ -112,6 +112,10 @@ def prepare(case: Case, root: Path) -> None:
     table = {"prompt": [text(4) for _ in range(rows)], "text": [text(long) for _ in range(rows)]}
     table |= {name: [text(long) for _ in range(rows)] for name in ("completion", "chosen", "rejected")}
     write_sealed(pa.table(table), root / "data.parquet")
+    if case.kind == "dpo":
+        from tests.references import write_reference
+
+        write_reference(training_job(case, root), root / "reference.parquet")
 
 
 def work(case: Case, root: Path) -> None:
@@ -119,8 +123,6 @@ def work(case: Case, root: Path) -> None:
     import torch
 
     from modecollapse.methods import METHODS
-    from modecollapse.methods.base import TrainingJob
-    from modecollapse.prompts import PromptFormat
 
     on_gpu = torch.cuda.is_available()
     device = "cuda" if on_gpu else "cpu"
@@ -149,7 +151,7 @@ def work(case: Case, root: Path) -> None:
         texts = SealedTexts(root / "data.parquet", "text")
         modecollapse.measures.tokens.token_statistics(root / "model", root / "reference", texts, asked, 1, device)
     else:
-        train(case, root, METHODS, TrainingJob, PromptFormat)
+        METHODS[case.kind].run(training_job(case, root))
     peak = torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM") - before
     print(json.dumps({"peak": peak, "gpu": on_gpu}))
 
@@ -162,8 +164,12 @@ def warm_up(on_gpu: bool) -> None:
     (matrix @ matrix).sum().backward()
 
 
-def train(case: Case, root: Path, methods: Any, job: Any, form: Any) -> None:
+def training_job(case: Case, root: Path) -> Any:
     """Two updates, each followed by a checkpoint."""
+    from modecollapse.methods import METHODS
+    from modecollapse.methods.base import TrainingJob
+    from modecollapse.prompts import PromptFormat
+
     common: dict[str, Any] = {"batch_size": case.batch, "log_every": 1, "save_every": 1, "learning_rate": 1e-5}
     if case.kind == "pretrain":
         common |= {"tokens": 2 * case.batch * case.length, "sequence_length": case.length}
@@ -171,22 +177,20 @@ def train(case: Case, root: Path, methods: Any, job: Any, form: Any) -> None:
         common |= {"max_length": case.length, "dtype": case.dtype, "optimizer": case.optimizer}
         common |= {"betas": (0.9, 0.95) if case.optimizer == "adamw" else None, "weight_decay": 0.0}
         common |= {"max_prompt_length": 8} if case.kind == "dpo" else {}
-    method = methods[case.kind]
     for name in ("output", "state"):
-        (root / name).mkdir()
-    method.run(
-        job(
-            settings=method.settings(**common),
-            seed=0,
-            threads=1,
-            output=root / "output",
-            state=root / "state",
-            parent=root / "model",
-            architecture=case.architecture if case.kind == "pretrain" else None,
-            tokenizer=root / "tokenizer",
-            data=root / "data.parquet",
-            format=form("plain", "{prompt} {start}"),
-        )
+        (root / name).mkdir(exist_ok=True)
+    return TrainingJob(
+        settings=METHODS[case.kind].settings(**common),
+        seed=0,
+        threads=1,
+        output=root / "output",
+        state=root / "state",
+        parent=root / "model",
+        architecture=case.architecture if case.kind == "pretrain" else None,
+        tokenizer=root / "tokenizer",
+        data=root / "data.parquet",
+        format=PromptFormat("plain", "{prompt} {start}"),
+        reference_scores=root / "reference.parquet" if METHODS[case.kind].needs_reference else None,
     )
 
 

@@ -5,6 +5,7 @@ Nothing of what is measured or trained may depend on which token padding is.
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from modecollapse.methods import METHODS
 from modecollapse.methods.base import TrainingJob
 from modecollapse.prompts import Chat, PromptFormat
 from modecollapse.sealed import write_sealed
+from tests.references import write_reference
 from tests.tiny_models import save_llama, save_neox
 
 FORMATS = {"neox": PromptFormat("human", "Human: {prompt} Assistant: {start}"), "llama": PromptFormat("chat", Chat())}
@@ -84,10 +86,13 @@ def _job(method: str, parent: Path, family: str, directory: Path, **settings: An
     (directory / "state").mkdir()
     write_sealed(pa.table(columns[method]), data)
     chosen = {**TUNING, **({"max_prompt_length": 48} if method == "dpo" else {}), **settings}
-    return TrainingJob(
+    job = TrainingJob(
         settings=METHODS[method].settings(**chosen), seed=0, threads=1, output=directory / "output",
         state=directory / "state", parent=parent, data=data, format=FORMATS[family],
     )  # fmt: skip
+    if method == "dpo":
+        return replace(job, reference_scores=write_reference(job, directory / "reference.parquet"))
+    return job
 
 
 def _weights(job: TrainingJob) -> dict[str, Any]:

@@ -11,11 +11,9 @@ import pytest
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
 from modecollapse.methods.base import TrainingJob
-from modecollapse.methods.reference import score_pairs
-from modecollapse.methods.reference_file import PairSettings
-from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import write_sealed
+from tests.references import write_reference
 
 WORDS = [
     "Human",
@@ -97,18 +95,6 @@ class Toy:
         if METHODS[method].needs_reference and job.reference_scores is None:
             return replace(job, reference_scores=write_reference(job, directory / "reference.parquet"))
         return job
-
-
-def write_reference(job: TrainingJob, path: Path) -> Path:
-    """Write the log-probabilities that the parent of a preference-tuning job gives to its pairs."""
-    assert isinstance(job.settings, FineTuningSettings)
-    shown, lora = job.settings.model_dump(include=set(PairSettings.model_fields)), job.settings.lora
-    settings = PairSettings(**shown, quantization=lora.quantization if lora else None)
-    assert job.parent is not None
-    assert job.data is not None
-    assert job.format is not None
-    write_sealed(score_pairs(job.parent, job.data, job.format, settings, job.threads), path)
-    return path
 
 
 def _sentence(chance: random.Random) -> str:
