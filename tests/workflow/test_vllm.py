@@ -90,6 +90,7 @@ def vllm_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tupl
     yield make_project(tmp_path / "project", str(study)), log
 
 
+@pytest.mark.slow
 def test_a_study_is_sampled_by_the_engine_that_it_names_once_that_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
