@@ -11,7 +11,8 @@ from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.lora import LoraSettings
-from modecollapse.resources.demands import Demand, Demands
+from modecollapse.resources.demand import Demand
+from modecollapse.resources.demands import Demands
 from modecollapse.resources.machine import Limits, Machine, read_limits, read_machine
 from modecollapse.specs import data_spec, generation_spec, model_spec
 from modecollapse.study import Study

@@ -14,8 +14,8 @@ from modecollapse.file_digests import FileDigests
 from modecollapse.measures.embedder import find_embedder
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
-from modecollapse.resources.demands import check_machine
 from modecollapse.resources.machine import read_machine
+from modecollapse.resources.machine_checks import check_machine
 from modecollapse.source_checks import check_sources
 from modecollapse.study import Study, parse_study
 from modecollapse.study_inheritance import read_study, study_names

@@ -28,7 +28,24 @@ class Engine(Protocol):
         progress: Progress = ...,
         unfinished: Unfinished | None = None,
     ) -> pa.Table:
-        """One cell, a table of `CELL_SCHEMA` whose metadata says what it was made with."""
+        """One cell: `settings.completions` completions of each prompt, ordered by prompt, then sample.
+
+        Args:
+            prepared: from `prepare` of this engine.
+            temperature: > 0.
+            stream: names the cell's random numbers; cells with different streams are independent.
+            progress: called with (completions finished, completions asked for).
+            unfinished: where finished rows are kept; what is there is gone on from if it was made with the same
+                versions, device and settings.
+
+        Returns:
+            A table of `CELL_SCHEMA`. Its metadata (`cell_record`) says what it was made with.
+
+        Raises:
+            StudyError: a temperature that the engine does not sample at, or a model that predicts something that is
+                not a number.
+            Stopped: the process was asked to stop; finished rows are kept.
+        """
 
 
 @dataclass(frozen=True)

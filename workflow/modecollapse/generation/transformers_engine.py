@@ -92,23 +92,10 @@ class TransformersEngine:
         progress: Progress = silent,
         unfinished: Unfinished | None = None,
     ) -> pa.Table:
-        """One cell: `settings.completions` completions of each prompt, ordered by prompt, then sample.
-
-        Args:
-            prepared: from `prepare` of this engine.
-            temperature: > 0.
-            stream: names the cell's random numbers; cells with different streams are independent.
-            progress: called with (completions finished, completions asked for).
-            unfinished: where the rows of finished batches are kept; what is there is gone on from if it was made with
-                the same versions, device, threads and rows per batch.
-
-        Returns:
-            A table of `CELL_SCHEMA`. Its metadata (`cell_record`) says what it was made with.
+        """See `Engine.sample`. Rows are kept batch by batch, for the same threads and rows per batch as well.
 
         Raises:
-            StudyError: a temperature that is not positive, a model that predicts something that is not a number, or
-                memory that does not even do for one row.
-            Stopped: the process was asked to stop; finished batches are kept.
+            StudyError: also if memory does not even do for one row.
         """
         if not (temperature > 0 and math.isfinite(temperature)):
             raise StudyError(f"A temperature must be a positive number, found {temperature}.")

@@ -7,7 +7,8 @@ from typing import Any
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.layout import Layout
-from modecollapse.resources.demands import Demand, Demands
+from modecollapse.resources.demand import Demand
+from modecollapse.resources.demands import Demands
 from modecollapse.resources.training import GB
 
 TARGET = "plan"

@@ -89,23 +89,11 @@ class VllmEngine:
         progress: Progress = silent,
         unfinished: Unfinished | None = None,
     ) -> pa.Table:
-        """One cell: `settings.completions` completions of each prompt, ordered by prompt, then sample.
-
-        Args:
-            prepared: from `prepare`.
-            temperature: at least that of `check_temperature`.
-            stream: names the cell's random numbers; cells with different streams are independent.
-            progress: called with (completions finished, completions asked for).
-            unfinished: where finished rows are kept, up to the first that is not; what is there is gone on from if it
-                was made with the same versions, device and settings.
-
-        Returns:
-            A table of `CELL_SCHEMA`. Its metadata (`cell_record`) says what it was made with.
+        """See `Engine.sample`; at a temperature of at least that of `check_temperature`. Rows are kept up to the first
+        that is not finished.
 
         Raises:
-            StudyError: a temperature that the server would change, a server that died, refuses, or answers what cannot
-                be used, or a model that predicts something that is not a number.
-            Stopped: the process was asked to stop; finished rows are kept.
+            StudyError: also if the server died, refuses, or answers what cannot be used.
         """
         check_temperature(temperature)
         rows = [(prompt, sample) for prompt in range(len(prepared.ids)) for sample in range(self._settings.completions)]

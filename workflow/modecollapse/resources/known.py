@@ -1,0 +1,71 @@
+"""What demands are computed from."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from modecollapse.cells import Model
+from modecollapse.resources import inference
+from modecollapse.resources.demand import CUDA_PROCESS, PROCESS, START, Demand
+from modecollapse.resources.extents import Extent, extent_of
+from modecollapse.resources.machine import Machine
+from modecollapse.resources.shapes import Shape, shape_of
+
+if TYPE_CHECKING:
+    from modecollapse.study import Study
+
+
+class Known:
+    """A study and a machine, and what is known of models and data; each is looked up once."""
+
+    def __init__(self, study: "Study", machine: Machine) -> None:
+        self.study, self.machine = study, machine
+        self._kept: dict[tuple[Any, ...], Any] = {}
+
+    def once(self, key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        """What `compute` gives; the same again for an equal `key`."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]
+
+    def of_model(self, compute: Callable[[Model], Demand], model: Model) -> Demand:
+        """The demand that `compute` finds for a model; one for all seeds."""
+        found: Demand = self.once((compute.__name__, model.size, model.stage), lambda: compute(model))
+        return found
+
+    def shape(self, model: Model) -> Shape:
+        """The model's shape; one for all seeds and all stages that go back to the same weights."""
+        origin = self.study.origin(model)
+        shape: Shape = self.once(("shape", origin.size, origin.stage), lambda: shape_of(self.study, origin))
+        return shape
+
+    def extent(self, data: str) -> Extent:
+        """The data set's extent."""
+        extent: Extent = self.once(("extent", data), lambda: extent_of(self.study, data))
+        return extent
+
+    @property
+    def threads(self) -> int:
+        """Threads of every process."""
+        return self.study.config.threads
+
+    def with_model(
+        self, device: float, shape: Shape, seconds: float, disk: float, dtype: str, models: int = 1
+    ) -> Demand:
+        """A job that only runs models forward: on one GPU where there is one, else in main memory.
+
+        `device`: bytes there; `disk`: bytes that stay; `models` of this shape are loaded, in `dtype`.
+        """
+        weights = models * shape.parameters * inference.width(dtype)
+        memory = inference.mapped_bytes(shape) + (
+            CUDA_PROCESS + weights if self.machine.computes_on_gpus else PROCESS + device
+        )
+        gpus = 1 if self.machine.on_gpus else 0
+        return Demand(
+            memory=memory,
+            seconds=START + seconds,
+            disk=disk,
+            gpus=gpus,
+            device=device if gpus else 0,
+            cores=self.threads,
+            resumes=True,
+        )

@@ -1,0 +1,146 @@
+"""What it takes to sample from finished models and to measure them."""
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from modecollapse.cells import Model
+from modecollapse.resources import inference
+from modecollapse.resources.demand import ANALYSIS, CUDA_PROCESS, PROCESS, START, Demand
+from modecollapse.resources.known import Known
+from modecollapse.resources.training import (
+    GB,
+)
+
+if TYPE_CHECKING:
+    pass
+
+_EMBEDDER = 4.0 * GB
+"""Memory of a GPU for an embedder and a batch of long texts."""
+
+_DOCUMENTS, _REQUESTS, _QUESTION = 3000, 3, 120
+"""Of a task of the hub, about: documents, requests of a document, and tokens of a question."""
+
+
+class MeasuringDemands(Known):
+    """Demands of the jobs that use finished models and their completions."""
+
+    def generation(self, model: Model) -> Demand:
+        """All cells of a model."""
+        return self.of_model(self._generation, model)
+
+    def _generation(self, model: Model) -> Demand:
+        settings, shape = self.study.config.generation, self.shape(model)
+        served = settings.engine == "vllm"
+        prompts = max(len(each.prompts) for each in self.study.prompts.values())
+        texts = (f"{each.text or ''}{each.start}" for every in self.study.prompts.values() for each in every.prompts)
+        job = inference.Generating(
+            shape=shape,
+            cells=len(self.study.cells(model)),
+            rows=prompts * settings.completions,
+            prompts=prompts,
+            # A token is a byte at least; a format adds its own words.
+            prompt_length=max((len(text.encode()) for text in texts), default=0) // 2 + 64,
+            new_tokens=settings.max_new_tokens,
+            rows_per_batch=settings.rows_per_batch or (inference.SERVED_ROWS if served else None),
+            dtype=settings.dtype,
+        )
+        seconds = inference.generation_seconds(job, self.machine, self.threads)
+        # Text and log-probabilities, once as an output and once in the store.
+        disk = 2.0 * job.cells * (job.rows * (job.new_tokens * 8 + 20) + 10_000)
+        if not served:
+            return self.with_model(inference.generation_bytes(job, self.machine), shape, seconds, disk, job.dtype)
+        peak = inference.served_bytes(job, self.machine)
+        demand = self.with_model(peak, shape, seconds + inference.SERVER_START, disk, job.dtype)
+        # The job itself and the server's front hold no weights.
+        return replace(demand, memory=demand.memory + 2 * PROCESS)
+
+    def tokens(self, model: Model) -> Demand:
+        """Token statistics of a model."""
+        return self.of_model(self._tokens, model)
+
+    def _tokens(self, model: Model) -> Demand:
+        from modecollapse.measures.tokens import batch_positions
+
+        settings, shape = self.study.config.measures.tokens, self.shape(model)
+        assert settings is not None
+        extent = self.extent(settings.data)
+        documents = min(extent.rows, settings.documents)
+        device = "cuda" if self.machine.computes_on_gpus else "cpu"
+        job = inference.Scoring(
+            shape=shape,
+            tokens=documents * (extent.tokens or 2 * settings.context),
+            documents=documents,
+            batch=max(settings.context, batch_positions(settings, device)),
+            groups=settings.groups,
+            dtype=settings.dtype,
+            reference=self.study.first(model) != model,
+        )
+        seconds = inference.scoring_seconds(job, self.machine, self.threads)
+        peak = inference.scoring_bytes(job, self.machine.computes_on_gpus)
+        models, disk = 2 if job.reference else 1, 2.0 * (job.groups + 1) * shape.vocabulary * 8 + 200.0 * documents
+        return self.with_model(peak, shape, seconds, disk, job.dtype, models)
+
+    def benchmarks(self, model: Model) -> Demand:
+        """All benchmarks of a model."""
+        return self.of_model(self._benchmarks, model)
+
+    def _benchmarks(self, model: Model) -> Demand:
+        settings, shape = self.study.config.measures.benchmarks, self.shape(model)
+        assert settings is not None
+        documents = tokens = pairs = 0.0
+        context = shape.context or 2048
+        for task in self.study.benchmarks:
+            count = float(_DOCUMENTS)
+            if task.settings.data is not None:
+                count = self.extent(task.settings.data).rows
+            count = min(count, settings.limit_of(task.name) or count)
+            for shots in settings.shots_of(task.name):
+                documents += count
+                tokens += count * _REQUESTS * min(context, _QUESTION * (1 + shots))
+                pairs += 1
+        job = inference.Benchmarking(
+            shape=shape,
+            requests=documents * _REQUESTS,
+            tokens=tokens,
+            batch=settings.batch_size,
+            length=context,
+            dtype=settings.dtype,
+            tasks=int(pairs),
+        )
+        seconds = inference.benchmark_seconds(job, self.machine, self.threads)
+        return self.with_model(inference.benchmark_bytes(job), shape, seconds, 2 * 200 * documents, job.dtype)
+
+    @cached_property
+    def _completions(self) -> int:
+        """Completions of a cell, at most."""
+        prompts = max(len(each.prompts) for each in self.study.prompts.values())
+        return prompts * self.study.config.generation.completions
+
+    def cells_of_a_seed(self) -> int:
+        """Cells of one size and seed."""
+        stages = self.study.stages
+        count = sum(len(self.study.formats(stage)) for stage in stages) * len(self.study.prompts)
+        return count * len(self.study.config.generation.temperatures)
+
+    def embedding(self) -> Demand:
+        """Sentence vectors of one size and seed: distinct texts, cut to each number of words."""
+        texts = self.cells_of_a_seed() * self._completions * len(self.study.config.measures.diversity.words)
+        process, seconds = (CUDA_PROCESS, 1e-4) if self.machine.computes_on_gpus else (PROCESS, 4e-3)
+        gpus = 1 if self.machine.on_gpus else 0
+        return Demand(
+            memory=process + texts * 4000,
+            seconds=START + texts * seconds,
+            disk=texts * 2 * 1700.0,
+            gpus=gpus,
+            device=_EMBEDDER if gpus else 0.0,
+            cores=self.threads,
+            resumes=True,
+        )
+
+    def scoring(self, model: Model) -> Demand:
+        """Scores of one model."""
+        cells = len(self.study.formats(model.stage)) * len(self.study.prompts)
+        sets = cells * len(self.study.config.generation.temperatures) * self._completions
+        texts = self.cells_of_a_seed() * self._completions * len(self.study.config.measures.diversity.words)
+        return Demand(ANALYSIS + texts * 4000, START + sets * 4e-3, sets * 200.0)

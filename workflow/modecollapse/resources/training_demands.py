@@ -1,0 +1,183 @@
+"""What it takes to make models, and what goes into them."""
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from modecollapse.cells import Model, ReferenceScores
+from modecollapse.errors import StudyError
+from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
+from modecollapse.methods.layout import Layout
+from modecollapse.methods.pretrain_settings import PretrainSettings
+from modecollapse.methods.settings import FineTuningSettings
+from modecollapse.resources import inference
+from modecollapse.resources.demand import CUDA_PROCESS, PROCESS, PROCESS_START, START, Demand
+from modecollapse.resources.known import Known
+from modecollapse.resources.shapes import Shape
+from modecollapse.resources.training import (
+    GB,
+    Adapter,
+    Training,
+    choose_layout,
+    divisors,
+    process_bytes,
+    state_on_disk,
+    training_seconds,
+)
+
+if TYPE_CHECKING:
+    pass
+
+_TEXT = 12
+"""Bytes of memory per byte of text that is read, tokenized and held as lists of numbers."""
+
+
+class TrainingDemands(Known):
+    """Demands of the jobs that make models."""
+
+    def model(self, model: Model) -> Demand:
+        """Training one model or one run of epochs, or taking weights over."""
+        found: Demand = self.once(("model", model.size, self.study.run(model)[0].stage), lambda: self._model(model))
+        return found
+
+    def training(self, model: Model) -> Training:
+        """What a training job trains.
+
+        A row is as long as the settings allow; the work follows the tokens that the data has, if that is known.
+        """
+        stage, settings, shape = self.study.stage(model), self.study.settings(model), self.shape(model)
+        assert stage.data is not None
+        extent = self.extent(stage.data)
+        if isinstance(settings, PretrainSettings):
+            sequences = math.ceil(settings.tokens / (settings.batch_size * settings.sequence_length))
+            return Training(
+                shape=shape,
+                kind="pretrain",
+                batch=settings.batch_size,
+                length=settings.sequence_length,
+                examples=sequences * settings.batch_size,
+                tokens=settings.sequence_length,
+                save_every=settings.save_every,
+                text_tokens=settings.tokens,
+                whole=True,
+            )
+        assert isinstance(settings, FineTuningSettings)
+        pairs = isinstance(settings, DpoSettings)
+        row = extent.tokens_of_a_row(settings.max_length)
+        lora = settings.lora
+        return Training(
+            shape=shape,
+            kind="dpo" if pairs else "sft",
+            batch=settings.batch_size,
+            length=settings.max_length,
+            examples=extent.rows * settings.epochs,
+            # Rows are padded to the longest of their batch.
+            tokens=min(settings.max_length, 1.5 * row) * (2 if pairs else 1),
+            dtype=settings.dtype,
+            moments=2 if settings.optimizer == "adamw" else 1,
+            adapter=None if lora is None else Adapter(lora.rank, lora.quantization is not None),
+            save_every=settings.save_every,
+            text_tokens=extent.rows * row * (2 if pairs else 1),
+            whole=isinstance(settings, DpoSettings) and settings.loss_type in OVER_THE_BATCH,
+        )
+
+    def layout(self, model: Model) -> Layout:
+        """How a training job is spread.
+
+        Raises:
+            StudyError: it fits on no number of GPUs of a node.
+        """
+        found: Layout = self.once(("layout", model.size, model.stage), lambda: self._layout(model))
+        return found
+
+    def _layout(self, model: Model) -> Layout:
+        job, machine = self.training(model), self.machine
+        key, asked = machine.gpus_asked(model.size)
+        gpus = 1 if job.whole else asked
+        layout = choose_layout(job, machine, gpus)
+        if layout is not None:
+            return layout
+        stage = self.study.runs.run_of(model.stage) or model.stage
+        most = gpus or max(divisors(job.batch, machine.gpus_per_node))
+        best = Layout(most, 3 if most > 1 and not job.whole and not job.adapter else 0, job.batch if job.whole else 1)
+        needed = process_bytes(job, best, on_gpu=True) / GB
+        shape = self.shape(model)
+        guess = (
+            f" Nothing is known of the model yet: state models.{model.size}.shape, or download it."
+            if shape.assumed
+            else ""
+        )
+        more = f"raise {key}, " if gpus and gpus < machine.gpus_per_node and not job.whole else ""
+        raise StudyError(
+            f"{self.study.file}: stages.{stage} ({model}): {shape.parameters / 1e9:.2f} billion parameters, "
+            f"{job.batch} {'pairs' if job.kind == 'dpo' else 'examples'} per update and {job.length} tokens need "
+            f"{needed:.0f} GB on each of {most} GPUs{' with ZeRO-3' if best.zero_stage == 3 else ''} even one at a "
+            f"time, but machine.gpu_memory_gb is {machine.gpu_memory_gb:g} (gpus_per_node {machine.gpus_per_node}). "
+            f"Train an adapter (stages.{stage}.lora, with quantization: nf4 if need be), {more}use larger GPUs or "
+            f"nodes with more of them, or lower stages.{stage}.max_length.{guess}"
+        )
+
+    def _model(self, model: Model) -> Demand:
+        method = self.study.method(model)
+        assert method is not None
+        shape = self.shape(model)
+        if not method.trains:
+            return self._taken_over(model, shape)
+        job, layout, machine = self.training(model), self.layout(model), self.machine
+        count = layout.processes
+        peak = process_bytes(job, layout, machine.computes_on_gpus)
+        text = _TEXT * 3 * job.text_tokens
+        if machine.computes_on_gpus:
+            # Every process loads its model in main memory first; the first one also writes it.
+            loading = 4.0 * shape.parameters * (count + 1)
+            memory = count * (CUDA_PROCESS + text) + loading
+        else:
+            memory = count * (PROCESS + text + peak)
+        kept = len(self.study.run(model))
+        seconds = training_seconds(job, layout, machine, self.threads) + inference.loading_seconds(shape)
+        return Demand(
+            memory=memory,
+            seconds=seconds + START + (PROCESS_START if count > 1 else 0),
+            disk=4.0 * shape.parameters * kept,
+            # While it is published, the new model lies beside the state.
+            temporary=state_on_disk(job),
+            gpus=count if machine.on_gpus else 0,
+            device=peak if machine.on_gpus else 0,
+            layout=layout,
+            cores=self.threads * count,
+            resumes=True,
+        )
+
+    def reference_scores(self, scores: ReferenceScores) -> Demand:
+        """What a model gives to preference pairs; one for all seeds."""
+        key = ("reference_scores", scores.model.size, scores.model.stage, scores.pairs)
+        found: Demand = self.once(key, lambda: self._reference_scores(scores))
+        return found
+
+    def _reference_scores(self, scores: ReferenceScores) -> Demand:
+        from modecollapse.methods.reference_file import POSITIONS
+
+        shape, extent, settings = self.shape(scores.model), self.extent(scores.data), scores.settings
+        row = extent.tokens_of_a_row(settings.max_length)
+        job = inference.PairScoring(
+            shape=shape,
+            pairs=extent.rows,
+            tokens=2.0 * extent.rows * row,
+            positions=max(POSITIONS["cuda" if self.machine.computes_on_gpus else "cpu"], 2 * settings.max_length),
+            length=settings.max_length,
+            dtype=settings.dtype,
+        )
+        seconds = inference.pair_scoring_seconds(job, self.machine, self.threads)
+        peak = inference.pair_scoring_bytes(job, self.machine.computes_on_gpus)
+        # Token ids of both rows, and the texts that they come from.
+        text = _TEXT * 3 * job.tokens
+        demand = self.with_model(peak, shape, seconds, 2 * 20.0 * job.pairs, "float32")
+        return replace(demand, memory=demand.memory + text)
+
+    def _taken_over(self, model: Model, shape: Shape) -> Demand:
+        """Linked, copied, converted, or merged with an adapter, which is done in float32 on a processor."""
+        method = self.study.method(model)
+        merges = method is not None and method.merges_adapter
+        memory = PROCESS + (2 * 4 * shape.parameters if merges else 2 * shape.stored_bytes * shape.parameters)
+        size = shape.stored_bytes * float(shape.parameters)
+        return Demand(memory=memory, seconds=START + 6 * size / (0.3 * GB), disk=size, cores=self.threads)
