@@ -56,8 +56,12 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
+def engine_of(directory: Path, **settings: object) -> TransformersEngine:
+    return TransformersEngine(directory, SamplingSettings(**{"completions": 6, "max_new_tokens": 40, **settings}), 1)
+
+
 def sample(directory: Path, temperature: float = 1.0, stream: str = "s", **settings: object) -> pa.Table:
-    engine = TransformersEngine(directory, SamplingSettings(**{"completions": 6, "max_new_tokens": 40, **settings}), 1)
+    engine = engine_of(directory, **settings)
     return engine.sample(engine.prepare(PROMPTS), temperature, stream)
 
 
@@ -86,7 +90,7 @@ def test_log_probabilities_are_those_of_a_forward_pass_without_cache(directories
     table = sample(directory, temperature)
     assert {"eos", "length"} == set(table["finish_reason"].to_pylist())
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float64)
-    engine = TransformersEngine(directory, SamplingSettings(completions=6, max_new_tokens=40), 1)
+    engine = engine_of(directory)
     prepared = engine.prepare(PROMPTS)
     prompts = dict(PROMPTS)
     for i, (name, text) in enumerate(PROMPTS):
@@ -103,8 +107,7 @@ def test_log_probabilities_are_those_of_a_forward_pass_without_cache(directories
 
 
 def test_a_cell_made_alone_equals_the_cell_made_after_others(directories: dict[str, Path]) -> None:
-    settings = SamplingSettings(completions=6, max_new_tokens=40)
-    engine = TransformersEngine(directories["neox"], settings, 1)
+    engine = engine_of(directories["neox"])
     prepared = engine.prepare(PROMPTS)
     others = [engine.sample(prepared, 0.3, "first"), engine.sample(engine.prepare(PROMPTS[:2]), 1.5, "second")]
     after = engine.sample(prepared, 1.0, "s")
@@ -143,7 +146,7 @@ def short_of_memory(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch,
 def test_where_memory_runs_out_cells_are_made_with_half_the_rows_from_then_on(
     directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1)
+    engine = engine_of(directories["neox"])
     prepared = engine.prepare(PROMPTS)
     short_of_memory(engine, monkeypatch, most=7)
     halved, after = engine.sample(prepared, 1.0, "s"), engine.sample(prepared, 0.8, "other")
@@ -156,7 +159,7 @@ def test_where_memory_runs_out_cells_are_made_with_half_the_rows_from_then_on(
 def test_prompts_that_do_not_fit_together_are_run_in_parts(
     directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1)
+    engine = engine_of(directories["neox"])
     whole = engine.prepare(PROMPTS)
     short_of_memory(engine, monkeypatch, most=1)
     parts = engine.prepare(PROMPTS)
@@ -171,7 +174,7 @@ def test_prompts_that_do_not_fit_together_are_run_in_parts(
 def test_memory_that_does_not_do_for_one_row_is_a_clear_error(
     directories: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1)
+    engine = engine_of(directories["neox"])
     prepared = engine.prepare(PROMPTS)
     short_of_memory(engine, monkeypatch, most=0)
     with pytest.raises(StudyError, match=r"memory of cpu does not do for one completion of 35 \+ 40 tokens"):
@@ -203,7 +206,7 @@ def test_no_step_waits_for_the_device(directories: dict[str, Path], monkeypatch:
 
 def test_a_cell_has_the_documented_layout(directories: dict[str, Path]) -> None:
     seen: list[tuple[int, int]] = []
-    engine = TransformersEngine(directories["neox"], SamplingSettings(completions=6, max_new_tokens=40), 1)
+    engine = engine_of(directories["neox"])
     table = engine.sample(engine.prepare(PROMPTS), 1.0, "s", progress=lambda done, total: seen.append((done, total)))
     assert table.schema.equals(CELL_SCHEMA)
     assert table["prompt"].to_pylist() == [name for name, _ in PROMPTS for _ in range(6)]
