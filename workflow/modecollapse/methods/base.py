@@ -4,10 +4,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modecollapse.data.nano.world import WorldSettings
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.layout import Layout
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
+
+
+@dataclass(frozen=True)
+class RewardSource:
+    """What scores answers: a reward model, or a function of their text."""
+
+    name: str
+    """The stage, or one of `methods.reward_functions.FUNCTIONS`."""
+    weights: Path | None = None
+    """Directory of the reward model and its tokenizer; None for a function."""
+    shares_base: bool = False
+    """Whether the model is an adapter, kept beside its merged weights, of the weights in `TrainingJob.parent`."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,10 @@ class TrainingJob:
     """Directory of the tokenizer of such a model."""
     data: Path | None = None
     """Sealed Parquet file: `text` for pretraining; `prompt`, `completion` for SFT; `prompt`, `chosen`, `rejected`."""
+    reward: RewardSource | None = None
+    """What scores the answers of a method that needs it."""
+    world: WorldSettings | None = None
+    """The study's world, whose annotators know the true utility of an answer; None if it has none."""
     format: PromptFormat | None = None
     """The prompt format of fine-tuning."""
     layout: Layout = field(default_factory=Layout)
@@ -81,6 +98,12 @@ class Method:
     needs_reference: bool = False
     """Whether it compares the model with its parent, whose log-probabilities of its pairs a job of their own computes.
     Its settings then have `max_length`, `max_prompt_length`, `too_long`, `dtype` and `lora`."""
+    needs_reward: bool = False
+    """Whether a reward stage or function scores answers for it (`TrainingJob.reward`)."""
+    scores: bool = False
+    """Whether its result is a reward model: it gives a number to an answer, and cannot be sampled from."""
+    decodes: bool = False
+    """Whether it only chooses among the answers of its parent stage, and makes no weights of its own."""
     column_setting: str | None = None
     """The setting that names one further column of its data."""
     check_source: Callable[[Path], None] | None = None

@@ -5,9 +5,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from modecollapse.data.nano.world import WorldSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
-from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
+from modecollapse.methods.base import Method, RewardSource, TrainingJob, TrainingRecord
 from modecollapse.methods.layout import Layout
 from modecollapse.prompts import PromptFormat
 
@@ -25,6 +26,8 @@ def write_job(method: Method, job: TrainingJob, path: Path) -> None:
         "architecture": json.loads(job.architecture.model_dump_json()) if job.architecture else None,
         "format": {"name": job.format.name, "spec": job.format.spec} if job.format else None,
         "layout": asdict(job.layout),
+        "world": json.loads(job.world.model_dump_json()) if job.world else None,
+        "reward": _reward_description(job.reward) if job.reward else None,
     }
     for name in _PATHS:
         value: Path | None = getattr(job, name)
@@ -40,6 +43,7 @@ def read_job(path: Path) -> tuple[Method, TrainingJob]:
     method = METHODS[description.pop("method")]
     settings = method.settings.model_validate_json(json.dumps(description.pop("settings")))
     architecture, form = description.pop("architecture"), description.pop("format")
+    world, reward = description.pop("world"), description.pop("reward")
     paths: dict[str, Any] = {name: None if (value := description.pop(name)) is None else Path(value) for name in _PATHS}
     job = TrainingJob(
         settings=settings,
@@ -47,10 +51,16 @@ def read_job(path: Path) -> tuple[Method, TrainingJob]:
         format=PromptFormat.from_spec(form["name"], form["spec"]) if form else None,
         epoch_outputs=tuple(map(Path, description.pop("epoch_outputs"))),
         layout=Layout(**description.pop("layout")),
+        world=WorldSettings.model_validate_json(json.dumps(world)) if world else None,
+        reward=RewardSource(**{**reward, "weights": reward["weights"] and Path(reward["weights"])}) if reward else None,
         **description,
         **paths,
     )
     return method, job
+
+
+def _reward_description(reward: RewardSource) -> dict[str, Any]:
+    return {**asdict(reward), "weights": str(reward.weights.absolute()) if reward.weights else None}
 
 
 def write_record(record: TrainingRecord, path: Path) -> None:
