@@ -234,6 +234,9 @@ class StageBase(Strict):
     elsewhere, whose descendant it is said to be. The change from there is a step of the attribution."""
     data: Name | None = None
     """The data set it is trained on."""
+    reward: Name | None = None
+    """What scores answers for it: a stage of the method `reward`, or a function: `utility` (the true one, in a world)
+    or `words` (their number)."""
     train_format: Name = "human"
     """Prompt format of its training text."""
     formats: Annotated[tuple[Name, ...], AfterValidator(_distinct)] | None = None

@@ -46,7 +46,7 @@ _ROUNDING = 0.04
 _EQUAL_MODELS_LOSS = {"sigmoid": math.log(2), "sigmoid_norm": math.log(2), "robust": math.log(2), "hinge": 1.0}
 
 
-class _Exact(Trainer, ABC):
+class ExactTrainer(Trainer, ABC):
     """What all fine-tuning trainers change in the library's; to be inherited before a TRL trainer.
 
     A batch that is cut into passes, or shared by processes, gives the loss and the curves of the whole one: every pass
@@ -215,7 +215,7 @@ class _Exact(Trainer, ABC):
         """None: training tells nobody."""
 
 
-class AnswerTrainer(_Exact, SFTTrainer):
+class AnswerTrainer(ExactTrainer, SFTTrainer):
     """Supervised fine-tuning on columns `input_ids` and `labels`."""
 
     configuration = SFTConfig
@@ -232,7 +232,7 @@ class AnswerTrainer(_Exact, SFTTrainer):
 dpo_trainer.hash_module = lambda module: None
 
 
-class PreferenceTrainer(_Exact, DPOTrainer):
+class PreferenceTrainer(ExactTrainer, DPOTrainer):
     """Preference tuning on columns `prompt_ids`, `chosen_ids` and `rejected_ids`, with `ref_chosen_logps` and
     `ref_rejected_logps`: no second model is needed."""
 
