@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from modecollapse.jobs.models import Inputs, describe_reference, describe_source, make_model
+from modecollapse.jobs.models import Inputs, describe, make_model
 from modecollapse.jobs.running import running
 from modecollapse.specs import model_spec
 
@@ -15,7 +15,7 @@ if __name__ == "__main__":
             model,
             job.spec,
             study.settings(model),
-            Inputs(**{**inputs, **describe_source(study, model), **describe_reference(study, model)}),
+            Inputs(**{**inputs, **describe(study, model)}),
             Path(job.snakemake.output.manifest).parent,
             job.store,
             job.layout(),

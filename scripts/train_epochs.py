@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from modecollapse.jobs.models import Asked, Inputs, describe_reference, make_models
+from modecollapse.jobs.models import Asked, Inputs, describe, make_models
 from modecollapse.jobs.running import running
 from modecollapse.specs import run_spec
 
@@ -19,7 +19,7 @@ if __name__ == "__main__":
                 for model, spec, manifest in zip(study.run(first), job.spec["epochs"], manifests, strict=True)
             ],
             study.settings(first),
-            Inputs(**{**inputs, **describe_reference(study, first)}),
+            Inputs(**{**inputs, **describe(study, first)}),
             job.store,
             job.layout(),
         )

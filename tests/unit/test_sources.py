@@ -16,7 +16,7 @@ from modecollapse.digests import sha256_file
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
 from modecollapse.hub import Kind, Revision
-from modecollapse.jobs.models import describe_source, find_source
+from modecollapse.jobs.models import describe, find_source
 from modecollapse.study import Study
 from modecollapse.study_files import load_study
 from tests import pretend_hub
@@ -235,7 +235,7 @@ def test_an_adapter_of_the_same_weights_or_of_ones_that_the_study_calls_equal_is
     tuned = adapter_of(tmp_path / "adapter", **names)
     plain = load(tmp_path / "study", {"hub": "org/base"}, adapter_of(tmp_path / "plain"))
     study = load(tmp_path / "study", source, {**tuned, **({"trained_on": stated} if stated else {})})
-    assert describe_source(study, TUNED) == {"source": tmp_path / "adapter", "remark": None}
+    assert describe(study, TUNED) == {"source": tmp_path / "adapter", "remark": None}
     assert spec_of(study, TUNED)["settings"] == spec_of(plain, TUNED)["settings"] == {}
 
 
@@ -250,9 +250,9 @@ def test_where_the_base_of_an_adapter_cannot_be_told_the_run_says_so(
     save_neox(tmp_path / "model")
     tuned = adapter_of(tmp_path / "adapter", base_model_name_or_path=base)
     study = load(tmp_path / "study", source, tuned)
-    assert f"cannot be told: its adapter_config.json names the base {base!r}" in describe_source(study, TUNED)["remark"]
+    assert f"cannot be told: its adapter_config.json names the base {base!r}" in describe(study, TUNED)["remark"]
     study = load(tmp_path / "study", {"path": "model"}, adapter_of(tmp_path / "a", base_model_name_or_path="./model"))
-    assert describe_source(study, TUNED)["remark"] is None
+    assert describe(study, TUNED)["remark"] is None
 
 
 def test_a_chat_format_needs_the_template_of_the_tokenizer_that_the_stage_will_have(

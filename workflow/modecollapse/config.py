@@ -28,6 +28,7 @@ from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Method
+from modecollapse.methods.reward_functions import FUNCTIONS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
@@ -241,6 +242,8 @@ class StageBase(Strict):
     """Prompt format of its training text."""
     formats: Annotated[tuple[Name, ...], AfterValidator(_distinct)] | None = None
     """Prompt formats it is measured under, if not those of `generation`."""
+    sizes: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    """The sizes that have the stage; null: all. Stages that descend from it need be no more."""
     label: str | None = None
     """Its name in figures; default: the stage's name in capitals."""
     published_as: PublishedStage | None = None
@@ -396,5 +399,11 @@ class StudyConfig(Strict):
     """Threads of every computing job. The last bits of a sum depend on it, so it is part of the science."""
 
     def parents(self) -> dict[str, list[str]]:
-        """Each stage's parents, in the order of the file: see `modecollapse.lineage`."""
-        return {name: [stage.parent] if stage.parent else [] for name, stage in self.stages.items()}
+        """Each stage's parents by role, in the order of the file: the stage it continues, and the one that scores."""
+        return {
+            name: [
+                *([stage.parent] if stage.parent else []),
+                *([stage.reward] if stage.reward and stage.reward not in FUNCTIONS else []),
+            ]
+            for name, stage in self.stages.items()
+        }

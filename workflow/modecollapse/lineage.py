@@ -1,6 +1,6 @@
 """The lineage of stages: who descends from whom."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from modecollapse.errors import StudyError
 
@@ -46,6 +46,11 @@ def paths(lineage: Lineage) -> list[list[str]]:
             line.insert(0, lineage[line[0]][0])
         lines.append(line)
     return lines
+
+
+def restricted(lineage: Lineage, stages: Collection[str]) -> dict[str, list[str]]:
+    """The lines of first parents among some of the stages, which must lead to a root within them."""
+    return {stage: list(parents[:1]) for stage, parents in lineage.items() if stage in stages}
 
 
 def first(lineage: Lineage, stage: str) -> str:

@@ -81,6 +81,11 @@ def model_spec(study: Study, model: Model) -> str:
         "settings": _plain(settings, *NOT_SCIENCE, *([] if getattr(settings, "lora", None) else ["lora"])),
         "threads": study.config.threads,
     }
+    if method.needs_reward:
+        # Of a reward model the digest counts, and its name nothing.
+        reward = study.stage(model).reward
+        spec["reward"] = {"function": reward} if study.reward(model) is None else "model"
+        spec["world"] = _world(study)
     if method.trains and method.needs_parent:
         spec["format"] = study.format(study.stage(model).train_format).spec
     if method.trains:
@@ -232,7 +237,10 @@ def score_spec(study: Study) -> str:
             "metrics": list(diversity.metrics),
             "controlled": diversity.controlled_completions or None,
             "markers": {
-                name: list(study.format(name).markers) for stage in study.config.stages for name in study.formats(stage)
+                name: list(study.format(name).markers)
+                for stage in study.config.stages
+                if stage in study.answering_stages
+                for name in study.formats(stage)
             },
             "embedding": json.loads(embedding_spec(study)) if study.embeds() else None,
             "world": _world(study),
@@ -247,8 +255,8 @@ def analysis_spec(study: Study) -> str:
         {
             "revision": REVISIONS["analysis"],
             "analysis": _plain(study.config.analysis, *([] if study.config.analysis.across_formats else [_ACROSS])),
-            "stages": study.stages,
-            "lineage": {stage: list(parents) for stage, parents in study.lineage.items()},
+            "stages": study.answering_stages,
+            "lineage": study.compared_lineage,
         }
     )
 
@@ -259,7 +267,7 @@ def format_effect_spec(study: Study) -> str:
         {
             "revision": REVISIONS["analysis"],
             "analysis": _plain(study.config.analysis, "temperature", _ACROSS),
-            "formats": {stage: list(study.formats(stage)) for stage in study.stages},
+            "formats": {stage: list(study.formats(stage)) for stage in study.answering_stages},
             "changes": [astuple(change) for change in study.format_changes()],
         }
     )

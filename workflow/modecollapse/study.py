@@ -23,6 +23,7 @@ from modecollapse.measures.benchmarks import Task, find_tasks, hub_revisions
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
 from modecollapse.methods.reference_file import PairSettings
+from modecollapse.methods.reward_functions import FUNCTIONS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
@@ -33,6 +34,7 @@ from modecollapse.study_checks import (
     check_prompts,
     check_reference,
     check_references,
+    check_rewards,
     check_stage,
     columns_of,
     used_data,
@@ -71,9 +73,30 @@ class Study:
         return lineage.ordered(self.lineage)
 
     @cached_property
+    def answering_stages(self) -> list[str]:
+        """The stages that have completions: those that are compared."""
+        return [stage for stage in self.stages if not self._scores(stage)]
+
+    @cached_property
+    def compared_lineage(self) -> dict[str, list[str]]:
+        """The lines along which stages are compared: first parents, of stages that have completions."""
+        return lineage.restricted(self.lineage, self.answering_stages)
+
+    @cached_property
     def models(self) -> list[Model]:
-        sizes, seeds = self.config.models, self.config.seeds
-        return [Model(size, seed, stage) for size in sizes for seed in seeds for stage in self.stages]
+        """Every stage of every size that has it, with every seed."""
+        return [
+            Model(size, seed, stage)
+            for size in self.config.models
+            for seed in self.config.seeds
+            for stage in self.stages
+            if self.has(size, stage)
+        ]
+
+    def has(self, size: str, stage: str) -> bool:
+        """Whether a size has a stage."""
+        sizes = self.config.stages[stage].sizes
+        return sizes is None or size in sizes
 
     def stage(self, model: Model) -> StageBase:
         return self.resolved[model.size, model.stage]
@@ -91,7 +114,23 @@ class Study:
 
     def trained(self) -> list[Model]:
         """The models that have weights here."""
-        return [model for model in self.models if self.method(model) is not None]
+        return [model for model in self.models if (method := self.method(model)) is not None and not method.decodes]
+
+    def language_models(self) -> list[Model]:
+        """Those of them that predict tokens: all but reward models."""
+        return [model for model in self.trained() if not self._scores(model.stage)]
+
+    def answering(self) -> list[Model]:
+        """The models that have completions, sampled here or imported."""
+        return [model for model in self.models if not self._scores(model.stage)]
+
+    def sampled(self) -> list[Model]:
+        """Those of them that are sampled from here."""
+        return [model for model in self.answering() if self.method(model) is not None]
+
+    def _scores(self, stage: str) -> bool:
+        method = METHODS.get(self.config.stages[stage].method)
+        return method is not None and method.scores
 
     def imported(self) -> list[Model]:
         """The models of which only finished completions are known."""
@@ -116,6 +155,11 @@ class Study:
         """The model whose weights the training run begins with; None if it begins with nothing."""
         method = self.method(model)
         return self.parent(self.run(model)[0]) if method is not None and method.needs_parent else None
+
+    def reward(self, model: Model) -> Model | None:
+        """The reward model that scores answers for this one; None if a function does, or nothing."""
+        name = self.stage(model).reward
+        return None if name is None or name in FUNCTIONS else Model(model.size, model.seed, name)
 
     def reference_scores(self, model: Model) -> ReferenceScores | None:
         """The log-probabilities that training the model needs of the one that it starts from; None if it needs none."""
@@ -160,7 +204,7 @@ class Study:
 
     @cached_property
     def formats_by_stage(self) -> dict[str, Sequence[str]]:
-        return {stage: self.formats(stage) for stage in self.stages}
+        return {stage: self.formats(stage) for stage in self.answering_stages}
 
     def views(self) -> dict[str, dict[str, str]]:
         """The choices of one prompt format per stage that figures show one at a time; see `modecollapse.wordings`."""
@@ -168,13 +212,13 @@ class Study:
 
     def compared_views(self) -> list[str]:
         """Those views in which the stages of some path can be compared."""
-        paths = lineage.paths(self.lineage)
+        paths = lineage.paths(self.compared_lineage)
         return [name for name, view in self.views().items() if wordings.compared(view, paths)]
 
     def format_changes(self) -> list[wordings.Change]:
         """The steps, and whole paths, whose apparent effect is partly one of format and can be split."""
         across = self.config.analysis.across_formats
-        return wordings.format_changes(lineage.paths(self.lineage), self.formats_by_stage, across)
+        return wordings.format_changes(lineage.paths(self.compared_lineage), self.formats_by_stage, across)
 
     def has_formats(self) -> bool:
         """Whether there are several prompt formats, so that figures have to say which they show."""
@@ -312,10 +356,10 @@ class Study:
         return self.config.world is not None or any(prompt.answers for prompt in asked)
 
     def measures_tokens(self) -> bool:
-        return self.config.measures.tokens is not None and bool(self.trained())
+        return self.config.measures.tokens is not None and bool(self.language_models())
 
     def runs_benchmarks(self) -> bool:
-        return bool(self.benchmarks) and bool(self.trained())
+        return bool(self.benchmarks) and bool(self.language_models())
 
 
 def parse_study(content: Mapping[str, Any], name: str, path: Path, config_directory: Path, results: Path) -> Study:
@@ -339,6 +383,7 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
     try:
         runs = Runs.of(config)
         written, config = config, runs.expanded(config)
+        check_rewards(config)
         lineage.ordered(config.parents())
         check_references(config)
     except StudyError as error:
@@ -347,6 +392,7 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         (size, key): each
         for size, model in written.models.items()
         for name, stage in written.stages.items()
+        if stage.sizes is None or size in stage.sizes or name in model.stages
         for key, each in runs.epochs(name, _override(stage, model.stages.get(name, {}), path, size, name)).items()
     }
     prompts = {key: read_prompts(_find(file, path, config_directory), key) for key, file in config.prompts.items()}
@@ -375,12 +421,12 @@ def _find(file: str, study: Path, config_directory: Path) -> Path:
 def _override(stage: StageBase, changes: Mapping[str, Any], path: Path, size: str, name: str) -> StageBase:
     if not changes:
         return stage
-    for key in ("formats", "label"):
+    for key in ("formats", "label", "sizes"):
         if key in changes:
             raise StudyError(
                 f"{path}: models.{size}.stages.{name}.{key}: it is the same for all sizes. Set it in stages.{name}."
             )
-    for key in ("method", "from"):
+    for key in ("method", "from", "reward"):
         if key in changes:
             raise StudyError(
                 f"{path}: models.{size}.stages.{name}.{key}: the lineage is the same for all sizes. Allowed: "

@@ -10,6 +10,7 @@ from modecollapse.data.columns import TEXT_COLUMNS
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
+from modecollapse.methods.reward_functions import FUNCTIONS
 from modecollapse.prompts import PromptSet
 from modecollapse.serving.temperatures import check_temperature
 
@@ -23,9 +24,78 @@ def _known(key: str, names: Mapping[str, Any] | Sequence[str], allowed: Mapping[
             )
 
 
+def check_rewards(config: StudyConfig) -> None:
+    """What scores answers is a reward stage or a function, where a method asks for it, and nothing continues one."""
+    scoring = [name for name, stage in config.stages.items() if _method_has(stage, "scores")]
+    for name, stage in config.stages.items():
+        key, method = f"stages.{name}", METHODS.get(stage.method)
+        if name in FUNCTIONS:
+            raise StudyError(f"{key}: {name!r} is a reward function. Give the stage another name.")
+        if stage.parent in scoring:
+            raise StudyError(
+                f"{key}.from: {stage.parent} is a reward model: it scores answers and cannot write any. Name the stage "
+                f"that it judges, and give this one `reward: {stage.parent}` if its method takes one."
+            )
+        if stage.parent in config.stages and _method_has(config.stages[stage.parent], "decodes"):
+            raise StudyError(
+                f"{key}.from: {stage.parent} only chooses among answers of {config.stages[stage.parent].parent} and "
+                "has no weights of its own. Name a stage with weights."
+            )
+        if name in scoring and stage.formats is not None:
+            raise StudyError(f"{key}.formats: a reward model is asked nothing. Remove it.")
+        if method is None or not method.needs_reward:
+            if stage.reward is not None:
+                raise StudyError(f"{key}.reward: the method {stage.method} needs none. Remove it.")
+            continue
+        allowed = f"Allowed: {', '.join([*scoring, *FUNCTIONS])}"
+        if stage.reward is None:
+            raise StudyError(f"{key}.reward: the method {method.name} needs what scores answers. {allowed}. Add one.")
+        if stage.reward not in scoring and stage.reward not in FUNCTIONS:
+            kind = f"a stage of the method {config.stages[stage.reward].method}, which gives no scores, and no function"
+            found = kind if stage.reward in config.stages else "no stage of the study, and no function"
+            raise StudyError(
+                f"{key}.reward: {stage.reward!r} is {found}. {allowed}. Name one of these, or add a stage "
+                "{method: reward, from: …, data: …}."
+            )
+        if stage.reward == "utility" and config.world is None:
+            raise StudyError(
+                f"{key}.reward: utility is the true one of a world's answers, but the study has no `world`. Name a "
+                "stage of the method reward, or add `world: {seed: 0}`."
+            )
+
+
+def _method_has(stage: StageBase, capability: str) -> bool:
+    method = METHODS.get(stage.method)
+    return method is not None and bool(getattr(method, capability))
+
+
+def _check_sizes(config: StudyConfig) -> None:
+    """Whatever a stage is made from, all of its sizes have."""
+    parents = config.parents()
+    for name, stage in config.stages.items():
+        _known(f"stages.{name}.sizes", stage.sizes or (), config.models, "size")
+        for parent in parents[name]:
+            there = config.stages[parent].sizes
+            lacking = [size for size in stage.sizes or config.models if there is not None and size not in there]
+            if lacking:
+                raise StudyError(
+                    f"stages.{name}.sizes: {name} is made from {parent}, which {lacking[0]} does not have. Allowed: "
+                    f"{', '.join(there or ())}. Give both the same sizes."
+                )
+    for size, model in config.models.items():
+        for name in model.stages:
+            sizes = config.stages[name].sizes
+            if sizes is not None and size not in sizes:
+                raise StudyError(
+                    f"models.{size}.stages.{name}: the size does not have the stage. Allowed: {', '.join(sizes)}, as "
+                    f"stages.{name}.sizes says. Remove it, or add {size} there."
+                )
+
+
 def check_references(config: StudyConfig) -> None:
     for size, model in config.models.items():
         _known(f"models.{size}.stages", model.stages, config.stages, "stage")
+    _check_sizes(config)
     formats = {**FORMATS, **config.formats}
     _known("generation.formats", config.generation.formats, formats, "prompt format")
     unknown = [name for name, template in config.formats.items() if template is None]
@@ -76,13 +146,17 @@ def check_references(config: StudyConfig) -> None:
 def _check_wordings(config: StudyConfig, formats: Mapping[str, Any]) -> None:
     """Stages of a path can be compared: under a common format, or across formats in a way that the study names."""
     across = config.analysis.across_formats
-    used = {name: stage.formats or config.generation.formats for name, stage in config.stages.items()}
-    paths = lineage.paths(config.parents())
+    used = {
+        name: stage.formats or config.generation.formats
+        for name, stage in config.stages.items()
+        if not _method_has(stage, "scores")
+    }
+    paths = lineage.paths(lineage.restricted(config.parents(), used))
     for name, wording in across.items():
         key = f"analysis.across_formats.{name}"
         if name in formats:
             raise StudyError(f"{key}: a prompt format is called so as well; give the comparison another name.")
-        _known(key, wording, config.stages, "stage")
+        _known(key, wording, used, "stage")
         for stage, form in wording.items():
             if form not in used[stage]:
                 raise StudyError(

@@ -85,6 +85,9 @@ class Targets:
             inputs["source"] = ancient(str(source))
         if stage.data is not None:
             inputs["data"] = self.paths.data(stage.data)
+        if (reward := self.study.reward(model)) is not None:
+            inputs["reward_manifest"] = self.paths.manifest(reward)
+            inputs["reward_weights"] = ancient(self.paths.weights(reward))
         if (scores := self.study.reference_scores(model)) is not None:
             inputs["reference_scores"] = self.paths.reference_scores(scores.model, scores.pairs)
         if method.starts_from_nothing:
@@ -148,14 +151,14 @@ class Targets:
         return list(self.study.config.models).index(size)
 
     def cells(self) -> list[str]:
-        return [path for model in self.study.models for path in self.cells_of(model)]
+        return [path for model in self.study.answering() for path in self.cells_of(model)]
 
     def shown_cells(self) -> list[str]:
         """The cells whose completions a table shows: those at the temperature of figures that show one."""
         temperature = self.study.config.analysis.temperature
         return [
             self.paths.cell(cell)
-            for model in self.study.models
+            for model in self.study.answering()
             for cell in self.study.cells(model)
             if cell.temperature == temperature
         ]
@@ -164,11 +167,12 @@ class Targets:
         return [self.paths.cell(cell) for cell in self.study.cells(model)]
 
     def cells_of_size(self, size: str, seed: int) -> list[str]:
-        return [path for stage in self.study.stages for path in self.cells_of(Model(size, seed, stage))]
+        models = [model for model in self.study.answering() if (model.size, model.seed) == (size, seed)]
+        return [path for model in models for path in self.cells_of(model)]
 
     def generating_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
         """(rule name, its stages, its outputs as patterns) for the stages that are sampled from."""
-        return self._cell_rules("generate", pattern, {model.stage for model in self.study.trained()})
+        return self._cell_rules("generate", pattern, {model.stage for model in self.study.sampled()})
 
     def importing_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
         """The same for the stages whose completions are read from files."""
@@ -198,27 +202,27 @@ class Targets:
         return {name: str(self.study.completions_file(model, name)) for name in self.study.config.prompts}
 
     def measurements(self) -> list[str]:
-        embeddings = [path for model in self.study.models for path in self.embeddings_of(model)]
+        embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
-        return [self.paths.scores(model) for model in self.study.models]
+        return [self.paths.scores(model) for model in self.study.answering()]
 
     def all_token_documents(self) -> list[str]:
-        models = self.study.trained() if self.study.measures_tokens() else []
+        models = self.study.language_models() if self.study.measures_tokens() else []
         return [self.paths.token_documents(model) for model in models]
 
     def all_token_vocabularies(self) -> list[str]:
-        models = self.study.trained() if self.study.measures_tokens() else []
+        models = self.study.language_models() if self.study.measures_tokens() else []
         return [self.paths.token_vocabulary(model) for model in models]
 
     def all_benchmark_results(self) -> list[str]:
-        models = self.study.trained() if self.study.runs_benchmarks() else []
+        models = self.study.language_models() if self.study.runs_benchmarks() else []
         return [self.paths.benchmark_results(model) for model in models]
 
     def all_benchmark_samples(self) -> list[str]:
-        models = self.study.trained() if self.study.runs_benchmarks() else []
+        models = self.study.language_models() if self.study.runs_benchmarks() else []
         return [self.paths.benchmark_samples(model) for model in models]
 
     def benchmark_data(self) -> list[str]:
@@ -239,7 +243,7 @@ class Targets:
 
     def attribution_tables(self) -> list[str]:
         """The tables of the rule `attribute`. Only of models that are sampled from here is the token entropy known."""
-        return ["attribution", "tests", *(["matched_attribution"] if self.study.trained() else [])]
+        return ["attribution", "tests", *(["matched_attribution"] if self.study.sampled() else [])]
 
     def further_tables(self) -> list[str]:
         """The tables that not every study has."""

@@ -301,6 +301,7 @@ def _formats(block: Block, stage: str) -> list[str]:
 
 
 def measured_paths(paths: Sequence[Sequence[str]], stages: set[str]) -> list[list[str]]:
-    """The paths cut down to measured stages, without repeats and without those that have no step left."""
-    lines = (tuple(stage for stage in path if stage in stages) for path in paths)
-    return [list(line) for line in dict.fromkeys(lines) if len(line) > 1]
+    """The paths cut down to measured stages, without those that are the beginning of another or have no step left."""
+    lines = list(dict.fromkeys(tuple(stage for stage in path if stage in stages) for path in paths))
+    begun = {line[:length] for line in lines for length in range(len(line))}
+    return [list(line) for line in lines if len(line) > 1 and line not in begun]

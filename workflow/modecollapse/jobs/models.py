@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from modecollapse.cells import Model
+from modecollapse.data.nano.world import WorldSettings
 from modecollapse.digests import sha256_directory, sha256_file
 from modecollapse.errors import StudyError
 from modecollapse.identities import identity_metadata
 from modecollapse.jobs.tokenizers import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, read_manifest, write_manifest, write_run
-from modecollapse.methods import METHODS, launching
+from modecollapse.methods import METHODS, launching, lora
 from modecollapse.methods.architecture import ArchitectureSettings
-from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.processes import computes_on
 from modecollapse.methods.reference_file import check_key, reference_key
@@ -51,6 +52,11 @@ class Inputs:
     data: Path | None = None
     tokenizer: Path | None = None
     tokenizer_manifest: Path | None = None
+    reward_weights: Path | None = None
+    reward_manifest: Path | None = None
+    reward: str | None = None
+    """The name of the stage or function that scores answers."""
+    world: WorldSettings | None = None
     reference_scores: Path | None = None
     reference_spec: Mapping[str, Any] | None = None
     """The spec that the reference's log-probabilities must be of."""
@@ -76,10 +82,23 @@ class Inputs:
         if self.tokenizer and self.tokenizer_manifest:
             verify_tokenizer(self.tokenizer_manifest, self.tokenizer)
             digests["tokenizer"] = sha256_file(self.tokenizer_manifest)
+        if self.reward_manifest and self.reward_weights:
+            reward = read_manifest(self.reward_manifest)
+            reward.verify(self.reward_weights)
+            digests["reward"] = reward.weights
         if self.reference_scores and self.reference_spec is not None:
             key = reference_key(self.reference_spec, digests["parent"], digests["data"])
             digests["reference"] = check_key(self.reference_scores, key)
         return digests
+
+    def reward_source(self) -> RewardSource | None:
+        """What scores answers; None if nothing does."""
+        if self.reward is None or self.reward_weights is None or self.reward_manifest is None:
+            return None if self.reward is None else RewardSource(self.reward)
+        assert self.parent_manifest is not None
+        base = read_manifest(self.reward_manifest).inputs.get("parent")
+        shares = (self.reward_weights / lora.DIRECTORY).is_dir() and base == read_manifest(self.parent_manifest).weights
+        return RewardSource(self.reward, self.reward_weights, shares)
 
 
 def find_source(study: "Study", model: Model) -> Path | None:
@@ -96,26 +115,28 @@ def find_source(study: "Study", model: Model) -> Path | None:
     return found / source.gguf if isinstance(source, GgufSource) else found
 
 
-def describe_source(study: "Study", model: Model) -> dict[str, Any]:
-    """The fields of `Inputs` that tell where the model's weights are taken from.
+def describe(study: "Study", model: Model) -> dict[str, Any]:
+    """The fields of `Inputs` that say what its files are: weights that are taken over, reference scores, a reward.
 
     Raises:
         StudyError: as `find_source`; or an adapter was trained on other weights than those of its parent.
     """
-    source, method = find_source(study, model), study.method(model)
-    if source is None or method is None or not method.merges_adapter:
-        return {"source": source}
-    from modecollapse.adapter_bases import check_base
-
-    return {"source": source, "remark": check_base(study, model, source)}
-
-
-def describe_reference(study: "Study", model: Model) -> dict[str, Any]:
-    """The fields of `Inputs` that tell which log-probabilities of its reference a model needs, if any."""
     from modecollapse.specs import reference_spec
 
-    scores = study.reference_scores(model)
-    return {} if scores is None else {"reference_spec": json.loads(reference_spec(study, scores))}
+    fields: dict[str, Any] = {}
+    method, source = study.method(model), find_source(study, model)
+    assert method is not None
+    if source is not None:
+        fields["source"] = source
+    if source is not None and method.merges_adapter:
+        from modecollapse.adapter_bases import check_base
+
+        fields["remark"] = check_base(study, model, source)
+    if (scores := study.reference_scores(model)) is not None:
+        fields["reference_spec"] = json.loads(reference_spec(study, scores))
+    if method.needs_reward:
+        fields |= {"reward": study.stage(model).reward, "world": study.config.world}
+    return fields
 
 
 @dataclass(frozen=True)
@@ -231,6 +252,8 @@ def _train(
             tokenizer=inputs.tokenizer,
             data=inputs.data,
             reference_scores=inputs.reference_scores,
+            reward=inputs.reward_source(),
+            world=inputs.world,
             format=PromptFormat.from_spec("train_format", last["format"]) if "format" in last else None,
             layout=layout,
         ),

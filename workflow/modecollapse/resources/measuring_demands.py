@@ -119,7 +119,7 @@ class MeasuringDemands(Known):
 
     def cells_of_a_seed(self) -> int:
         """Cells of one size and seed."""
-        stages = self.study.stages
+        stages = self.study.answering_stages
         count = sum(len(self.study.formats(stage)) for stage in stages) * len(self.study.prompts)
         return count * len(self.study.config.generation.temperatures)
 
