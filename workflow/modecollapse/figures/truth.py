@@ -79,7 +79,7 @@ def _panel(axes: Axes, tilted: pd.DataFrame, curves: pd.DataFrame, context: Figu
                 [1.0], [line["value"]], transform=axes.get_yaxis_transform(), color=marks[stage].colour,
                 marker=marks[stage].marker, clip_on=False,
             )  # fmt: skip
-    axes.set_xticks(tilted["lambda"].unique())
+    axes.set_xticks([strength for strength in tilted["lambda"].unique() if strength.is_integer()])
     axes.margins(y=0.1)
 
 

@@ -6,7 +6,7 @@ of each other. So entropy, expected utility and tilting by the utility have clos
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,11 +51,18 @@ class AnswerModel:
         grammar: the world's rules, or a tilted copy of them.
         facts: the world's facts.
         weigh: gives, for a question, the probability of each quality.
+        log_mean: of a tilted model, log E[exp(strength · utility)] of an answer to a question under the model that was
+            tilted, in nats.
     """
 
     def __init__(
-        self, grammar: Grammar, facts: Facts, weigh: Callable[[Question], Mapping[Quality, float]] = lambda _: QUALITIES
+        self,
+        grammar: Grammar,
+        facts: Facts,
+        weigh: Callable[[Question], Mapping[Quality, float]] = lambda _: QUALITIES,
+        log_mean: Callable[[Question], float] = lambda _: 0.0,
     ) -> None:
+        self.log_mean = log_mean
         self._grammar = grammar
         self._facts = facts
         self._weigh = weigh
@@ -117,16 +124,21 @@ class AnswerModel:
         """
         grammar, log_normaliser = self._grammar.tilted(draw, strength)
 
-        def weigh(question: Question) -> Mapping[Quality, float]:
-            logs = {
+        def log_weights(question: Question) -> dict[Quality, float]:
+            return {
                 name: math.log(weight) + strength * quality[name] + log_normaliser[body_rule(question, name)]
                 for name, weight in self._weigh(question).items()
             }
-            top = max(logs.values())
-            total = sum(math.exp(value - top) for value in logs.values())
-            return {name: math.exp(value - top) / total for name, value in logs.items()}
 
-        return AnswerModel(grammar, self._facts, weigh)
+        def weigh(question: Question) -> Mapping[Quality, float]:
+            logs = log_weights(question)
+            total = _log_sum(logs.values())
+            return {name: math.exp(value - total) for name, value in logs.items()}
+
+        def log_mean(question: Question) -> float:
+            return _log_sum(log_weights(question).values()) + log_normaliser["opener"] + log_normaliser["closer"]
+
+        return AnswerModel(grammar, self._facts, weigh, log_mean)
 
     def _other_topics(self, question: Question) -> list[dict[str, str]]:
         """All combinations of slot values that differ from the question's in every slot."""
@@ -135,6 +147,11 @@ class AnswerModel:
             others = [o.source for o in self._grammar.rules[slot].options if o.source != question.about[slot]]
             topics = [{**topic, slot: other} for topic in topics for other in others]
         return topics
+
+
+def _log_sum(logs: Collection[float]) -> float:
+    top = max(logs)
+    return top + math.log(sum(math.exp(value - top) for value in logs))
 
 
 def body_rule(question: Question, quality: Quality) -> str:

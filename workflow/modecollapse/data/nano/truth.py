@@ -12,7 +12,7 @@ from modecollapse.prompts import Prompt
 
 SelfBleu = Callable[[Sequence[str]], float]
 
-STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
+STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 """λ of the curve: answers with probability ∝ p(answer) · exp(λ · utility)."""
 COMPLETIONS = 25
 WORDS = 20
@@ -39,10 +39,11 @@ def truth_table(
 ) -> pa.Table:
     """True values: task, quantity, lambda, value.
 
-    * ``self_bleu``, ``utility``, ``entropy``, ``words``: of the true answers to `prompts`, tilted by each λ, averaged
-      over the prompts of a task. λ = 0 is the distribution that fine-tuning learns from. Utility and entropy (nats per
-      answer) are closed forms; self-BLEU and the number of words are those of a seeded sample. Tilted creative answers
-      are longer, so their entropy per answer can rise while that per word falls.
+    * ``self_bleu``, ``utility``, ``entropy``, ``kl``, ``words``: of the true answers to `prompts`, tilted by each λ,
+      averaged over the prompts of a task. λ = 0 is the distribution that fine-tuning learns from. Utility, entropy
+      and the KL divergence from λ = 0 (nats per answer) are closed forms; self-BLEU and the number of words are those
+      of a seeded sample. Tilted creative answers are longer, so their entropy per answer can rise while that per word
+      falls.
     * ``entropy_per_document`` (nats, closed form) of pretraining text and, with `tokens_per_document` (scored tokens),
       ``entropy_floor`` in nats per token: no model can have a lower cross-entropy on average.
 
@@ -79,7 +80,7 @@ def answer_truths(world: World, prompts: Sequence[Prompt], self_bleu: SelfBleu) 
     for strength in STRENGTHS:
         model = world.answer_model.tilted(QUALITY, draw, strength)
         for task in sorted({question.kind.task for question in asked}):
-            values: dict[str, list[float]] = {"self_bleu": [], "utility": [], "entropy": [], "words": []}
+            values: dict[str, list[float]] = {name: [] for name in ("self_bleu", "utility", "entropy", "kl", "words")}
             for question in asked:
                 if question.kind.task != task:
                     continue
@@ -87,7 +88,10 @@ def answer_truths(world: World, prompts: Sequence[Prompt], self_bleu: SelfBleu) 
                 source = random.Random(f"{world.settings.seed}/truth/{question.text}")
                 texts = [model.sample(question, source).text for _ in range(COMPLETIONS)]
                 values["self_bleu"].append(self_bleu([" ".join(text.split()[:WORDS]) for text in texts]))
-                values["utility"].append(model.expected_utility(question, QUALITY, draw))
+                utility = model.expected_utility(question, QUALITY, draw)
+                values["utility"].append(utility)
+                # The logarithm of the tilted by the true probability is λ · utility − log E[exp(λ · utility)].
+                values["kl"].append(strength * utility - model.log_mean(question))
                 values["entropy"].append(model.entropy(question))
                 values["words"].append(sum(len(text.split()) for text in texts) / COMPLETIONS)
             for quantity, of_prompts in values.items():
