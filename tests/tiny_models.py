@@ -68,6 +68,19 @@ def save_llama(directory: Path, context: int = 256, seed: int = 0, chat_template
     return _save(LlamaForCausalLM, config, tokenizer, directory, seed)
 
 
+def save_reward(base: Path, directory: Path, labels: int = 1, seed: int = 1) -> Path:
+    """Write the model in `base` with a random head for `labels` scores in place of its output layer to `directory`."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(seed)
+    network = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels)
+    network.score.weight.data.normal_(0, 0.25)
+    network.save_pretrained(directory)
+    AutoTokenizer.from_pretrained(base).save_pretrained(directory)
+    return directory
+
+
 def save_adapter(base: Path, directory: Path, targets: list[str], **options: Any) -> Path:
     """Write a LoRA adapter of the model in `base`, whose matrices are not zero, to `directory`."""
     import torch

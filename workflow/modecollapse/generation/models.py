@@ -48,11 +48,40 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str, qu
             shape, no end-of-text token is known, or the attention is of a kind that generation does not support.
     """
     torch.set_num_threads(threads)
+    network = load_network(AutoModelForCausalLM, directory, dtype, device, quantization)
+    tokenizer = load_tokenizer(directory)
+    ends = end_tokens_of(tokenizer, network.config, directory)
+    return CausalModel(
+        network=network,
+        tokenizer=tokenizer,
+        device=torch.device(device),
+        end_tokens=ends,
+        context=getattr(network.config, "max_position_embeddings", None),
+    )
+
+
+def load_network(
+    family: Any,
+    directory: Path,
+    dtype: str,
+    device: str,
+    quantization: Any = None,
+    missing: tuple[str, ...] = (),
+    unexpected: tuple[str, ...] = (),
+) -> Any:
+    """The network in `directory` as one of a `family` (a class of transformers' `AutoModelFor…`), to be computed with.
+
+    `missing` and `unexpected` are beginnings of the names of weights that the directory may lack, and may hold in vain.
+
+    Raises:
+        StudyError: the directory holds no loadable safetensors model, weights are missing, left over or of another
+            shape, or the attention is of a kind that generation does not support.
+    """
     transformers.utils.logging.disable_progress_bar()
     if not (directory / "config.json").is_file():
         raise StudyError(f"{directory} is not a model directory: it has no config.json.")
     try:
-        network, loading = AutoModelForCausalLM.from_pretrained(
+        network, loading = family.from_pretrained(
             directory,
             dtype=getattr(torch, dtype),
             **({"quantization_config": quantization, "device_map": {"": device}} if quantization else {}),
@@ -67,10 +96,11 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str, qu
         if "scaled_dot_product_attention" in str(error):  # the library's advice is to change its call
             raise _unsupported(directory, "has no attention that torch's own function computes") from error
         raise StudyError(f"The model in {directory} cannot be loaded: {error}") from error
-    tokenizer = load_tokenizer(directory)
     # The library fills what is missing with random numbers and only warns.
-    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        keys = sorted(key for key in map(_described, loading[problem]) if not key.endswith(_STORED_CONSTANTS))
+    allowed = {"missing_keys": missing, "mismatched_keys": (), "unexpected_keys": unexpected}
+    for problem, fine in allowed.items():
+        found = sorted(key for key in map(_described, loading[problem]) if not key.endswith(_STORED_CONSTANTS))
+        keys = [key for key in found if not key.startswith(fine)]
         if keys:
             named = ", ".join(keys[:3]) + (" and more" if len(keys) > 3 else "")
             raise StudyError(
@@ -78,15 +108,8 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str, qu
                 "Use the config.json that belongs to them."
             )
     _check_attention(network.config, directory)
-    ends = end_tokens_of(tokenizer, network.config, directory)
     network.requires_grad_(False)
-    return CausalModel(
-        network=network.eval() if quantization else network.eval().to(device),
-        tokenizer=tokenizer,
-        device=torch.device(device),
-        end_tokens=ends,
-        context=getattr(network.config, "max_position_embeddings", None),
-    )
+    return network.eval() if quantization else network.eval().to(device)
 
 
 def end_tokens_of(tokenizer: Any, config: Any, directory: Path) -> tuple[int, ...]:
