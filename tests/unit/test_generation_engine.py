@@ -21,8 +21,9 @@ from modecollapse.cell_tables import CELL_SCHEMA, cell_record
 from modecollapse.errors import StudyError
 from modecollapse.generation.completions import Finisher
 from modecollapse.generation.decoding import Decoding
+from modecollapse.generation.prefill import rows_in_memory
 from modecollapse.generation.settings import SamplingSettings
-from modecollapse.generation.transformers_engine import TransformersEngine, rows_in_memory
+from modecollapse.generation.transformers_engine import TransformersEngine
 
 PROMPTS = [("bugs", "are bugs real"), ("cat", "a cat"), ("long", "which of them would you rather have"), ("x", "x")]
 SIZES = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

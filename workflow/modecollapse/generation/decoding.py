@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from modecollapse import stopping
@@ -93,11 +95,14 @@ class Decoding:
 
     def completions(self) -> tuple[list[Completion], list[list[float]]]:
         """The finished rows and the log-probabilities of their tokens, in the order of the rows."""
-        tokens, log_probs = self._tokens.tolist(), self._log_probs.cpu().numpy()
-        finished = [
-            self._finisher.finish(row[:sampled]) for row, sampled in zip(tokens, self._sampled.tolist(), strict=True)
-        ]
+        rows, log_probs = self.tokens()
+        finished = [self._finisher.finish(row) for row in rows]
         return finished, [row[: done.n_tokens] for row, done in zip(log_probs, finished, strict=True)]
+
+    def tokens(self) -> tuple[list[list[int]], NDArray[np.float32]]:
+        """What was sampled for each row, past its end where the row ran on, and log-probabilities (rows, steps)."""
+        rows = zip(self._tokens.tolist(), self._sampled.tolist(), strict=True)
+        return [row[:sampled] for row, sampled in rows], self._log_probs.cpu().numpy()
 
     def _step(self, step: int, temperature: float, last: bool) -> None:
         settings = self._settings

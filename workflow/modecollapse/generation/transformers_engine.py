@@ -9,9 +9,8 @@ all the same. Every table records them.
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +25,7 @@ from modecollapse.generation.cell_rows import completion_rows, joined_rows, same
 from modecollapse.generation.completions import Finisher
 from modecollapse.generation.decoding import Decoding, PreparedPrompts
 from modecollapse.generation.models import CausalModel, load_causal_model
+from modecollapse.generation.prefill import even_bounds, prefill, rows_that_fit
 from modecollapse.generation.progress import Progress, silent
 from modecollapse.generation.settings import SamplingSettings
 from modecollapse.generation.tokenized import check_context, tokenize_prompts
@@ -35,9 +35,6 @@ from modecollapse.unfinished import Unfinished
 logger = logging.getLogger(__name__)
 
 _PROMPTS_PER_PREFILL = 64
-_CPU_BYTES = 2 * 2**30
-_DEVICE_SHARE = 0.5
-"""Of an accelerator's memory, what weights and rows may take. The rest is for copies while rows are retired."""
 
 
 class TransformersEngine:
@@ -68,7 +65,7 @@ class TransformersEngine:
         while start < len(tokens):
             stopping.check()
             with suppress(torch.OutOfMemoryError):
-                parts.append(self._prefill(tokens[start : start + most], width))
+                parts.append(prefill(self._model, tokens[start : start + most], width))
                 start += most
                 continue
             most = self._half(min(most, len(tokens) - start), "prompts together", width)
@@ -81,7 +78,8 @@ class TransformersEngine:
             lengths=torch.tensor([len(row) for row in tokens], device=self._model.device),
             layers=layers,
             logits=torch.cat([logits for _, logits in parts]),
-            rows_per_batch=self._settings.rows_per_batch or self._rows_that_fit(layers),
+            rows_per_batch=self._settings.rows_per_batch
+            or rows_that_fit(self._model, layers, self._settings.max_new_tokens),
         )
 
     def sample(
@@ -117,7 +115,7 @@ class TransformersEngine:
     ) -> pa.Table:
         samples = self._settings.completions
         rows = [(prompt, sample) for prompt in range(len(prepared.ids)) for sample in range(samples)]
-        bounds = list(_even_bounds(len(rows), self._rows_per_batch(prepared)))
+        bounds = list(even_bounds(len(rows), self._rows_per_batch(prepared)))
         record = self._record(prepared)
         names = [(prepared.ids[prompt], sample) for prompt, sample in rows]
         ends = [end for _, end in bounds]
@@ -159,42 +157,6 @@ class TransformersEngine:
         logger.warning("out of memory with %d %s: going on with %d", number, what, number // 2)
         return number // 2
 
-    @torch.inference_mode()
-    def _prefill(self, tokens: Sequence[Sequence[int]], width: int) -> tuple[tuple[PrefixLayer, ...], Tensor]:
-        """Keys and values of left-padded prompts, and the logits (prompts, vocabulary) after them."""
-        device = self._model.device
-        ids = torch.zeros((len(tokens), width), dtype=torch.int64)
-        lengths = torch.tensor([len(row) for row in tokens])
-        for i, row in enumerate(tokens):
-            ids[i, width - len(row) :] = torch.tensor(row)
-        positions = (torch.arange(width) - (width - lengths)[:, None]).clamp(min=0)
-        real = torch.arange(width) >= (width - lengths)[:, None]
-        causal = torch.ones(width, width, dtype=torch.bool).tril()
-        # Padding sees itself: a position that may look nowhere gives numbers that are none, in some kernels.
-        mask = (causal & real[:, None, :]) | torch.eye(width, dtype=torch.bool)
-        output = self._model.network(
-            input_ids=ids.to(device),
-            attention_mask=mask[:, None].to(device),
-            position_ids=positions.to(device),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        layers = tuple(PrefixLayer(layer.keys, layer.values) for layer in output.past_key_values.layers)
-        return layers, output.logits[:, -1].float()
-
-    def _rows_that_fit(self, layers: Sequence[PrefixLayer]) -> int:
-        """Rows per batch for a share of an accelerator's memory beside the weights, or for 2 GiB without one."""
-        positions = layers[0].keys.shape[2] + self._settings.max_new_tokens
-        # Retiring rows copies a layer; logits and what sampling makes of them take some 48 bytes per token.
-        row = positions * sum(layer.bytes_per_position() for layer in layers) + 48 * self._model.vocabulary_size
-        device = self._model.device
-        if device.type != "cuda":
-            return max(1, _CPU_BYTES // row)
-        weights = sum(tensor.numel() * tensor.element_size() for tensor in self._model.network.parameters())
-        free, total = torch.cuda.mem_get_info(device)
-        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return rows_in_memory(row, int(_DEVICE_SHARE * total) - weights, free)
-
     def _record(self, prepared: PreparedPrompts) -> Mapping[str, str]:
         return {
             "engine": "transformers",
@@ -209,17 +171,3 @@ class TransformersEngine:
     def _device_name(self) -> str:
         device = self._model.device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def rows_in_memory(row: int, share: int, free: int) -> int:
-    """Rows of `row` bytes that fit the share of a device that is ours, halved until they fit what is free of it."""
-    rows = max(1, share // row)
-    while rows > 1 and rows * row > free:
-        rows //= 2
-    return rows
-
-
-def _even_bounds(number: int, most: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of consecutive slices of `number` rows; at most `most` rows each, and lengths that differ by one."""
-    parts = math.ceil(number / most)
-    return pairwise(round(number * part / parts) for part in range(parts + 1))
