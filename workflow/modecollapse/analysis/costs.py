@@ -189,8 +189,11 @@ def _beside(frame: pd.DataFrame, distance: float, curve: pd.DataFrame | None) ->
     """The rows with the stage's divergence, and what true answers lose and gain at the same."""
     at_one = frame["temperature"] == _MODEL_TEMPERATURE
     frame = frame.assign(kl=np.where(at_one, distance, np.nan), tilted_loss=np.nan, tilted_gain=np.nan)
+    # The true value is that of answers cut like the longest cut (data.nano.truth).
+    like_truth = at_one & (frame["metric"] == "self_bleu") & (frame["definition"] == "corrected")
+    like_truth &= frame["words"] == frame["words"].max()
     if curve is not None and 0 <= distance <= curve["kl"].max():
         for column, quantity in (("tilted_loss", "self_bleu"), ("tilted_gain", "utility")):
             value = float(np.interp(distance, curve["kl"], curve[quantity])) - float(curve[quantity].iloc[0])
-            frame.loc[at_one & (frame["metric"] == "self_bleu"), column] = value
+            frame.loc[like_truth, column] = value
     return frame[SCHEMAS["costs"].names]
