@@ -64,6 +64,7 @@ SFT: dict[str, Any] = {
     "save_every": 3,
 }
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
+REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,15 @@ class Toy:
         output, state = directory / "output", directory / "state"
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
-        chosen = {"pretrain": PRETRAIN, "sft": SFT, "dpo": DPO, "checkpoint": {"source": {"path": "here"}}}[method]
-        tuning = method in ("sft", "dpo")
+        chosen = {
+            "pretrain": PRETRAIN,
+            "sft": SFT,
+            "dpo": DPO,
+            "reward": REWARD,
+            "checkpoint": {"source": {"path": "here"}},
+        }[method]
+        tuning = method in ("sft", "dpo", "reward")
+        data = "dpo" if method == "reward" else method
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -88,7 +96,7 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None if method in ("checkpoint", "adapter") else self.root / f"{method}.parquet",
+            data=None if method in ("checkpoint", "adapter") else self.root / f"{data}.parquet",
             format=HUMAN if tuning else None,
         )
         job = replace(job, **changes)

@@ -19,7 +19,9 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer import dpo_trainer
 
 from modecollapse.errors import StudyError
+from modecollapse.generation.models import load_causal_model
 from modecollapse.methods.answer_head import add_answer_head
+from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.lora import restore_adapter, train_in_float32
 from modecollapse.methods.order import epoch_batches, updates
@@ -55,6 +57,8 @@ class ExactTrainer(Trainer, ABC):
 
     pairs: ClassVar[bool] = False
     """Whether the two halves of a batch's rows follow the same prompts."""
+    head: ClassVar[str | None] = None
+    """The name of a new layer that is trained in full beside an adapter."""
     recipe: FineTuningSettings
     layout: Layout
     lr_scheduler: LambdaLR | None
@@ -70,7 +74,17 @@ class ExactTrainer(Trainer, ABC):
         self._shares = Shares(self.accelerator)
         if recipe.lora is not None:
             train_in_float32(self.model)
-        add_answer_head(base_network(self.model), statistics=True, pairs=self.pairs)
+        self._add_head(base_network(self.model))
+
+    def _add_head(self, network: Any) -> None:
+        """Have `network`, without its adapter, compute what the loss is of."""
+        add_answer_head(network, statistics=True, pairs=self.pairs)
+
+    @staticmethod
+    def start(job: TrainingJob) -> Any:
+        """The network that training starts from, in float32, as it was before an adapter was put on it."""
+        assert job.parent is not None
+        return load_causal_model(job.parent, "float32", job.threads, "cpu").network
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The data set already stands in the order of training (methods.order).
