@@ -148,7 +148,7 @@ class Course:
             Stopped: the process was asked to stop while it sampled; nothing has changed.
         """
         settings = self.settings
-        experience = self._experience()
+        experience = self.experience()
         measured = experience.measured
         if measured["kl"] > settings.limit_kl:
             raise self._diverged(f"the KL to the reference is {measured['kl']:.1f} nats per answer (limit_kl)")
@@ -175,7 +175,13 @@ class Course:
             told = (self.step, settings.steps, measured["score"], measured["kl"])
             logger.info("iteration %d of %d, score %.3f, KL %.2f", *told)
 
-    def _experience(self) -> Experience:
+    def experience(self) -> Experience:
+        """The policy's answers to the next prompts, with their advantages; changes nothing but the count of tokens.
+
+        Raises:
+            StudyError: the run diverged, or the model is not supported.
+            Stopped: the process was asked to stop.
+        """
         settings, models = self.settings, self.models
         places = [place for place in self.asked[self.step] for _ in range(settings.samples_per_prompt)]
         rollouts = self._sample(Role.POLICY, f"iteration {self.step + 1}", self.step)
@@ -225,7 +231,7 @@ class Course:
         means: dict[str, list[float]] = defaultdict(list)
         updates = 0
         for minibatch in self._minibatches(len(experience.answers)):
-            measured = self._gradients(experience, minibatch)
+            measured = self.gradients(experience, minibatch)
             for name, value in measured.items():
                 means[name].append(value)
             if not math.isfinite(measured["policy_loss"] + measured["value_loss"]):
@@ -250,7 +256,7 @@ class Course:
             order = np.random.default_rng([self.job.seed, self.step, epoch]).permutation(rows)
             yield from (order[start : start + size] for start in range(0, rows, size))
 
-    def _gradients(self, experience: Experience, minibatch: NDArray[np.int64]) -> dict[str, float]:
+    def gradients(self, experience: Experience, minibatch: NDArray[np.int64]) -> dict[str, float]:
         """Leave the gradients of a minibatch's losses, which are means over its tokens; returns what they were."""
         settings, models = self.settings, self.models
         self.optimizer.zero_grad()
