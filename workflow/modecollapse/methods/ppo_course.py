@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ class Course:
     A point of the curves is measured on an iteration's answers before it updates. Means over answers: `score`, the
     reward's less `unended_penalty`; `score_minus_kl`, less β times `kl` as well; `kl` to the reference, in nats;
     `response_length`, in tokens; `share_ended`; in a world `utility`, of the answers that it can judge. The same all
-    along: `baseline_score`, of the reference's answers to the prompts of the first iteration. Means over tokens:
+    along: `baseline_score`, of answers of the reference, one each to `batch_size` prompts. Means over tokens:
     `kl_per_token` and `entropy`, in nats; `advantage_mean` and `advantage_std`, before they are normalised;
     `explained_variance` of the critic. Means over updates, each measured before it is made: `policy_loss`,
     `value_loss`, `clip_share` of the tokens whose ratio is beyond 1 ± ε, `update_kl` to the policy that answered, in
@@ -109,8 +110,7 @@ class Course:
         room = settings.max_length - settings.max_new_tokens
         self.prompts = read_prompts(job.data, model, job.format, room, settings.too_long)
         per_step = settings.batch_size // settings.samples_per_prompt
-        tasks = self.prompts.tasks if settings.balance_tasks else [""] * len(self.prompts.tasks)
-        order = prompt_order(tasks, per_step * settings.steps, job.seed)
+        order = prompt_order(self._tasks(), per_step * settings.steps, job.seed)
         self.asked = [order[start : start + per_step] for start in range(0, len(order), per_step)]
         self.scorer = _scorer(job, self.models, model.tokenizer)
         self.judge = None
@@ -183,9 +183,10 @@ class Course:
             Stopped: the process was asked to stop.
         """
         settings, models = self.settings, self.models
-        places = [place for place in self.asked[self.step] for _ in range(settings.samples_per_prompt)]
-        rollouts = self._sample(Role.POLICY, f"iteration {self.step + 1}", self.step)
-        answers = self._answers(places, rollouts)
+        places = np.repeat(self.asked[self.step], settings.samples_per_prompt).tolist()
+        rollouts = self._sample(Role.POLICY, f"iteration {self.step + 1}", places)
+        ids = [self.prompts.ids[place] for place in places]
+        answers = Answers.of(ids, [rollout.tokens for rollout in rollouts], models.device)
         policy, reference, values = [], [], []
         with torch.no_grad():
             for part in answers.parts(self.rows):
@@ -283,22 +284,19 @@ class Course:
                     sums[name] += mean * share
         return {name: float(value) for name, value in sums.items()}
 
-    def _sample(self, role: Role, stream: str, step: int) -> list[Rollout]:
-        """Answers to the prompts of an iteration, which are named by their places in it: one may be asked twice."""
+    def _sample(self, role: Role, stream: str, places: list[int]) -> list[Rollout]:
+        """An answer to the prompt at each of these places."""
         settings = self.settings
-        prompts = {str(place): self.prompts.ids[prompt] for place, prompt in enumerate(self.asked[step])}
-        rows = [(name, sample) for name in prompts for sample in range(settings.samples_per_prompt)]
+        prompts = {str(place): self.prompts.ids[place] for place in places}
+        taken: dict[int, Iterator[int]] = defaultdict(count)  # a prompt may be asked several times
+        rows = [(str(place), next(taken[place])) for place in places]
         named = f"ppo, seed {self.job.seed}, {stream}"
         model = self.models.sampler(role)
         try:
             with self.models.casting():
                 return sample_rollouts(model, prompts, rows, settings.temperature, settings.max_new_tokens, named)
         except StudyError as error:
-            raise self._diverged(f"the policy cannot be sampled from: {error}") if step else error from error
-
-    def _answers(self, places: list[int], rollouts: list[Rollout]) -> Answers:
-        ids = [self.prompts.ids[place] for place in places]
-        return Answers.of(ids, [rollout.tokens for rollout in rollouts], self.models.device)
+            raise self._diverged(f"the policy cannot be sampled from: {error}") if self.step else error from error
 
     def _scores(self, places: list[int], rollouts: list[Rollout]) -> NDArray[np.float32]:
         """(rows,): what the reward says, less the penalty of answers that did not end."""
@@ -327,9 +325,12 @@ class Course:
         return {"utility": float(judged.mean())} if judged.size else {}
 
     def _baseline(self) -> float:
-        rollouts = self._sample(Role.REFERENCE, "baseline", 0)
-        places = [place for place in self.asked[0] for _ in range(self.settings.samples_per_prompt)]
-        return float(self._scores(places, rollouts).mean())
+        places = prompt_order(self._tasks(), self.settings.batch_size, self.job.seed)
+        return float(self._scores(places, self._sample(Role.REFERENCE, "baseline", places)).mean())
+
+    def _tasks(self) -> list[str]:
+        tasks = self.prompts.tasks
+        return tasks if self.settings.balance_tasks else [""] * len(tasks)
 
     def _check_sampling(self, rollouts: list[Rollout], log_probs: Tensor) -> None:
         """Some architectures do more to their logits than their output layer: then training would be of another model.
