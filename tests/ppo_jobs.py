@@ -1,7 +1,6 @@
 """Small PPO jobs: a GPT-NeoX of two layers and one token per letter, and rewards that are functions of the letters."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +62,6 @@ def ppo_job(directory: Path, parent: Path, prompts: Sequence[str] = PROMPTS, **s
         reward=RewardSource("capitals"),
         format=PromptFormat("raw", "{prompt}"),
     )
-
-
-def again(job: TrainingJob) -> TrainingJob:
-    """The job once more, without what it has written so far but with its state."""
-    for path in job.output.rglob("*"):
-        if path.is_file():
-            path.unlink()
-    return replace(job)
 
 
 def name_reward(monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[..., Any]) -> None:

@@ -1,5 +1,6 @@
 """PPO on tiny models: against an independent calculation, a bandit whose optimum is known, and bad rewards."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -345,8 +346,6 @@ def test_settings_that_contradict_each_other_are_refused(settings, told, parent,
 
 
 def test_a_reward_that_is_no_function_is_refused(parent, tmp_path) -> None:
-    from dataclasses import replace
-
     job = replace(ppo_job(tmp_path, parent), reward=RewardSource("beauty"))
     with pytest.raises(StudyError, match="beauty"):
         METHOD.run(job)
