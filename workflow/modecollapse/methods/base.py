@@ -98,6 +98,14 @@ class Method:
     needs_reference: bool = False
     """Whether it compares the model with its parent, whose log-probabilities of its pairs a job of their own computes.
     Its settings then have `max_length`, `max_prompt_length`, `too_long`, `dtype` and `lora`."""
+    pairs: bool = False
+    """Whether an example of its training is a pair of answers, whose two rows go through the model together."""
+    takes_pairs_apart: bool = False
+    """Whether each pair of its data makes two examples of its training, one of every answer."""
+    forward_passes: int = 0
+    """How often an example goes through the model beside the pass that is learned from, without a gradient."""
+    needs_whole_batch: Callable[[Strict], bool] | None = None
+    """Whether, under such settings, its loss needs all of a batch in one pass of one process; None if it never does."""
     needs_reward: bool = False
     """Whether a reward stage or function scores answers for it (`TrainingJob.reward`)."""
     scores: bool = False
