@@ -77,8 +77,10 @@ class Toy:
         output, state = directory / "output", directory / "state"
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
-        chosen = {"pretrain": PRETRAIN, "sft": SFT, "dpo": DPO, "checkpoint": {"source": {"path": "here"}}}[method]
-        tuning = method in ("sft", "dpo")
+        on_pairs = "rejected" in METHODS[method].data_columns
+        others = {"pretrain": PRETRAIN, "sft": SFT, "checkpoint": {"source": {"path": "here"}}}
+        chosen = DPO if on_pairs else others[method]
+        tuning = on_pairs or method == "sft"
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -88,7 +90,9 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None if method in ("checkpoint", "adapter") else self.root / f"{method}.parquet",
+            data=None
+            if method in ("checkpoint", "adapter")
+            else self.root / f"{'dpo' if on_pairs else method}.parquet",
             format=HUMAN if tuning else None,
         )
         job = replace(job, **changes)

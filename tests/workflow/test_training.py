@@ -19,7 +19,7 @@ from modecollapse.methods.dpo import LossType
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.sealed import write_sealed
 
-METHOD_NAMES = ["pretrain", "sft", "dpo"]
+METHOD_NAMES = ["pretrain", "sft", "dpo", "ipo", "simpo", "orpo"]
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)

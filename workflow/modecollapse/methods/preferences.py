@@ -1,19 +1,26 @@
 """What all methods that learn from preference pairs have in common: limits of length, and the pairs of a job."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
 from modecollapse.methods.base import TrainingJob
-from modecollapse.methods.settings import FINE_TUNING_MODULES, FineTuningSettings
+from modecollapse.methods.settings import FINE_TUNING_MODULES, Betas, FineTuningSettings
+
+if TYPE_CHECKING:
+    from modecollapse.methods.pair_losses import PairLoss
 
 PARTS = ("prompt", "chosen", "rejected")
 """Columns of a set of preference pairs."""
 
 PREFERENCE_MODULES = ("methods.preferences", "methods.reference_file", *FINE_TUNING_MODULES)
 """Modules whose code decides the weights of every stage that is tuned on pairs."""
+
+PAIR_LOSS_MODULES = ("methods.pair_trainer", "methods.pair_losses", *PREFERENCE_MODULES)
+"""Modules whose code decides the weights of every stage that is tuned with a loss of ours."""
 
 
 class PreferenceSettings(FineTuningSettings):
@@ -36,6 +43,29 @@ class PreferenceSettings(FineTuningSettings):
                 f"{self.max_length}; lower it, or set too_long: error"
             )
         return self
+
+
+class PairLossSettings(PreferenceSettings, ABC):
+    """Preference tuning with a loss of ours (`methods.pair_losses`); the optimizer is AdamW by default."""
+
+    betas: Betas | None = (0.9, 0.999)
+    """Decay rates of AdamW's moments; null with rmsprop, which has none."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of matrices (not of biases and norms); 0 with rmsprop."""
+
+    @abstractmethod
+    def loss(self) -> "PairLoss":
+        """The loss of pairs."""
+
+    @property
+    @abstractmethod
+    def scale(self) -> float:
+        """What the rewards on the curves are multiples of."""
+
+    @property
+    def likelihood(self) -> float:
+        """Weight of the chosen answers' mean negative log-likelihood per token in the loss."""
+        return 0.0
 
 
 @dataclass(frozen=True)
