@@ -65,6 +65,9 @@ SFT: dict[str, Any] = {
 }
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 
+KTO: dict[str, Any] = {**DPO, "batch_size": 8}
+"""A pair makes two examples: as many updates as in the others."""
+
 
 @dataclass(frozen=True)
 class Toy:
@@ -79,7 +82,7 @@ class Toy:
         state.mkdir(exist_ok=True)
         on_pairs = "rejected" in METHODS[method].data_columns
         others = {"pretrain": PRETRAIN, "sft": SFT, "checkpoint": {"source": {"path": "here"}}}
-        chosen = DPO if on_pairs else others[method]
+        chosen = (KTO if method == "kto" else DPO) if on_pairs else others[method]
         tuning = on_pairs or method == "sft"
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),

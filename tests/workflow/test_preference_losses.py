@@ -11,9 +11,11 @@ import pytest
 import torch
 from transformers import Trainer
 
+from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.methods.answer_head import AnswerScores
 from modecollapse.methods.dpo import LossType
+from modecollapse.methods.unpaired import mismatched
 
 CHOSEN = [[-0.5, -1.2, -0.3], [-2.0, -0.1], [-0.7, -0.9, -0.4, -1.1, -0.2], [-3.0, -0.6, -0.8]]
 REJECTED = [[-0.9, -0.2], [-1.5, -1.0, -0.3, -0.2], [-0.1, -0.6], [-0.4, -0.5, -2.2, -1.3, -0.7]]
@@ -135,6 +137,35 @@ def test_a_loss_is_that_of_its_publication(case, build):
         inputs |= dict(zip(("ref_chosen_logps", "ref_rejected_logps"), torch.tensor(REFERENCE).float(), strict=True))
     loss = trainer._compute_loss(lambda **_: _scores(CHOSEN + REJECTED), inputs, False)
     assert loss.item() == pytest.approx(float(np.mean(expected)), rel=1e-5)
+
+
+@pytest.mark.parametrize("divergence", [1.3, -0.4])
+def test_kto_weighs_gains_and_losses_from_the_divergence_of_other_answers(divergence, build):
+    trainer = build("kto", {"beta": BETA, "desirable_weight": 1.5, "undesirable_weight": 0.5})
+    answers, logps = [*CHOSEN, *REJECTED], torch.tensor(REFERENCE).float().flatten()
+    other = {f"KL_{name}": values for name, values in _inputs(answers).items()}
+    label = torch.tensor([True] * 4 + [False] * 4)
+    inputs = {**_inputs(answers), **other, "label": label, "ref_logps": logps, "ref_KL_logps": logps}
+    # Ethayarajh et al. (2024), 8, where z0 is no less than 0.
+    trainer._divergence = torch.tensor(divergence)
+    z0 = max(0.0, divergence)
+    desirable, undesirable = 1.5 * (1 - _sigmoid(W - BETA * z0)), 0.5 * (1 - _sigmoid(BETA * z0 - L))
+    trainer.state.global_step = 1
+    loss = trainer._compute_loss(lambda **_: _scores(answers), inputs, False)
+    assert loss.item() == pytest.approx(np.mean([*desirable, *undesirable]), rel=1e-5)
+
+
+def test_a_prompt_never_meets_its_own_answers_and_every_answer_is_met_once():
+    pairs = {"prompt_ids": [[n] for n in range(5)]}
+    pairs |= {f"{name}_ids": [[n, 9, 9] for n in range(5)] for name in ("chosen", "rejected")}
+    others = mismatched(pairs, seed=3, max_length=3)
+    met = [ids[0] for ids in others["chosen_ids"]]
+    assert sorted(met) == list(range(5))
+    assert all(prompt != [answer] for prompt, answer in zip(pairs["prompt_ids"], met, strict=True))
+    assert [len(ids) for ids in others["rejected_ids"]] == [2] * 5, "what does not fit is cut off"
+    assert others != mismatched(pairs, seed=4, max_length=3)
+    with pytest.raises(StudyError, match="the data has 1 pair"):
+        mismatched({name: values[:1] for name, values in pairs.items()}, seed=3, max_length=3)
 
 
 def test_the_losses_that_are_tested_are_all_that_there_are():

@@ -65,7 +65,7 @@ def _add_half_written(job: TrainingJob) -> None:
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
 
 
-PREFERENCE_METHODS = ["dpo", "ipo", "simpo", "orpo"]
+PREFERENCE_METHODS = ["dpo", "ipo", "simpo", "orpo", "kto"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """How a stage comes to be: one module per method, and the registry of all of them."""
 
-from modecollapse.methods import adapter, checkpoint, dpo, ipo, orpo, pretrain, sft, simpo
+from modecollapse.methods import adapter, checkpoint, dpo, ipo, kto, orpo, pretrain, sft, simpo
 from modecollapse.methods.base import Method
 
-_MODULES = (pretrain, sft, dpo, ipo, simpo, orpo, checkpoint, adapter)
+_MODULES = (pretrain, sft, dpo, ipo, kto, simpo, orpo, checkpoint, adapter)
 
 METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in _MODULES}
 """Every method by the name that a study gives in `stages.NAME.method`."""

@@ -56,5 +56,6 @@ METHOD = Method(
     modules=("methods.ipo", *PAIR_LOSS_MODULES),
     libraries=("modecollapse.methods.pair_trainer",),
     needs_reference=True,
+    several_processes=True,
     pairs=True,
 )

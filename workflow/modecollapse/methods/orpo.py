@@ -62,5 +62,6 @@ METHOD = Method(
     data_columns=PARTS,
     modules=("methods.orpo", *PAIR_LOSS_MODULES),
     libraries=("modecollapse.methods.pair_trainer",),
+    several_processes=True,
     pairs=True,
 )

@@ -69,5 +69,6 @@ METHOD = Method(
     data_columns=PARTS,
     modules=("methods.simpo", *PAIR_LOSS_MODULES),
     libraries=("modecollapse.methods.pair_trainer",),
+    several_processes=True,
     pairs=True,
 )
