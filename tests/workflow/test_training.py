@@ -147,6 +147,17 @@ def test_a_reference_that_is_not_the_parent_stops_preference_tuning(toy, tmp_pat
             METHODS[method].run(toy.job(method, tmp_path / method, reference_scores=wrong))
 
 
+def test_the_change_of_a_chosen_answers_log_probability_is_read_from_the_curves(toy, tmp_path):
+    for method, batch in (("dpo", 24), ("ipo", 24), ("kto", 48)):
+        job = toy.job(method, tmp_path / method, {"batch_size": batch})  # all of the data in every update
+        points = METHODS[method].run(job).curves
+        changes = [METHODS[method].change_of_chosen(job.settings, point) for point in points]
+        assert changes[1] == pytest.approx(points[1]["logps/chosen"] - points[0]["logps/chosen"], abs=1e-4)
+        assert abs(changes[1]) > 0.01
+        assert METHODS[method].change_of_chosen(job.settings, {"loss": 1.0}) is None
+    assert METHODS["simpo"].change_of_chosen(METHODS["simpo"].settings(), points[0]) is None
+
+
 def test_methods_without_a_reference_ask_for_none(toy, tmp_path):
     for method in ("simpo", "orpo"):
         assert toy.job(method, tmp_path / method).reference_scores is None

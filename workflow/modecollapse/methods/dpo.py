@@ -132,6 +132,7 @@ METHOD = Method(
     libraries=("modecollapse.methods.trainers",),
     several_processes=True,
     needs_reference=True,
+    reward_setting="beta",
     pairs=True,
     needs_whole_batch=compares_pairs,
 )

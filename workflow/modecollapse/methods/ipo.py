@@ -56,6 +56,7 @@ METHOD = Method(
     modules=("methods.ipo", *PAIR_LOSS_MODULES),
     libraries=("modecollapse.methods.pair_trainer",),
     needs_reference=True,
+    reward_setting="tau",
     several_processes=True,
     pairs=True,
 )

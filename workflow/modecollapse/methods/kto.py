@@ -76,6 +76,7 @@ METHOD = Method(
     modules=("methods.kto", "methods.kto_trainer", "methods.unpaired", "methods.reference", *PREFERENCE_MODULES),
     libraries=("modecollapse.methods.kto_trainer",),
     needs_reference=True,
+    reward_setting="beta",
     takes_pairs_apart=True,
     # The mismatched answer: once in the reference before training begins, and once in the model in every epoch.
     forward_passes=2,
