@@ -66,6 +66,9 @@ SFT: dict[str, Any] = {
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
 
+KTO: dict[str, Any] = {**DPO, "batch_size": 8}
+"""A pair makes two examples: as many updates as in the others."""
+
 
 @dataclass(frozen=True)
 class Toy:
@@ -78,15 +81,10 @@ class Toy:
         output, state = directory / "output", directory / "state"
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
-        chosen = {
-            "pretrain": PRETRAIN,
-            "sft": SFT,
-            "dpo": DPO,
-            "reward": REWARD,
-            "checkpoint": {"source": {"path": "here"}},
-        }[method]
-        tuning = method in ("sft", "dpo", "reward")
-        data = "dpo" if method == "reward" else method
+        on_pairs = "rejected" in METHODS[method].data_columns
+        others = {"pretrain": PRETRAIN, "sft": SFT, "checkpoint": {"source": {"path": "here"}}}
+        chosen = {"kto": KTO, "reward": REWARD}.get(method, DPO) if on_pairs else others[method]
+        tuning = on_pairs or method == "sft"
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -96,7 +94,9 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None if method in ("checkpoint", "adapter") else self.root / f"{data}.parquet",
+            data=None
+            if method in ("checkpoint", "adapter")
+            else self.root / f"{'dpo' if on_pairs else method}.parquet",
             format=HUMAN if tuning else None,
         )
         job = replace(job, **changes)
