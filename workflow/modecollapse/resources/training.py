@@ -57,7 +57,7 @@ class Training:
     """What is trained, as far as memory and work depend on it."""
 
     shape: Shape
-    kind: Literal["pretrain", "sft", "dpo"]
+    kind: Literal["pretrain", "sft", "dpo", "reward"]
     batch: int
     """Examples per update: sequences, examples, or pairs of two answers."""
     length: int
@@ -80,7 +80,7 @@ class Training:
     @property
     def rows(self) -> int:
         """Rows of a micro-batch per example."""
-        return 2 if self.kind == "dpo" else 1
+        return 2 if self.kind in ("dpo", "reward") else 1
 
     @property
     def trained(self) -> int:
@@ -129,6 +129,8 @@ def activation_bytes(shape: Shape, tokens: float, dtype: str) -> float:
 def head_bytes(job: Training, tokens: float, on_gpu: bool) -> float:
     """Bytes of logits and of what is made of them, for so many scored tokens."""
     shape = job.shape
+    if job.kind == "reward":
+        return 0.0
     if job.kind == "pretrain":
         return _LOOP_LOGITS * 4 * tokens * shape.vocabulary
     logits = logit_bytes(shape, tokens, job.dtype, on_gpu)
@@ -151,7 +153,7 @@ def process_bytes(job: Training, layout: Layout, on_gpu: bool) -> float:
     tokens = micro * job.rows * job.length
     activations = activation_bytes(job.shape, tokens, job.dtype)
     # Rows that hold several examples or answers have a mask of their own (`modecollapse.methods.rows`).
-    masks = 0.0 if job.kind == "pretrain" else 5.0 * micro * job.rows * job.length**2
+    masks = 0.0 if job.kind in ("pretrain", "reward") else 5.0 * micro * job.rows * job.length**2
     total = state_bytes(job, layout) + activations + masks + head_bytes(job, tokens, on_gpu)
     return total + DEVICE_CONTEXT if on_gpu else resident(total)
 

@@ -9,6 +9,7 @@ from modecollapse.errors import StudyError
 from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.pretrain_settings import PretrainSettings
+from modecollapse.methods.reward import RewardSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.demand import CUDA_PROCESS, PROCESS, PROCESS_START, START, Demand
@@ -62,12 +63,13 @@ class TrainingDemands(Known):
                 whole=True,
             )
         assert isinstance(settings, FineTuningSettings)
-        pairs = isinstance(settings, DpoSettings)
+        rewards = isinstance(settings, RewardSettings)
+        pairs = rewards or isinstance(settings, DpoSettings)
         row = extent.tokens_of_a_row(settings.max_length)
         lora = settings.lora
         return Training(
             shape=shape,
-            kind="dpo" if pairs else "sft",
+            kind="reward" if rewards else "dpo" if pairs else "sft",
             batch=settings.batch_size,
             length=settings.max_length,
             examples=extent.rows * settings.epochs,
@@ -110,7 +112,7 @@ class TrainingDemands(Known):
         more = f"raise {key}, " if gpus and gpus < machine.gpus_per_node and not job.whole else ""
         raise StudyError(
             f"{self.study.file}: stages.{stage} ({model}): {shape.parameters / 1e9:.2f} billion parameters, "
-            f"{job.batch} {'pairs' if job.kind == 'dpo' else 'examples'} per update and {job.length} tokens need "
+            f"{job.batch} {'pairs' if job.rows == 2 else 'examples'} per update and {job.length} tokens need "
             f"{needed:.0f} GB on each of {most} GPUs{' with ZeRO-3' if best.zero_stage == 3 else ''} even one at a "
             f"time, but machine.gpu_memory_gb is {machine.gpu_memory_gb:g} (gpus_per_node {machine.gpus_per_node}). "
             f"Train an adapter (stages.{stage}.lora, with quantization: nf4 if need be), {more}use larger GPUs or "
