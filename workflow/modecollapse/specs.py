@@ -268,7 +268,7 @@ def rewards_spec(study: Study, model: Model) -> str:
 def reward_table_spec(study: Study) -> str:
     """What decides the table of reward models beside what they give to pairs."""
     return canonical(
-        {"revision": REVISIONS["reward_table"], "analysis": _plain(study.config.analysis, "temperature", _ACROSS)}
+        {"revision": REVISIONS["analysis"], "analysis": _plain(study.config.analysis, "temperature", _ACROSS)}
     )
 
 
