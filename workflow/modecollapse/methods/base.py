@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modecollapse.data.nano.world import WorldSettings
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.layout import Layout
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
+
+if TYPE_CHECKING:  # its world needs numpy, which who only reads a study can do without
+    from modecollapse.data.nano.world import WorldSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TrainingJob:
     """Sealed Parquet file: `text` for pretraining; `prompt`, `completion` for SFT; `prompt`, `chosen`, `rejected`."""
     reward: RewardSource | None = None
     """What scores the answers of a method that needs it."""
-    world: WorldSettings | None = None
+    world: "WorldSettings | None" = None
     """The study's world, whose annotators know the true utility of an answer; None if it has none."""
     format: PromptFormat | None = None
     """The prompt format of fine-tuning."""

@@ -64,12 +64,12 @@ class TrainingDemands(Known):
         method = self.study.method(model)
         assert method is not None
         apart = 2 if method.takes_pairs_apart else 1
-        rows = 2 if method.pairs else 1
+        rows = 2 if method.pairs or method.scores else 1
         row = extent.tokens_of_a_row(settings.max_length)
         lora = settings.lora
         return Training(
             shape=shape,
-            kind="pairs" if method.pairs else "answers",
+            kind="scored pairs" if method.scores else "pairs" if method.pairs else "answers",
             batch=settings.batch_size,
             length=settings.max_length,
             examples=extent.rows * apart * settings.epochs,
@@ -116,7 +116,7 @@ class TrainingDemands(Known):
         more = f"raise {key}, " if gpus and gpus < machine.gpus_per_node and not alone else ""
         raise StudyError(
             f"{self.study.file}: stages.{stage} ({model}): {shape.parameters / 1e9:.2f} billion parameters, "
-            f"{job.batch} {'pairs' if job.kind == 'pairs' else 'examples'} per update and {job.length} tokens need "
+            f"{job.batch} {'pairs' if job.rows == 2 else 'examples'} per update and {job.length} tokens need "
             f"{needed:.0f} GB on each of {most} GPUs{' with ZeRO-3' if best.zero_stage == 3 else ''} even one at a "
             f"time, but machine.gpu_memory_gb is {machine.gpu_memory_gb:g} (gpus_per_node {machine.gpus_per_node}). "
             f"Train an adapter (stages.{stage}.lora, with quantization: nf4 if need be), {more}use larger GPUs or "
