@@ -64,7 +64,7 @@ class TrainingDemands(Known):
         method = self.study.method(model)
         assert method is not None
         apart = 2 if method.takes_pairs_apart else 1
-        rows = 2 if method.pairs or method.scores else 1
+        rows = 2 if method.pairs else 1
         row = extent.tokens_of_a_row(settings.max_length)
         lora = settings.lora
         return Training(
