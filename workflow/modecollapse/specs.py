@@ -144,6 +144,23 @@ def generation_spec(study: Study, model: Model) -> str:
     )
 
 
+def choice_spec(study: Study, model: Model) -> str:
+    """What decides the completions of a stage that chooses, beside the weights of its parent and its reward."""
+    method, settings = study.method(model), study.settings(model)
+    assert method is not None
+    choice = {"revision": method.revision, **_plain(settings), "reward": reward_spec(study, model)}
+    return canonical({**json.loads(generation_spec(study, model)), "choice": choice})
+
+
+def reward_spec(study: Study, model: Model) -> dict[str, Any]:
+    """What decides the scores of answers beside the weights of a reward model."""
+    reward = study.reward(model)
+    if reward is None:
+        return {"function": study.stage(model).reward, "world": _world(study)}
+    # Its digest counts, and its name nothing.
+    return {"format": study.format(study.stage(reward).train_format).spec}
+
+
 def cell_spec(study_spec: dict[str, Any], cell: Cell) -> str:
     """What decides one cell beside the weights: its share of a generation spec, and its identity."""
     return canonical(

@@ -128,6 +128,10 @@ class Study:
         """Those of them that are sampled from here."""
         return [model for model in self.answering() if self.method(model) is not None]
 
+    def choosing(self) -> list[Model]:
+        """Those whose completions are chosen among their parent's."""
+        return [model for model in self.models if (method := self.method(model)) is not None and method.decodes]
+
     def _scores(self, stage: str) -> bool:
         method = METHODS.get(self.config.stages[stage].method)
         return method is not None and method.scores

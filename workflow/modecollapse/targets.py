@@ -56,13 +56,7 @@ class Targets:
 
     def reference_inputs(self, scores: ReferenceScores) -> dict[str, object]:
         """What the job reads that computes them, by name."""
-        from snakemake.io import ancient
-
-        return {
-            "manifest": self.paths.manifest(scores.model),
-            "weights": ancient(self.paths.weights(scores.model)),
-            "data": self.paths.data(scores.data),
-        }
+        return {**self._model_inputs("", scores.model), "data": self.paths.data(scores.data)}
 
     def embeddings_of(self, model: Model) -> list[str]:
         """The sentence vectors that a model's scores need: one file, or none."""
@@ -78,16 +72,13 @@ class Targets:
         inputs: dict[str, object] = {}
         parent = self.study.start(model)
         if parent is not None:
-            inputs["parent_manifest"] = self.paths.manifest(parent)
-            inputs["parent_weights"] = ancient(self.paths.weights(parent))
+            inputs |= self._model_inputs("parent_", parent)
         if (source := self.study.local_source(model)) is not None:
             # Its files are in the spec by their SHA-256, so touching them makes nothing stale.
             inputs["source"] = ancient(str(source))
         if stage.data is not None:
             inputs["data"] = self.paths.data(stage.data)
-        if (reward := self.study.reward(model)) is not None:
-            inputs["reward_manifest"] = self.paths.manifest(reward)
-            inputs["reward_weights"] = ancient(self.paths.weights(reward))
+        inputs |= self._reward_inputs(self.study.reward(model))
         if (scores := self.study.reference_scores(model)) is not None:
             inputs["reference_scores"] = self.paths.reference_scores(scores.model, scores.pairs)
         if method.starts_from_nothing:
@@ -172,7 +163,28 @@ class Targets:
 
     def generating_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
         """(rule name, its stages, its outputs as patterns) for the stages that are sampled from."""
-        return self._cell_rules("generate", pattern, {model.stage for model in self.study.sampled()})
+        return self._cell_rules("generate", pattern, {model.stage for model in self.study.language_models()})
+
+    def choosing_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
+        """The same for the stages that choose among answers of their parents."""
+        return self._cell_rules("choose", pattern, {model.stage for model in self.study.choosing()})
+
+    def choice_inputs(self, model: Model) -> dict[str, object]:
+        """What a job reads that chooses, by name."""
+        parent = self.study.parent(model)
+        assert parent is not None
+        return {**self._model_inputs("", parent), **self._reward_inputs(self.study.reward(model))}
+
+    def _model_inputs(self, prefix: str, model: Model) -> dict[str, object]:
+        from snakemake.io import ancient
+
+        return {
+            f"{prefix}manifest": self.paths.manifest(model),
+            f"{prefix}weights": ancient(self.paths.weights(model)),
+        }
+
+    def _reward_inputs(self, reward: Model | None) -> dict[str, object]:
+        return {} if reward is None else self._model_inputs("reward_", reward)
 
     def importing_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
         """The same for the stages whose completions are read from files."""

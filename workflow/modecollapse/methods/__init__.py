@@ -1,10 +1,18 @@
 """How a stage comes to be: one module per method, and the registry of all of them."""
 
-from modecollapse.methods import adapter, checkpoint, dpo, pretrain, reward, sft
+from modecollapse.methods import adapter, best_of_n, checkpoint, dpo, pretrain, reward, sft
 from modecollapse.methods.base import Method
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (pretrain.METHOD, sft.METHOD, reward.METHOD, dpo.METHOD, checkpoint.METHOD, adapter.METHOD)
+    for method in (
+        pretrain.METHOD,
+        sft.METHOD,
+        reward.METHOD,
+        dpo.METHOD,
+        best_of_n.METHOD,
+        checkpoint.METHOD,
+        adapter.METHOD,
+    )
 }
 """Every method by the name that a study gives in `stages.NAME.method`."""

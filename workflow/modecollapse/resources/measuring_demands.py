@@ -5,6 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from modecollapse.cells import Model
+from modecollapse.methods.best_of_n import BestOfNSettings
+from modecollapse.methods.reference_file import POSITIONS
 from modecollapse.resources import inference
 from modecollapse.resources.demand import ANALYSIS, CUDA_PROCESS, PROCESS, START, Demand
 from modecollapse.resources.known import Known
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 _EMBEDDER = 4.0 * GB
 """Memory of a GPU for an embedder and a batch of long texts."""
 
+_FUNCTION = 3e-4
+"""Seconds in which a function scores an answer."""
+
 _DOCUMENTS, _REQUESTS, _QUESTION = 3000, 3, 120
 """Of a task of the hub, about: documents, requests of a document, and tokens of a question."""
 
@@ -29,7 +34,46 @@ class MeasuringDemands(Known):
         """All cells of a model."""
         return self.of_model(self._generation, model)
 
-    def _generation(self, model: Model) -> Demand:
+    def choice(self, model: Model) -> Demand:
+        """All cells of a stage that chooses: n candidates per completion, and their scores."""
+        return self.of_model(self._choice, model)
+
+    def _choice(self, model: Model) -> Demand:
+        study, settings = self.study, self.study.settings(model)
+        assert isinstance(settings, BestOfNSettings)
+        sampled = self._generation(model, settings.n)
+        rows = settings.n * self._completions * len(study.cells(model))
+        # Texts, log-probabilities and token ids of the candidates, as lists of Python; the state that keeps them.
+        each = study.config.generation.max_new_tokens * 60.0 + 500
+        sampled = replace(sampled, memory=sampled.memory + rows * each, temporary=rows * each / 4)
+        reward = study.reward(model)
+        if reward is None:
+            return replace(sampled, seconds=sampled.seconds + rows * _FUNCTION)
+        scored = self._scoring_answers(reward, rows)
+        return replace(
+            sampled,
+            memory=max(sampled.memory, scored.memory + rows * each),
+            seconds=sampled.seconds + scored.seconds,
+            device=max(sampled.device, scored.device),
+        )
+
+    def _scoring_answers(self, reward: Model, rows: float) -> Demand:
+        """Scores of answers by a reward model."""
+        settings, shape = self.study.config.generation, self.shape(reward)
+        length = min(shape.context or 2048, 2 * settings.max_new_tokens)
+        job = inference.PairScoring(
+            shape=shape,
+            pairs=int(rows / 2),
+            tokens=rows * length,
+            positions=max(POSITIONS["cuda" if self.machine.computes_on_gpus else "cpu"], length),
+            length=length,
+            dtype="float32",
+        )
+        seconds = inference.pair_scoring_seconds(job, self.machine, self.threads)
+        peak = inference.pair_scoring_bytes(job, self.machine.computes_on_gpus)
+        return self.with_model(peak, shape, seconds, 0.0, "float32")
+
+    def _generation(self, model: Model, candidates: int = 1) -> Demand:
         settings, shape = self.study.config.generation, self.shape(model)
         served = settings.engine == "vllm"
         prompts = max(len(each.prompts) for each in self.study.prompts.values())
@@ -37,7 +81,7 @@ class MeasuringDemands(Known):
         job = inference.Generating(
             shape=shape,
             cells=len(self.study.cells(model)),
-            rows=prompts * settings.completions,
+            rows=prompts * settings.completions * candidates,
             prompts=prompts,
             # A token is a byte at least; a format adds its own words.
             prompt_length=max((len(text.encode()) for text in texts), default=0) // 2 + 64,
@@ -47,7 +91,7 @@ class MeasuringDemands(Known):
         )
         seconds = inference.generation_seconds(job, self.machine, self.threads)
         # Text and log-probabilities, once as an output and once in the store.
-        disk = 2.0 * job.cells * (job.rows * (job.new_tokens * 8 + 20) + 10_000)
+        disk = 2.0 * job.cells * (job.rows / candidates * (job.new_tokens * 8 + 20) + 10_000)
         if not served:
             return self.with_model(inference.generation_bytes(job, self.machine), shape, seconds, disk, job.dtype)
         peak = inference.served_bytes(job, self.machine)
