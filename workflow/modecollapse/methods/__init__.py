@@ -1,6 +1,6 @@
 """How a stage comes to be: one module per method, and the registry of all of them."""
 
-from modecollapse.methods import adapter, best_of_n, checkpoint, dpo, pretrain, reward, sft
+from modecollapse.methods import adapter, best_of_n, checkpoint, dpo, pretrain, rejection_sft, reward, sft
 from modecollapse.methods.base import Method
 
 METHODS: dict[str, Method] = {
@@ -11,6 +11,7 @@ METHODS: dict[str, Method] = {
         reward.METHOD,
         dpo.METHOD,
         best_of_n.METHOD,
+        rejection_sft.METHOD,
         checkpoint.METHOD,
         adapter.METHOD,
     )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from modecollapse.cells import Model
 from modecollapse.methods.best_of_n import BestOfNSettings
-from modecollapse.methods.reference_file import POSITIONS
 from modecollapse.resources import inference
 from modecollapse.resources.demand import ANALYSIS, CUDA_PROCESS, PROCESS, START, Demand
 from modecollapse.resources.known import Known
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 _EMBEDDER = 4.0 * GB
 """Memory of a GPU for an embedder and a batch of long texts."""
-
-_FUNCTION = 3e-4
-"""Seconds in which a function scores an answer."""
 
 _DOCUMENTS, _REQUESTS, _QUESTION = 3000, 3, 120
 """Of a task of the hub, about: documents, requests of a document, and tokens of a question."""
@@ -46,32 +42,17 @@ class MeasuringDemands(Known):
         # Texts, log-probabilities and token ids of the candidates, as lists of Python; the state that keeps them.
         each = study.config.generation.max_new_tokens * 60.0 + 500
         sampled = replace(sampled, memory=sampled.memory + rows * each, temporary=rows * each / 4)
-        reward = study.reward(model)
+        reward, length = study.reward(model), 2 * study.config.generation.max_new_tokens
+        sampled = replace(sampled, seconds=sampled.seconds + self.scores_seconds(reward, rows, length))
         if reward is None:
-            return replace(sampled, seconds=sampled.seconds + rows * _FUNCTION)
-        scored = self._scoring_answers(reward, rows)
+            return sampled
+        peak = inference.pair_scoring_bytes(self.scored_answers(reward, rows, length), self.machine.computes_on_gpus)
+        scored = self.with_model(peak, self.shape(reward), 0.0, 0.0, "float32")
         return replace(
             sampled,
             memory=max(sampled.memory, scored.memory + rows * each),
-            seconds=sampled.seconds + scored.seconds,
             device=max(sampled.device, scored.device),
         )
-
-    def _scoring_answers(self, reward: Model, rows: float) -> Demand:
-        """Scores of answers by a reward model."""
-        settings, shape = self.study.config.generation, self.shape(reward)
-        length = min(shape.context or 2048, 2 * settings.max_new_tokens)
-        job = inference.PairScoring(
-            shape=shape,
-            pairs=int(rows / 2),
-            tokens=rows * length,
-            positions=max(POSITIONS["cuda" if self.machine.computes_on_gpus else "cpu"], length),
-            length=length,
-            dtype="float32",
-        )
-        seconds = inference.pair_scoring_seconds(job, self.machine, self.threads)
-        peak = inference.pair_scoring_bytes(job, self.machine.computes_on_gpus)
-        return self.with_model(peak, shape, seconds, 0.0, "float32")
 
     def _generation(self, model: Model, candidates: int = 1) -> Demand:
         settings, shape = self.study.config.generation, self.shape(model)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from modecollapse.cells import Model, ReferenceScores
 from modecollapse.errors import StudyError
+from modecollapse.methods.answers_file import ROWS_OF_A_PART
 from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.pretrain_settings import PretrainSettings
+from modecollapse.methods.rejection_sft import RejectionSftSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.demand import CUDA_PROCESS, PROCESS, PROCESS_START, START, Demand
@@ -30,6 +32,14 @@ if TYPE_CHECKING:
 
 _TEXT = 12
 """Bytes of memory per byte of text that is read, tokenized and held as lists of numbers."""
+
+
+def _kept(settings: RejectionSftSettings, rows: int) -> int:
+    """Answers that are trained on, at most."""
+    prompts = min(rows, settings.prompts or rows)
+    if settings.quantile is not None:
+        return max(1, math.ceil(prompts * settings.n * (1 - settings.quantile)))
+    return prompts * (settings.keep or 1)
 
 
 class TrainingDemands(Known):
@@ -63,21 +73,23 @@ class TrainingDemands(Known):
             )
         assert isinstance(settings, FineTuningSettings)
         pairs = isinstance(settings, DpoSettings)
-        row = extent.tokens_of_a_row(settings.max_length)
+        row, rows = extent.tokens_of_a_row(settings.max_length), extent.rows
+        if isinstance(settings, RejectionSftSettings):
+            rows = _kept(settings, extent.rows)
         lora = settings.lora
         return Training(
             shape=shape,
             kind="dpo" if pairs else "sft",
             batch=settings.batch_size,
             length=settings.max_length,
-            examples=extent.rows * settings.epochs,
+            examples=rows * settings.epochs,
             # Rows are padded to the longest of their batch.
             tokens=min(settings.max_length, 1.5 * row) * (2 if pairs else 1),
             dtype=settings.dtype,
             moments=2 if settings.optimizer == "adamw" else 1,
             adapter=None if lora is None else Adapter(lora.rank, lora.quantization is not None),
             save_every=settings.save_every,
-            text_tokens=extent.rows * row * (2 if pairs else 1),
+            text_tokens=rows * row * (2 if pairs else 1),
             whole=isinstance(settings, DpoSettings) and settings.loss_type in OVER_THE_BATCH,
         )
 
@@ -93,7 +105,8 @@ class TrainingDemands(Known):
     def _layout(self, model: Model) -> Layout:
         job, machine = self.training(model), self.machine
         key, asked = machine.gpus_asked(model.size)
-        gpus = 1 if job.whole else asked
+        method = self.study.method(model)
+        gpus = 1 if job.whole or (method is not None and not method.several_processes) else asked
         layout = choose_layout(job, machine, gpus)
         if layout is not None:
             return layout
@@ -135,6 +148,7 @@ class TrainingDemands(Known):
             memory = count * (PROCESS + text + peak)
         kept = len(self.study.run(model))
         seconds = training_seconds(job, layout, machine, self.threads) + inference.loading_seconds(shape)
+        seconds += self._sampling_seconds(model)
         return Demand(
             memory=memory,
             seconds=seconds + START + (PROCESS_START if count > 1 else 0),
@@ -147,6 +161,33 @@ class TrainingDemands(Known):
             cores=self.threads * count,
             resumes=True,
         )
+
+    def _sampling_seconds(self, model: Model) -> float:
+        """Of answers that a stage samples from its parent before it trains."""
+        settings, stage = self.study.settings(model), self.study.stage(model)
+        if not isinstance(settings, RejectionSftSettings):
+            return 0.0
+        assert stage.data is not None
+        rows = settings.n * min(self.extent(stage.data).rows, settings.prompts or math.inf)
+        return self.answers_seconds(model, self.study.reward(model), int(rows), settings.n, settings.max_new_tokens)
+
+    def answers_seconds(self, model: Model, reward: Model | None, rows: int, n: int, new_tokens: int) -> float:
+        """Of so many answers, n to each prompt, and their scores."""
+        shape = self.shape(model)
+        part = max(1, ROWS_OF_A_PART // n) * n
+        parts = math.ceil(rows / part)
+        job = inference.Generating(
+            shape=shape,
+            cells=parts,
+            rows=min(part, rows),
+            prompts=part // n,
+            prompt_length=max(1, (shape.context or 2048) // 2),
+            new_tokens=new_tokens,
+            rows_per_batch=None,
+            dtype="float32",
+        )
+        seconds = inference.generation_seconds(job, self.machine, self.threads)
+        return seconds + self.scores_seconds(reward, rows, 2 * new_tokens)
 
     def reference_scores(self, scores: ReferenceScores) -> Demand:
         """What a model gives to preference pairs; one for all seeds."""
