@@ -10,7 +10,7 @@ import pytest
 
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
-from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import write_sealed
 from tests.references import write_reference
@@ -63,6 +63,9 @@ SFT: dict[str, Any] = {
     "log_every": 1,
     "save_every": 3,
 }
+REJECTION_SFT: dict[str, Any] = {**SFT, "n": 4, "max_new_tokens": 12}
+DATA = {"reward": "dpo", "rejection_sft": "sft"}
+"""The data of methods that have none of their own."""
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
 
@@ -83,10 +86,11 @@ class Toy:
             "sft": SFT,
             "dpo": DPO,
             "reward": REWARD,
+            "rejection_sft": REJECTION_SFT,
             "checkpoint": {"source": {"path": "here"}},
         }[method]
-        tuning = method in ("sft", "dpo", "reward")
-        data = "dpo" if method == "reward" else method
+        tuning = method in ("sft", "dpo", "reward", "rejection_sft")
+        data = DATA.get(method, method)
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -97,6 +101,7 @@ class Toy:
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
             data=None if method in ("checkpoint", "adapter") else self.root / f"{data}.parquet",
+            reward=RewardSource("words") if METHODS[method].needs_reward else None,
             format=HUMAN if tuning else None,
         )
         job = replace(job, **changes)

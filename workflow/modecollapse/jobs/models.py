@@ -220,6 +220,12 @@ def _rename(model: Model, directory: Path) -> None:
         write_manifest(replace(manifest, model=str(model)), directory / "manifest.json")
 
 
+def _table(curves: Sequence[Mapping[str, float]]) -> pa.Table:
+    """The points of curves as rows; a quantity that a point lacks is null there."""
+    names = dict.fromkeys(name for point in curves for name in point)
+    return pa.table({name: [point.get(name) for point in curves] for name in names})
+
+
 def _write_curves(curves: pa.Table, model: Model, directory: Path) -> None:
     write_sealed(curves, directory / "curves.parquet", identity_metadata(model))
 
@@ -279,7 +285,7 @@ def _train(
             steps=part.steps,
             tokens=part.tokens,
         )
-        _write_curves(pa.Table.from_pylist(part.curves), each.model, directory)
+        _write_curves(_table(part.curves), each.model, directory)
         write_run(run, directory / "run.json")
         write_manifest(manifest, directory / "manifest.json")
     return finished

@@ -32,7 +32,7 @@ class RejectionSftSettings(FineTuningSettings):
     The very tokens that were sampled are trained on, with the loss on the answer alone. An answer that did not end
     within `max_new_tokens`, or that says nothing, is never kept; a prompt without any other is left out. Where all
     answers score the same the first are kept. The training curves begin with the mean scores of all and of the kept
-    answers.
+    answers, at step 0.
     """
 
     n: int = Field(8, ge=2)
@@ -157,10 +157,8 @@ def _selected(settings: RejectionSftSettings, table: "pa.Table", data: str) -> "
 
 
 def _with_first(record: TrainingRecord, first: dict[str, float]) -> TrainingRecord:
-    """The record with a point before the first update; the other quantities have no value there."""
-    names = dict.fromkeys(name for point in record.curves for name in point if name != "step")
-    point = {"step": 0, **dict.fromkeys(names, math.nan), **first}
-    return replace(record, curves=[point, *record.curves])
+    """The record with a point before the first update."""
+    return replace(record, curves=[{"step": 0, **first}, *record.curves])
 
 
 METHOD = Method(
