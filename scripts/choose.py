@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from modecollapse.jobs.choosing import Sources, choose
+from modecollapse.jobs.answer_sources import AnswerSources
+from modecollapse.jobs.choosing import choose
 from modecollapse.jobs.running import NO_MODEL_NEEDS, running
 from modecollapse.resources.machine import read_machine
 from modecollapse.specs import choice_spec
@@ -17,7 +18,7 @@ if __name__ == "__main__":
             {cell: Path(study.paths.cell(cell)) for cell in study.cells(model)},
             job.spec,
             study.prompts,
-            Sources(reward=reward, **{name: Path(path) for name, path in job.snakemake.input.items()}),
+            AnswerSources(reward=reward, **{name: Path(path) for name, path in job.snakemake.input.items()}),
             job.store,
             job.load,
             read_machine(job.snakemake.config),

@@ -6,7 +6,6 @@ takes it.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,10 @@ import pyarrow as pa
 
 from modecollapse.cell_tables import cell_record
 from modecollapse.cells import Cell
-from modecollapse.data.nano.world import WorldSettings
 from modecollapse.digests import digest
 from modecollapse.generation.engines import ENGINES, EngineJob
+from modecollapse.jobs.answer_sources import AnswerSources, world_of
 from modecollapse.jobs.generations import Asked, asked, cell_metadata, sampling_settings, stale_cells, unfinished
-from modecollapse.manifest import read_manifest
-from modecollapse.methods.base import RewardSource
 from modecollapse.methods.selection import best
 from modecollapse.prompts import Prompt, PromptFormat, PromptSet
 from modecollapse.rendering import continued_ids, render
@@ -34,39 +31,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What candidates come from, and what scores them: directories of weights, and their manifests."""
-
-    weights: Path
-    manifest: Path
-    reward: str
-    """The name of the reward stage, or of the function."""
-    reward_weights: Path | None = None
-    """None for a function."""
-    reward_manifest: Path | None = None
-
-    def digests(self) -> dict[str, str]:
-        """The digests of both models, after checking every byte of them.
-
-        Raises:
-            CorruptFile: weights are not those of their manifest.
-        """
-        parent = read_manifest(self.manifest)
-        parent.verify(self.weights)
-        digests = {"weights": parent.weights}
-        if self.reward_weights and self.reward_manifest:
-            reward = read_manifest(self.reward_manifest)
-            reward.verify(self.reward_weights)
-            digests["reward"] = reward.weights
-        return digests
-
-
 def choose(
     cells: Mapping[Cell, Path],
     spec: Mapping[str, Any],
     prompts: Mapping[str, PromptSet],
-    sources: Sources,
+    sources: AnswerSources,
     store: Store,
     load: Callable[..., None],
     machine: Machine | None = None,
@@ -149,7 +118,7 @@ def _sample(
 class _Choice:
     """What picks one of n candidates, as a choice spec says."""
 
-    def __init__(self, spec: Mapping[str, Any], sources: Sources) -> None:
+    def __init__(self, spec: Mapping[str, Any], sources: AnswerSources) -> None:
         from modecollapse.generation.models import load_tokenizer
         from modecollapse.jobs.running import device
         from modecollapse.methods.scoring import open_scorer
@@ -157,14 +126,12 @@ class _Choice:
         choice = spec["choice"]
         self._n: int = choice["n"]
         self._most: int = spec["sampling"]["max_new_tokens"]
-        world = choice["reward"].get("world")
-        self._form = (
-            PromptFormat.from_spec("train_format", choice["reward"]["format"]) if sources.reward_weights else None
-        )
+        form = choice["reward"].get("format")
+        self._form = PromptFormat.from_spec("train_format", form) if form is not None else None
         self._tokenizer = load_tokenizer(sources.weights)
         self._scorer: Scorer = open_scorer(
-            RewardSource(sources.reward, sources.reward_weights),
-            WorldSettings.model_validate(world["settings"], strict=False) if world else None,
+            sources.scored_by,
+            world_of(choice["reward"]),
             self._tokenizer,
             spec["threads"],
             device(),

@@ -200,6 +200,7 @@ def assumptions(demands: Demands) -> Iterator[str]:
                 break
     tokens = study.config.measures.tokens
     used = {study.stage(model).data for model in study.trained()} | ({tokens.data} if tokens else set())
+    used |= {study.sampling(data).prompts for data in study.all_sampled_data()}
     for name in study.config.data:
         if name in used:
             extent = demands.extent(name)

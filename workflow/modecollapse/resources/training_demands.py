@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modecollapse.cells import Model, ReferenceScores
+from modecollapse.cells import Model, ReferenceScores, SampledData
 from modecollapse.errors import StudyError
 from modecollapse.methods.answers_file import ROWS_OF_A_PART
 from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
@@ -171,14 +171,32 @@ class TrainingDemands(Known):
         rows = settings.n * min(self.extent(stage.data).rows, settings.prompts or math.inf)
         return self.answers_seconds(model, self.study.reward(model), int(rows), settings.n, settings.max_new_tokens)
 
-    def answers_seconds(self, model: Model, reward: Model | None, rows: int, n: int, new_tokens: int) -> float:
-        """Of so many answers, n to each prompt, and their scores."""
-        shape = self.shape(model)
-        part = max(1, ROWS_OF_A_PART // n) * n
-        parts = math.ceil(rows / part)
-        job = inference.Generating(
+    def sampled_data(self, data: SampledData) -> Demand:
+        """A data set that a model writes; one for all seeds."""
+        key = ("sampled_data", data.size, data.data)
+        found: Demand = self.once(key, lambda: self._sampled_data(data))
+        return found
+
+    def _sampled_data(self, data: SampledData) -> Demand:
+        sampled, writer, judge = self.study.sampling(data), self.study.writer(data), self.study.judge(data)
+        prompts = min(self.extent(sampled.prompts).rows, sampled.count or math.inf)
+        rows = int(prompts * sampled.n)
+        dtype, shape = self.study.config.generation.dtype, self.shape(writer)
+        job = self._part_of_answers(writer, rows, sampled.n, sampled.max_new_tokens)
+        peak = inference.generation_bytes(job, self.machine)
+        if judge is not None:
+            scored = self.scored_answers(judge, rows, 2 * sampled.max_new_tokens)
+            peak += inference.pair_scoring_bytes(scored, self.machine.computes_on_gpus)
+        seconds = self.answers_seconds(writer, judge, rows, sampled.n, sampled.max_new_tokens)
+        demand = self.with_model(peak, shape, seconds, 2.0 * rows * sampled.max_new_tokens * 4, dtype)
+        # Token ids and texts, as lists of Python.
+        return replace(demand, memory=demand.memory + rows * (sampled.max_new_tokens * 40.0 + 1000))
+
+    def _part_of_answers(self, model: Model, rows: int, n: int, new_tokens: int) -> inference.Generating:
+        shape, part = self.shape(model), max(1, ROWS_OF_A_PART // n) * n
+        return inference.Generating(
             shape=shape,
-            cells=parts,
+            cells=math.ceil(rows / part),
             rows=min(part, rows),
             prompts=part // n,
             prompt_length=max(1, (shape.context or 2048) // 2),
@@ -186,6 +204,10 @@ class TrainingDemands(Known):
             rows_per_batch=None,
             dtype="float32",
         )
+
+    def answers_seconds(self, model: Model, reward: Model | None, rows: int, n: int, new_tokens: int) -> float:
+        """Of so many answers, n to each prompt, and their scores."""
+        job = self._part_of_answers(model, rows, n, new_tokens)
         seconds = inference.generation_seconds(job, self.machine, self.threads)
         return seconds + self.scores_seconds(reward, rows, 2 * new_tokens)
 
