@@ -29,7 +29,7 @@ from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Method
-from modecollapse.methods.reward_functions import FUNCTIONS
+from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
@@ -141,10 +141,6 @@ def _metric(value: str) -> str:
     if value not in METRICS:
         raise ValueError(f"no such metric; allowed: {', '.join(METRICS)}")
     return value
-
-
-ANNOTATORS = "annotators"
-"""What a sampled data set names that the world's annotators label."""
 
 
 class Sampled(Strict):

@@ -13,7 +13,6 @@ from pydantic import TypeAdapter, ValidationError
 from modecollapse import lineage, wordings
 from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
 from modecollapse.config import (
-    ANNOTATORS,
     FORMATS,
     STAGE_MODELS,
     ChatFormat,
@@ -33,7 +32,7 @@ from modecollapse.measures.benchmarks import Task, find_tasks, hub_revisions
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
 from modecollapse.methods.reference_file import PairSettings
-from modecollapse.methods.reward_functions import FUNCTIONS
+from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts

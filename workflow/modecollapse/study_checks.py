@@ -5,12 +5,12 @@ from typing import Any
 
 from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
-from modecollapse.config import ANNOTATORS, FORMATS, CompletionsStage, Data, StageBase, StudyConfig
+from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
 from modecollapse.data.columns import TEXT_COLUMNS
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
-from modecollapse.methods.reward_functions import FUNCTIONS
+from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.prompts import PromptSet
 from modecollapse.serving.temperatures import check_temperature
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from modecollapse.config import ANNOTATORS
 from modecollapse.data.nano.world import World
 from modecollapse.digests import canonical, digest
 from modecollapse.errors import StudyError
 from modecollapse.jobs.answer_sources import AnswerSources, world_of
 from modecollapse.methods.answers_file import by_prompt
 from modecollapse.methods.base import RewardSource
+from modecollapse.methods.reward_functions import ANNOTATORS
 from modecollapse.methods.selection import Answer, Counts, best_and_worst, preferred
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import SEAL, read_metadata, read_sealed
