@@ -10,7 +10,7 @@ import pytest
 
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
-from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import write_sealed
 from tests.references import write_reference
@@ -63,6 +63,9 @@ SFT: dict[str, Any] = {
     "log_every": 1,
     "save_every": 3,
 }
+REJECTION_SFT: dict[str, Any] = {**SFT, "n": 4, "max_new_tokens": 12}
+DATA = {"rejection_sft": "sft"}
+"""The data of methods that have none of their own."""
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
 
@@ -82,9 +85,15 @@ class Toy:
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
         on_pairs = "rejected" in METHODS[method].data_columns
-        others = {"pretrain": PRETRAIN, "sft": SFT, "checkpoint": {"source": {"path": "here"}}}
+        others = {
+            "pretrain": PRETRAIN,
+            "sft": SFT,
+            "rejection_sft": REJECTION_SFT,
+            "checkpoint": {"source": {"path": "here"}},
+        }
         chosen = {"kto": KTO, "reward": REWARD}.get(method, DPO) if on_pairs else others[method]
-        tuning = on_pairs or method == "sft"
+        tuning = on_pairs or method in ("sft", "rejection_sft")
+        data = "dpo" if on_pairs else DATA.get(method, method)
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -94,9 +103,8 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None
-            if method in ("checkpoint", "adapter")
-            else self.root / f"{'dpo' if on_pairs else method}.parquet",
+            data=None if method in ("checkpoint", "adapter") else self.root / f"{data}.parquet",
+            reward=RewardSource("words") if METHODS[method].needs_reward else None,
             format=HUMAN if tuning else None,
         )
         job = replace(job, **changes)

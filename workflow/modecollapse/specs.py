@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from modecollapse.cells import Cell, Model, ReferenceScores
+from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
@@ -143,6 +143,44 @@ def generation_spec(study: Study, model: Model) -> str:
             "formats": {name: study.format(name).spec for name in study.formats(model.stage)},
         }
     )
+
+
+def choice_spec(study: Study, model: Model) -> str:
+    """What decides the completions of a stage that chooses, beside the weights of its parent and its reward."""
+    method, settings = study.method(model), study.settings(model)
+    assert method is not None
+    choice = {
+        "revision": method.revision,
+        **_plain(settings),
+        "reward": _reward(study, study.reward(model), study.stage(model).reward),
+    }
+    return canonical({**json.loads(generation_spec(study, model)), "choice": choice})
+
+
+def sampled_spec(study: Study, data: SampledData) -> str:
+    """What decides a data set that a model writes, beside that model, its reward and the prompts."""
+    sampled, writer = study.sampling(data), study.writer(data)
+    seed = study.config.data[data.data].seed
+    return canonical(
+        {
+            "revision": REVISIONS["sampled"],
+            "sampling": _plain(sampled, "stage", "prompts", "reward"),
+            "dtype": study.config.generation.dtype,
+            "seed": seed,
+            "stream": f"{seed}/{writer}",
+            "format": study.format(study.stage(writer).train_format).spec,
+            "reward": _reward(study, study.judge(data), sampled.reward),
+            "threads": study.config.threads,
+        }
+    )
+
+
+def _reward(study: Study, model: Model | None, name: str | None) -> dict[str, Any]:
+    """What decides the scores of answers beside the weights of a reward model."""
+    if model is None:
+        return {"function": name, "world": _world(study)}
+    # Its digest counts, and its name nothing.
+    return {"format": study.format(study.stage(model).train_format).spec}
 
 
 def cell_spec(study_spec: dict[str, Any], cell: Cell) -> str:

@@ -1,9 +1,23 @@
 """How a stage comes to be: one module per method, and the registry of all of them."""
 
-from modecollapse.methods import adapter, checkpoint, dpo, ipo, kto, orpo, ppo, pretrain, reward, sft, simpo
+from modecollapse.methods import (
+    adapter,
+    best_of_n,
+    checkpoint,
+    dpo,
+    ipo,
+    kto,
+    orpo,
+    ppo,
+    pretrain,
+    rejection_sft,
+    reward,
+    sft,
+    simpo,
+)
 from modecollapse.methods.base import Method
 
-_MODULES = (pretrain, sft, dpo, ipo, kto, simpo, orpo, reward, ppo, checkpoint, adapter)
+_MODULES = (pretrain, sft, dpo, ipo, kto, simpo, orpo, reward, ppo, best_of_n, rejection_sft, checkpoint, adapter)
 
 METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in _MODULES}
 """Every method by the name that a study gives in `stages.NAME.method`."""

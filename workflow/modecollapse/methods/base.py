@@ -86,6 +86,7 @@ class Method:
     """Raised when a change of code changes results; part of every spec."""
     settings: type[Strict]
     run: Callable[[TrainingJob], TrainingRecord]
+    """Makes the weights; of a method that `decodes` there are none, and it is never called."""
     needs_parent: bool
     """Whether it continues the weights of its parent stage."""
     data_columns: tuple[str, ...]
@@ -138,7 +139,7 @@ class Method:
     @property
     def merges_adapter(self) -> bool:
         """Whether its source is an adapter, which it merges into the weights of its parent stage."""
-        return not self.trains and self.needs_parent
+        return not self.trains and self.needs_parent and not self.decodes
 
     def change_of_chosen(self, settings: Strict, point: Mapping[str, float]) -> float | None:
         """By how many nats an answer that was chosen has become more likely than it was before training, on average.
