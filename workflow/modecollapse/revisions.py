@@ -147,7 +147,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jobs.embeddings",
     ),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "prompts", "jobs.scores"),
-    "analysis": ("analysis", "lineage", "wordings", "jobs.tables"),
+    "analysis": ("analysis", "lineage", "wordings", "metrics.registry", "jobs.tables"),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "comparison": (
         "comparison",
