@@ -81,7 +81,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
     effects = effects.merge(parts, how="cross").assign(words=20)
     asked = grid(**models, task=("arc_easy", "lambada_openai"), shots=(0, 5), metric=("perplexity", "acc"))
     kinds = {"task": ("all", "creative"), "better": ("all", "longer", "shorter"), "quantity": ("accuracy", "pearson")}
-    judged = grid(size=SIZES, stage=("rm",), data=("train", "held"), **kinds)
+    judged = grid(size=SIZES, stage=("dpo",), data=("train", "held"), **kinds)
     floor = pd.DataFrame([{"task": "pretraining", "quantity": "entropy_floor", "lambda": math.nan, "value": 0.7}])
     return {
         "curves": measured("curves", curves),
