@@ -10,7 +10,7 @@ import pytest
 
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
-from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import write_sealed
 from tests.references import write_reference
@@ -65,6 +65,18 @@ SFT: dict[str, Any] = {
 }
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
+PPO: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "warmup_steps": 2,
+    "steps": 12,
+    "batch_size": 4,
+    "minibatch_size": 4,
+    "max_new_tokens": 8,
+    "max_length": 32,
+    "dtype": "float32",
+    "save_every": 3,
+}
+"""As many iterations as the others make updates, each of one update."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +95,11 @@ class Toy:
             "sft": SFT,
             "dpo": DPO,
             "reward": REWARD,
+            "ppo": PPO,
             "checkpoint": {"source": {"path": "here"}},
         }[method]
-        tuning = method in ("sft", "dpo", "reward")
-        data = "dpo" if method == "reward" else method
+        tuning = method in ("sft", "dpo", "reward", "ppo")
+        data = "dpo" if method in ("reward", "ppo") else method
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -98,6 +111,7 @@ class Toy:
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
             data=None if method in ("checkpoint", "adapter") else self.root / f"{data}.parquet",
             format=HUMAN if tuning else None,
+            reward=RewardSource("words") if METHODS[method].needs_reward else None,
         )
         job = replace(job, **changes)
         if METHODS[method].needs_reference and job.reference_scores is None:
