@@ -181,7 +181,7 @@ def test_a_bandit_is_led_to_the_optimum_that_the_kl_penalty_leaves(parent, tmp_p
     reward = {letter: (ord(letter) % 7) / 6 for letter in map(chr, range(33, 127))}
     name_reward(monkeypatch, "capitals", lambda _: lambda prompts, answers: [reward.get(text, 0.0) for text in answers])
     job = ppo_job(
-        tmp_path, parent, ["a cat"], steps=40, batch_size=300, samples_per_prompt=300, minibatch_size=100,
+        tmp_path, parent, ["a cat"], steps=30, batch_size=256, samples_per_prompt=256, minibatch_size=128,
         minibatch_epochs=2, max_new_tokens=1, kl_weight=0.5, unended_penalty=0.0, schedule="cosine",
         learning_rate=3e-3, critic_learning_rate=1e-2, clip_value=None, save_every=60,
     )  # fmt: skip

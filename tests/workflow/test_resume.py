@@ -61,7 +61,7 @@ def _add_half_written(job: TrainingJob) -> None:
     half = job.state / f"checkpoint-{STEPS - 1}"
     shutil.copytree(newest, half)
     (half / "complete.json").unlink()
-    weights = half / "model.safetensors"
+    weights = max(half.glob("*.safetensors"), key=lambda path: path.stat().st_size)
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
 
 
@@ -70,7 +70,7 @@ PREFERENCE_METHODS = ["dpo", "ipo", "simpo", "orpo", "kto"]
 
 @pytest.mark.parametrize(
     "method",
-    ["pretrain", "sft", "dpo", *(pytest.param(name, marks=pytest.mark.slow) for name in PREFERENCE_METHODS[1:])],
+    ["pretrain", "sft", "dpo", "ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in PREFERENCE_METHODS[1:])],
 )
 def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_one(method, toy, tmp_path):
     undisturbed, expected = _run(method, toy.job(method, tmp_path / "undisturbed"))

@@ -192,13 +192,13 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     ),
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
+    "method ppo": ("data.nano",),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""
 
 DECIDE_NOTHING = (
     "cells",
-    "data.nano.world",
     "digests",
     "errors",
     "generation.progress",
