@@ -31,7 +31,7 @@ _NOT_ON_CURVES = ("epoch", "step", "num_tokens")
 """`num_tokens` counts from the last resume; `TrainingRecord.tokens` is the true number."""
 
 
-def load_parent(job: TrainingJob, settings: FineTuningSettings) -> CausalModel:
+def load_parent(job: TrainingJob, settings: OptimisationSettings) -> CausalModel:
     """The parent's model in float32 and its tokenizer, read from disk. Raises as `load_start`."""
     assert job.parent is not None
     quantized = None if settings.lora is None else settings.lora.quantization
@@ -133,7 +133,7 @@ def run_trainer(
     else:
         adapter = adapter_configuration(settings.lora, model.network)
     stop = StopCallback(job.layout, processes.asked_to_stop(job.state), save_at)
-    arguments = trainer_class.configuration(**_arguments(job, settings, accumulation), **options)
+    arguments = trainer_class.configuration(**{**_arguments(job, settings, accumulation), **options})
     if arguments.n_gpu > 1 and job.layout.processes == 1:
         arguments._n_gpu = 1  # the Trainer would spread the model over all GPUs that it sees, and multiply the batch
     trainer = trainer_class(

@@ -66,6 +66,8 @@ class OptimisationSettings(Strict):
     """Largest norm of the gradient; longer ones are scaled down."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of forward and backward passes. Weights and optimizer state are always float32."""
+    max_length: int = Field(1024, ge=2)
+    """Longest example in tokens, prompt and end-of-text token included."""
     lora: LoraSettings | None = None
     """Train an adapter of the weights instead of the weights themselves; null: the weights."""
     log_every: int = Field(10, ge=1)
@@ -97,8 +99,6 @@ class FineTuningSettings(OptimisationSettings):
     of an epoch is smaller where `batch_size` does not divide the data. A cosine schedule spans the whole run."""
     batch_size: int = Field(64, ge=1)
     """Examples (or pairs) per update, over all devices and accumulation steps (authors' code: 64)."""
-    max_length: int = Field(1024, ge=2)
-    """Longest example in tokens, prompt and end-of-text token included."""
     too_long: Literal["error", "truncate"] = "truncate"
     """What becomes of a longer example: an error, or the authors' truncation (see the method)."""
     group_by_length: bool = False
