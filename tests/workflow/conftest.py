@@ -10,7 +10,7 @@ import pytest
 
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
-from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import write_sealed
 from tests.references import write_reference
@@ -63,7 +63,20 @@ SFT: dict[str, Any] = {
     "log_every": 1,
     "save_every": 3,
 }
+ROLLOUTS: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "steps": 12,
+    "batch_size": 12,
+    "samples_per_prompt": 3,
+    "max_new_tokens": 12,
+    "max_length": 32,
+    "dtype": "float32",
+    "save_every": 3,
+}
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
+DATA = {"rloo": "dpo", "grpo": "dpo"}
+"""Data sets of methods that take those of others."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,15 @@ class Toy:
         output, state = directory / "output", directory / "state"
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
-        chosen = {"pretrain": PRETRAIN, "sft": SFT, "dpo": DPO, "checkpoint": {"source": {"path": "here"}}}[method]
-        tuning = method in ("sft", "dpo")
+        chosen = {
+            "pretrain": PRETRAIN,
+            "sft": SFT,
+            "dpo": DPO,
+            "checkpoint": {"source": {"path": "here"}},
+            "rloo": ROLLOUTS,
+            "grpo": ROLLOUTS,
+        }[method]
+        tuning = method in ("sft", "dpo", "rloo", "grpo")
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -88,7 +108,8 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None if method in ("checkpoint", "adapter") else self.root / f"{method}.parquet",
+            data=None if method in ("checkpoint", "adapter") else self.root / f"{DATA.get(method, method)}.parquet",
+            reward=RewardSource("words") if METHODS[method].needs_reward else None,
             format=HUMAN if tuning else None,
         )
         job = replace(job, **changes)
