@@ -75,7 +75,8 @@ ROLLOUTS: dict[str, Any] = {
     "save_every": 3,
 }
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
-DATA = {"rloo": "dpo", "grpo": "dpo"}
+REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
+DATA = {"reward": "dpo", "rloo": "dpo", "grpo": "dpo"}
 """Data sets of methods that take those of others."""
 
 
@@ -94,11 +95,12 @@ class Toy:
             "pretrain": PRETRAIN,
             "sft": SFT,
             "dpo": DPO,
-            "checkpoint": {"source": {"path": "here"}},
+            "reward": REWARD,
             "rloo": ROLLOUTS,
             "grpo": ROLLOUTS,
+            "checkpoint": {"source": {"path": "here"}},
         }[method]
-        tuning = method in ("sft", "dpo", "rloo", "grpo")
+        tuning = method in ("sft", "dpo", "reward", "rloo", "grpo")
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,

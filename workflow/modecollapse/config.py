@@ -23,6 +23,7 @@ from modecollapse.data.columns import TextColumn
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
+from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
@@ -325,6 +326,9 @@ class Measures(Strict):
     """Token-level statistics on held-out text; null leaves them out."""
     diversity: Diversity = Diversity()
     """Diversity of the completions to each prompt."""
+    divergence: DivergenceSettings | None = None
+    """KL divergence from a reference stage, and what diversity a stage costs per quality gained; null leaves them
+    out."""
     benchmarks: BenchmarkSettings | None = None
     """Tasks of LM Evaluation Harness; null leaves them out."""
     truth: bool = False

@@ -42,6 +42,9 @@ class Paths:
     def token_vocabulary(self, model: Model) -> str:
         return f"{self.root}/tokens/{model}/vocabulary.parquet"
 
+    def divergence(self, model: Model) -> str:
+        return f"{self.root}/divergence/{model}.parquet"
+
     def benchmark_results(self, model: Model) -> str:
         return f"{self.root}/benchmarks/{model}/results.parquet"
 

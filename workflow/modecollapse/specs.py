@@ -18,6 +18,7 @@ from modecollapse.hub import Kind
 from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedder import embedder_digest
+from modecollapse.methods import METHODS
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
@@ -181,6 +182,42 @@ def tokens_spec(study: Study) -> str:
             "threads": study.config.threads,
         }
     )
+
+
+def divergence_spec(study: Study, model: Model) -> str:
+    """What decides the divergence of a model beside its weights and those of the reference."""
+    settings, generation = study.config.measures.divergence, study.config.generation
+    assert settings is not None
+    form = study.formats(model.stage)[0]
+    return canonical(
+        {
+            "revision": REVISIONS["divergence"],
+            "settings": _plain(settings, "reference"),
+            "max_new_tokens": generation.max_new_tokens,
+            "seed": generation.seed,
+            "format": {"name": form, "spec": study.format(form).spec},
+            "threads": study.config.threads,
+            "prompts": {
+                name: [[prompt.id, prompt.text, prompt.start] for prompt in prompts.prompts]
+                for name, prompts in study.prompts.items()
+            },
+        }
+    )
+
+
+def costs_spec(study: Study) -> str:
+    """What decides the costs of stages beside scores, divergences and true values."""
+    settings = study.config.measures.divergence
+    assert settings is not None
+    stages = {stage: study.config.stages[stage] for stage in study.answering_stages}
+    chosen = {
+        name: stage.n  # type: ignore[attr-defined]
+        for name, stage in stages.items()
+        if stage.method in METHODS and METHODS[stage.method].decodes and stage.parent == settings.reference
+    }
+    sizes = {size: [stage for stage in stages if study.has(size, stage)] for size in study.config.models}
+    analysis = json.loads(analysis_spec(study))
+    return canonical({**analysis, "reference": settings.reference, "best_of": chosen, "sizes": sizes})
 
 
 def benchmarks_spec(study: Study, model: Model) -> str:

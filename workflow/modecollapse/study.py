@@ -212,13 +212,12 @@ class Study:
 
     def compared_views(self) -> list[str]:
         """Those views in which the stages of some path can be compared."""
-        paths = lineage.paths(self.compared_lineage)
-        return [name for name, view in self.views().items() if wordings.compared(view, paths)]
+        return [name for name, view in self.views().items() if wordings.compared(view, self._paths())]
 
     def format_changes(self) -> list[wordings.Change]:
         """The steps, and whole paths, whose apparent effect is partly one of format and can be split."""
         across = self.config.analysis.across_formats
-        return wordings.format_changes(lineage.paths(self.compared_lineage), self.formats_by_stage, across)
+        return wordings.format_changes(self._paths(), self.formats_by_stage, across)
 
     def has_formats(self) -> bool:
         """Whether there are several prompt formats, so that figures have to say which they show."""
@@ -357,6 +356,24 @@ class Study:
 
     def measures_tokens(self) -> bool:
         return self.config.measures.tokens is not None and bool(self.language_models())
+
+    def diverging(self) -> list[Model]:
+        """The models whose divergence from the reference stage is measured: those that descend from it and predict."""
+        settings = self.config.measures.divergence
+        if settings is None:
+            return []
+        lines = [path[path.index(settings.reference) + 1 :] for path in self._paths() if settings.reference in path]
+        below = {stage for line in lines for stage in line}
+        return [model for model in self.language_models() if model.stage in below]
+
+    def diverging_from(self, model: Model) -> Model:
+        """The model that the divergence is measured from."""
+        settings = self.config.measures.divergence
+        assert settings is not None
+        return Model(model.size, model.seed, settings.reference)
+
+    def _paths(self) -> list[list[str]]:
+        return lineage.paths(self.compared_lineage)
 
     def runs_benchmarks(self) -> bool:
         return bool(self.benchmarks) and bool(self.language_models())

@@ -123,6 +123,7 @@ def check_references(config: StudyConfig) -> None:
                 f"data.{name}.n: {data.n} questions, but each fact of the world is asked for once. Set it to at most "
                 f"{FACTS}."
             )
+    _check_divergence(config)
     if config.measures.benchmarks:
         for task, changes in config.measures.benchmarks.tasks.items():
             if changes.data is not None:
@@ -140,6 +141,25 @@ def check_references(config: StudyConfig) -> None:
         raise StudyError(
             f"analysis.temperature: {config.analysis.temperature} is not sampled. "
             f"Allowed: {', '.join(config.generation.temperatures)}."
+        )
+
+
+def _check_divergence(config: StudyConfig) -> None:
+    """The reference of the divergence predicts tokens, and something descends from it."""
+    if config.measures.divergence is None:
+        return
+    name, key = config.measures.divergence.reference, "measures.divergence.reference"
+    parents = {stage.parent for stage in config.stages.values() if not _method_has(stage, "scores")}
+    allowed = [
+        each
+        for each, stage in config.stages.items()
+        if each in parents and METHODS.get(stage.method) is not None and not _method_has(stage, "decodes")
+    ]
+    if name not in allowed:
+        what = "has no descendant that is compared with it" if name in config.stages else "is no stage of the study"
+        raise StudyError(
+            f"{key}: {name!r} {what}. Allowed: {', '.join(allowed) or 'none: no stage continues one with weights'}. "
+            "Name the stage that tuning started from, or remove measures.divergence."
         )
 
 

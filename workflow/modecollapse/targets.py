@@ -203,7 +203,7 @@ class Targets:
 
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
-        tokens = self.all_token_documents() + self.all_token_vocabularies()
+        tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -216,6 +216,25 @@ class Targets:
     def all_token_vocabularies(self) -> list[str]:
         models = self.study.language_models() if self.study.measures_tokens() else []
         return [self.paths.token_vocabulary(model) for model in models]
+
+    def all_divergences(self) -> list[str]:
+        return [self.paths.divergence(model) for model in self.study.diverging()]
+
+    def divergence_inputs(self, model: Model) -> dict[str, object]:
+        """What the job reads that measures how far a model is from its reference, by name."""
+        from snakemake.io import ancient
+
+        reference = self.study.diverging_from(model)
+        return {
+            "manifest": self.paths.manifest(model),
+            "weights": ancient(self.paths.weights(model)),
+            "reference_manifest": self.paths.manifest(reference),
+            "reference_weights": ancient(self.paths.weights(reference)),
+        }
+
+    def has_costs(self) -> bool:
+        """Whether the costs of stages are told: their divergence is measured, and there is something to gain."""
+        return bool(self.study.diverging()) and self.study.scores_quality()
 
     def all_benchmark_results(self) -> list[str]:
         models = self.study.language_models() if self.study.runs_benchmarks() else []
@@ -254,6 +273,8 @@ class Targets:
             names += ["published_tokens"]
         if self.study.runs_benchmarks():
             names += ["benchmarks", "benchmarks_pooled", "benchmark_tests"]
+        if self.has_costs():
+            names += ["divergence", "costs"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]

@@ -116,6 +116,28 @@ rule attribute:
         "../../scripts/attribute.py"
 
 
+if targets.has_costs():
+
+    rule tabulate_costs:
+        input:
+            scores=lambda wildcards: targets.all_scores(),
+            divergences=lambda wildcards: targets.all_divergences(),
+            truth=[paths.table("truth")] if study.config.measures.truth else [],
+        output:
+            **targets.table_outputs("divergence", "costs"),
+        log:
+            paths.log("tabulate_costs", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources("tabulate_costs", lambda wildcards: demands.analysis()),
+        params:
+            spec=specs.costs_spec(study),
+        script:
+            "../../scripts/tabulate_costs.py"
+
+
 if study.has_format_effects():
 
     rule split_format_effects:

@@ -96,6 +96,29 @@ if study.measures_tokens():
             "../../scripts/measure_tokens.py"
 
 
+if study.diverging():
+
+    rule measure_divergence:
+        input:
+            unpack(lambda wildcards: targets.divergence_inputs(model_of(wildcards))),
+        output:
+            paths.divergence(ANY),
+        log:
+            paths.log("measure_divergence", ANY),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "measure_divergence",
+                lambda wildcards: demands.divergence(model_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: specs.divergence_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/measure_divergence.py"
+
+
 if study.runs_benchmarks():
 
     rule run_benchmarks:

@@ -98,6 +98,20 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *(*_DELTA, *_COMPLETION_SE, *_counts("n_prompts", "n_seeds")),
         ]
     ),
+    "divergence": pa.schema(
+        [
+            *(*_POOLED, ("prompts", pa.string()), ("reference", pa.string()), *_INTERVAL),
+            *(*_numbers("per_token"), ("source", pa.string()), *_counts("n_seeds", "n_prompts", "n_completions")),
+        ]
+    ),
+    "costs": pa.schema(
+        [
+            *(*_POOLED, ("reference", pa.string()), *_CELL, *_METRIC, ("quality", pa.string())),
+            *_numbers("loss", "loss_low", "loss_high", "gain", "gain_low", "gain_high"),
+            *(*_numbers("cost", "cost_low", "cost_high", "kl", "tilted_loss", "tilted_gain"),),
+            *_counts("n_seeds", "n_prompts"),
+        ]
+    ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
     "comparison": pa.schema(
         [

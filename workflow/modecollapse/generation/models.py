@@ -68,18 +68,23 @@ def load_network(
     quantization: Any = None,
     missing: tuple[str, ...] = (),
     unexpected: tuple[str, ...] = (),
+    **options: Any,
 ) -> Any:
     """The network in `directory` as one of a `family` (a class of transformers' `AutoModelFor…`), to be computed with.
 
-    `missing` and `unexpected` are beginnings of the names of weights that the directory may lack, and may hold in vain.
+    `missing` and `unexpected` are beginnings of the names of weights that the directory may lack, and may hold in vain;
+    `options` change its configuration.
 
     Raises:
         StudyError: the directory holds no loadable safetensors model, weights are missing, left over or of another
             shape, or the attention is of a kind that generation does not support.
     """
     transformers.utils.logging.disable_progress_bar()
+    verbosity = transformers.utils.logging.get_verbosity()
     if not (directory / "config.json").is_file():
         raise StudyError(f"{directory} is not a model directory: it has no config.json.")
+    if missing or unexpected:  # of which it would warn
+        transformers.utils.logging.set_verbosity_error()
     try:
         network, loading = family.from_pretrained(
             directory,
@@ -91,11 +96,14 @@ def load_network(
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are in the loading info then, and refused below by their names
+            **options,
         )
     except (OSError, ValueError, RuntimeError) as error:
         if "scaled_dot_product_attention" in str(error):  # the library's advice is to change its call
             raise _unsupported(directory, "has no attention that torch's own function computes") from error
         raise StudyError(f"The model in {directory} cannot be loaded: {error}") from error
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
     # The library fills what is missing with random numbers and only warns.
     allowed = {"missing_keys": missing, "mismatched_keys": (), "unexpected_keys": unexpected}
     for problem, fine in allowed.items():

@@ -13,6 +13,7 @@ from modecollapse.analysis import table_files, tables
 from modecollapse.analysis.attribution import attribution_parts
 from modecollapse.analysis.benchmarks import benchmark_tests_table, benchmarks_pooled_table, benchmarks_table
 from modecollapse.analysis.bootstrap import Bootstrap
+from modecollapse.analysis.costs import costs_parts, divergence_table
 from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
 from modecollapse.analysis.matched import matched_parts
@@ -189,6 +190,34 @@ def attribute(
     if "matched_attribution" in outputs:
         values = _scores(scores, VALUE_COLUMNS)
         _write("matched_attribution", matched_parts(values, lines, bootstrap, across), outputs)
+
+
+def tabulate_costs(
+    spec: Mapping[str, Any],
+    scores: Sequence[Path],
+    divergences: Sequence[Path],
+    truth: Sequence[Path],
+    outputs: Mapping[str, Path],
+) -> None:
+    """Write how far each stage is from the reference, and what diversity it costs for the quality it gains.
+
+    `truth` is the table of a world's true values, if there is one.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    bootstrap, reference = _bootstrap(spec), spec["reference"]
+    measured = (
+        (model_of_table(table), table.to_pandas())
+        for table in (read_sealed(path, ["prompts", "prompt", "n_tokens", "kl"]) for path in divergences)
+    )
+    distances = divergence_table(measured, reference, spec["best_of"], spec["sizes"], bootstrap)
+    below = [path[path.index(reference) + 1 :] for path in paths(spec["lineage"]) if reference in path]
+    stages = [stage for stage in spec["stages"] if any(stage in line for line in below)]
+    known = read_sealed(truth[0]).to_pandas() if truth else None
+    _write("divergence", [distances], outputs)
+    values = _scores(scores, VALUE_COLUMNS)
+    _write("costs", costs_parts(values, distances, stages, reference, bootstrap, known), outputs)
 
 
 def split_format_effects(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:

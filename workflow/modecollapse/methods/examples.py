@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 Ids = list[int]
 
 
-def read_texts(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """The named text columns of a sealed data set.
+def read_texts(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The named text columns of a sealed data set, and those of the `optional` ones that it has.
 
     Raises:
         StudyError: a column is missing or holds something else than text, or there are no rows.
@@ -32,7 +32,8 @@ def read_texts(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
             )
     if not table.num_rows:
         raise StudyError(f"{path} holds no rows, so there is nothing to train on. Ask for a larger n.")
-    texts = {column: table[column].to_pylist() for column in columns}
+    present = [*columns, *(column for column in optional if column in table.column_names)]
+    texts = {column: table[column].to_pylist() for column in present}
     for column, values in texts.items():
         for row, value in enumerate(values):
             if not isinstance(value, str):

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modecollapse import stopping
 from modecollapse.errors import StudyError
@@ -25,6 +25,9 @@ from modecollapse.methods.settings import FineTuningSettings, OptimisationSettin
 from modecollapse.methods.start import load_start
 from modecollapse.methods.zero import prepare_zero, zero_configuration
 
+if TYPE_CHECKING:
+    from modecollapse.methods.reward_model import RewardModel
+
 logger = logging.getLogger(__name__)
 
 _NOT_ON_CURVES = ("epoch", "step", "num_tokens")
@@ -44,7 +47,7 @@ def train(
     job: TrainingJob,
     settings: FineTuningSettings,
     trainer_class: Any,
-    model: CausalModel,
+    model: "CausalModel | RewardModel",
     examples: Mapping[str, Any],
     lengths: Sequence[int],
     tokens: Sequence[int],
@@ -89,7 +92,7 @@ def run_trainer(
     job: TrainingJob,
     settings: OptimisationSettings,
     trainer_class: Any,
-    model: CausalModel,
+    model: "CausalModel | RewardModel",
     data: Any,
     updates: int,
     accumulation: int,
@@ -131,7 +134,7 @@ def run_trainer(
             "whole. Set lora.quantization: nf4, which takes an eighth of the memory, or use GPUs with more of it."
         )
     else:
-        adapter = adapter_configuration(settings.lora, model.network)
+        adapter = adapter_configuration(settings.lora, model.network, trainer_class.head)
     stop = StopCallback(job.layout, processes.asked_to_stop(job.state), save_at)
     arguments = trainer_class.configuration(**{**_arguments(job, settings, accumulation), **options})
     if arguments.n_gpu > 1 and job.layout.processes == 1:
@@ -179,7 +182,7 @@ def write_model(trainer: Any, job: TrainingJob, directory: Path) -> None:
     if not trainer.args.should_save:
         return
     if trainer.recipe.lora is not None:
-        write_merged(trainer.model, job, directory)
+        write_merged(trainer.model, trainer.start(job), directory)
         copy_tokenizer(job.parent, directory)
         return
     network = trainer.model

@@ -6,15 +6,12 @@ parent's unquantized weights with the adapter merged into them, so that nothing 
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from modecollapse.errors import StudyError
 from modecollapse.schema import Strict
-
-if TYPE_CHECKING:
-    from modecollapse.methods.base import TrainingJob
 
 DIRECTORY = "adapter"
 """Directory of the adapter beside the merged weights."""
@@ -65,15 +62,15 @@ def quantization(settings: LoraSettings, dtype: str) -> Any:
     )
 
 
-def adapter_configuration(settings: LoraSettings, network: Any) -> Any:
-    """PEFT's configuration of an adapter of `network`.
+def adapter_configuration(settings: LoraSettings, network: Any, head: str | None = None) -> Any:
+    """PEFT's configuration of an adapter of `network`, with which a `head` of that name is trained in full.
 
     Raises:
         StudyError: a target module is no linear layer of the network.
     """
     from peft import LoraConfig
 
-    present = linear_layers(network)
+    present = [name for name in linear_layers(network) if name != head]
     if not present:
         raise StudyError(
             f"lora: the model ({network.config.model_type}) has no linear layers of torch.nn, which adapters are made "
@@ -91,7 +88,8 @@ def adapter_configuration(settings: LoraSettings, network: Any) -> Any:
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=targets,
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if head is None else "SEQ_CLS",
+        modules_to_save=None if head is None else [head],
         bias="none",
     )
 
@@ -135,18 +133,14 @@ def restore_adapter(model: Any, checkpoint: Path) -> None:
     set_peft_model_state_dict(model, weights)
 
 
-def write_merged(model: Any, job: "TrainingJob", directory: Path) -> None:
-    """Write the parent with the adapter of `model` merged into its float32 weights, and the adapter beside it."""
+def write_merged(model: Any, base: Any, directory: Path) -> None:
+    """Write `base` with the adapter of `model` merged into its float32 weights, and the adapter beside it."""
     from peft import get_peft_model
     from peft.utils import set_peft_model_state_dict
     from safetensors.torch import save_file
 
-    from modecollapse.generation.models import load_causal_model
-
-    assert job.parent is not None
     weights = adapter_weights(model)
     configuration = model.peft_config["default"]
-    base = load_causal_model(job.parent, "float32", job.threads, "cpu").network
     whole: Any = get_peft_model(base, configuration)
     set_peft_model_state_dict(whole, weights)
     whole.merge_and_unload(safe_merge=True).save_pretrained(directory)

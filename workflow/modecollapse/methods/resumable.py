@@ -6,12 +6,15 @@ Slow to import (transformers).
 import json
 from abc import ABC
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer
 
+from modecollapse.generation.models import load_causal_model
+from modecollapse.methods.answer_head import add_answer_head
+from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.lora import restore_adapter, train_in_float32
 from modecollapse.methods.resume import checkpoint_path, remove_older, seal
@@ -23,6 +26,8 @@ from modecollapse.methods.zero import full_weights
 class ResumableTrainer(Trainer, ABC):
     """What all trainers change in the library's; to be inherited before a TRL trainer, whose metrics it keeps."""
 
+    head: ClassVar[str | None] = None
+    """The name of a new layer that is trained in full beside an adapter."""
     recipe: OptimisationSettings
     layout: Layout
     lr_scheduler: LambdaLR | None
@@ -36,6 +41,17 @@ class ResumableTrainer(Trainer, ABC):
         super().__init__(*args, **kwargs)
         if recipe.lora is not None:
             train_in_float32(self.model)
+        self._add_head(base_network(self.model))
+
+    def _add_head(self, network: Any) -> None:
+        """Have `network`, without its adapter, compute what the loss is of."""
+        add_answer_head(network, statistics=True)
+
+    @staticmethod
+    def start(job: TrainingJob) -> Any:
+        """The network that training starts from, in float32, as it was before an adapter was put on it."""
+        assert job.parent is not None
+        return load_causal_model(job.parent, "float32", job.threads, "cpu").network
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         if self.lr_scheduler is None:

@@ -15,8 +15,12 @@ from transformers import AutoModelForSequenceClassification
 
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import load_network, load_tokenizer
+from modecollapse.methods.lora import LoraSettings, quantization
 
 Ids = Sequence[int]
+
+_OUTPUT_LAYERS = ("lm_head.", "embed_out.")
+"""Beginnings of the names that output layers of causal models have on disk."""
 
 HEAD = "score"
 """What the library calls the head of its classifiers of text."""
@@ -42,8 +46,46 @@ def load_reward_model(directory: Path, threads: int, device: str) -> RewardModel
     torch.set_num_threads(threads)
     network = load_network(AutoModelForSequenceClassification, directory, "float32", device)
     head_of(network, directory)
-    context = getattr(network.config, "max_position_embeddings", None)
-    return RewardModel(network, load_tokenizer(directory), context)
+    return RewardModel(network, load_tokenizer(directory), _context(network))
+
+
+def start_reward_model(
+    directory: Path, seed: int, threads: int, device: str, lora: LoraSettings | None = None, dtype: str = "float32"
+) -> RewardModel:
+    """The causal model in `directory` in float32, with a new head in place of its output layer.
+
+    With `lora`, it may be quantized, to be computed with in `dtype`; sets the process's number of CPU threads.
+
+    The head has no bias. Its weights are drawn from N(0, 1 / (hidden size + 1)) with the seed (Stiennon et al., 2020):
+    scores then begin with a spread of about 1 over states that a last norm has scaled.
+
+    Raises:
+        StudyError: the directory holds no loadable safetensors model, or the library has no classifier of texts of its
+            type.
+    """
+    torch.set_num_threads(threads)
+    network = load_network(
+        AutoModelForSequenceClassification,
+        directory,
+        "float32",
+        device,
+        None if lora is None else quantization(lora, dtype),
+        missing=(f"{HEAD}.",),
+        unexpected=_OUTPUT_LAYERS,
+        num_labels=1,
+    )
+    head = head_of(network, directory)
+    weights = torch.empty(head.weight.shape)
+    spread = (head.in_features + 1) ** -0.5
+    weights.normal_(0.0, spread, generator=torch.Generator().manual_seed(seed))
+    # Under quantization, it may have been made in another number format.
+    head.weight = torch.nn.Parameter(weights.to(device), requires_grad=False)
+    tokenizer, settings = load_tokenizer(directory), network.config.get_text_config()
+    if (
+        settings.pad_token_id == tokenizer.eos_token_id
+    ):  # the library would pass over the end of an answer; without one, it refuses
+        settings.pad_token_id = None
+    return RewardModel(network, tokenizer, _context(network))
 
 
 def head_of(network: Any, directory: Path) -> torch.nn.Linear:
@@ -60,6 +102,10 @@ def head_of(network: Any, directory: Path) -> torch.nn.Linear:
             "gives one score. Name a stage of the method reward."
         )
     return head
+
+
+def _context(network: Any) -> int | None:
+    return getattr(network.config, "max_position_embeddings", None)
 
 
 def last_scores(network: Any, input_ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from modecollapse.generation.models import CausalModel
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.examples import Ids
-from modecollapse.methods.resumable import ResumableTrainer, base_network
+from modecollapse.methods.resumable import ResumableTrainer
 from modecollapse.methods.rollout_settings import RolloutSettings
 
 CURVES = {
@@ -56,12 +56,16 @@ class RolloutTrainer(ResumableTrainer, ABC):
     def __init__(self, *args: Any, parent: CausalModel, stream: str, baseline: float, **kwargs: Any) -> None:
         """`parent`: the model that is tuned, for what is known of it beside its weights. `stream`: of random numbers.
         `baseline`: the mean score of the parent's answers, which the curves repeat."""
+        settings = parent.network.config.get_text_config()
+        padding = settings.pad_token_id
         super().__init__(*args, **kwargs)
+        # TRL pads with end-of-text where there is nothing else. What follows the first one is never looked at, but
+        # what is published must not say so: a reward model trained from it would pass over the end of answers.
+        settings.pad_token_id = padding
         self.parent, self.stream, self.baseline = parent, stream, baseline
         self.given: list[Ids] = []
         self.rollouts: list[Rollout] = []
         self._log_probs = torch.empty(0)
-        add_answer_head(base_network(self.model), statistics=True)
         if self.ref_model is not None:
             add_answer_head(self.ref_model, statistics=False)
 

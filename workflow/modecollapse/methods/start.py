@@ -1,7 +1,7 @@
 """The model that fine-tuning starts from, which is also the reference of preference tuning."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import CausalModel, load_causal_model, load_tokenizer
@@ -29,11 +29,16 @@ def load_start(
         check_format(form, load_tokenizer(directory))
     description = quantization(LoraSettings(quantization=quantized), dtype)
     model = load_causal_model(directory, "float32", threads, device, description)
-    if model.tokenizer.eos_token_id is None:
+    check_start(directory, model.tokenizer, model.context, max_length)
+    return model
+
+
+def check_start(directory: Path, tokenizer: Any, context: int | None, max_length: int) -> None:
+    """Raises StudyError unless the tokenizer knows an end of text, and the model as much context as is asked for."""
+    if tokenizer.eos_token_id is None:
         raise StudyError(f"The tokenizer in {directory} names no end-of-text token, which answers must end with.")
-    if model.context is not None and max_length > model.context:
+    if context is not None and max_length > context:
         raise StudyError(
             f"max_length {max_length} is longer than the context of the model in {directory}, "
-            f"{model.context} tokens. Set max_length to at most {model.context}."
+            f"{context} tokens. Set max_length to at most {context}."
         )
-    return model

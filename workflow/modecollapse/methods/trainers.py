@@ -17,7 +17,7 @@ from trl.trainer import dpo_trainer
 from modecollapse.errors import StudyError
 from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.order import epoch_batches, updates
-from modecollapse.methods.resumable import ResumableTrainer, base_network
+from modecollapse.methods.resumable import ResumableTrainer
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.methods.sharing import COUNTS, EpochBatches, Shares, shared_loader
 
@@ -53,7 +53,9 @@ class ExactTrainer(ResumableTrainer, ABC):
         super().__init__(*args, **kwargs)
         self._whole = self.layout.is_whole(self.recipe.batch_size)
         self._shares = Shares(self.accelerator)
-        add_answer_head(base_network(self.model), statistics=True, pairs=self.pairs)
+
+    def _add_head(self, network: Any) -> None:
+        add_answer_head(network, statistics=True, pairs=self.pairs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The data set already stands in the order of training (methods.order).

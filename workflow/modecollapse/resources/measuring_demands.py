@@ -81,6 +81,29 @@ class MeasuringDemands(Known):
         models, disk = 2 if job.reference else 1, 2.0 * (job.groups + 1) * shape.vocabulary * 8 + 200.0 * documents
         return self.with_model(peak, shape, seconds, disk, job.dtype, models)
 
+    def divergence(self, model: Model) -> Demand:
+        """Sampling from a model, and running its answers through it and its reference."""
+        return self.of_model(self._divergence, model)
+
+    def _divergence(self, model: Model) -> Demand:
+        settings, generation = self.study.config.measures.divergence, self.study.config.generation
+        assert settings is not None
+        sampled, shape = self._generation(model), self.shape(model)
+        answers = settings.samples * sum(len(each.prompts) for each in self.study.prompts.values())
+        job = inference.Scoring(
+            shape=shape,
+            tokens=2.0 * answers * generation.max_new_tokens,
+            documents=answers,
+            batch=generation.max_new_tokens,
+            groups=0,
+            dtype="float32",
+            reference=True,
+        )
+        on_gpu = self.machine.computes_on_gpus
+        seconds = inference.scoring_seconds(job, self.machine, self.threads) + sampled.seconds
+        peak = inference.scoring_bytes(job, on_gpu) + max(sampled.device, 0.0 if on_gpu else sampled.memory)
+        return self.with_model(peak, shape, seconds, 2 * 60.0 * answers, job.dtype, 2)
+
     def benchmarks(self, model: Model) -> Demand:
         """All benchmarks of a model."""
         return self.of_model(self._benchmarks, model)
