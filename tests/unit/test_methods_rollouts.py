@@ -74,6 +74,8 @@ class Step:
     batch: dict[str, Any]
     policy: list[np.ndarray]
     reference: list[np.ndarray]
+    entropies: list[np.ndarray]
+    """Of the policy."""
 
 
 @pytest.fixture
@@ -95,20 +97,23 @@ def steps(monkeypatch: pytest.MonkeyPatch, parent: Path) -> list[Step]:
         judged.append({**kwargs, "scores": np.array(scores)})
         return scores
 
-    def one_by_one(model: Any, call: dict[str, Any]) -> list[np.ndarray]:
-        found = []
+    def one_by_one(model: Any, call: dict[str, Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Log-probabilities of answers and entropies, by token."""
+        chosen, entropies = [], []
         for prompt, answer in zip(call["prompt_ids"], call["completion_ids"], strict=True):
             with torch.no_grad():
                 logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
-            chosen = logits.double().log_softmax(-1).gather(1, torch.tensor(answer)[:, None])
-            found.append(chosen.squeeze(1).numpy())
-        return found
+            scores = logits.double().log_softmax(-1)
+            chosen.append(scores.gather(1, torch.tensor(answer)[:, None]).squeeze(1).numpy())
+            entropies.append(-(scores.exp() * scores).sum(-1).numpy())
+        return chosen, entropies
 
     def generating(self: Any, inputs: Any) -> dict[str, Any]:
         batch: dict[str, Any] = generate(self, inputs)
         call = judged[-1]
-        found = [one_by_one(model, call) for model in (self.model, reference)]
-        seen.append(Step(call["prompt_ids"], call["completion_ids"], call["scores"], batch, *found))
+        (policy, entropies), (parents, _) = (one_by_one(model, call) for model in (self.model, reference))
+        told = call["prompt_ids"], call["completion_ids"], call["scores"]
+        seen.append(Step(*told, batch, policy, parents, entropies))
         return batch
 
     monkeypatch.setattr(AnswerJudge, "__call__", judging)
@@ -162,6 +167,8 @@ def test_grpo_standardises_scores_within_the_answers_to_a_prompt(minibatch_size,
         ours = [row[: len(ids)] for row, ids in zip(step.batch["ref_per_token_logps"], step.answer_ids, strict=True)]
         assert np.concatenate(ours) == pytest.approx(np.concatenate(step.reference), abs=1e-4)
         assert point["kl"] == pytest.approx(_kl(step).mean(), abs=1e-4)
+        if minibatch_size == 12:  # later updates are of another policy than the one that answered
+            assert point["entropy"] == pytest.approx(np.concatenate(step.entropies).mean(), abs=1e-4)
     assert record.curves[0]["kl"] == pytest.approx(0, abs=1e-6)
     assert [point["step"] for point in record.curves] == [1, 2]
 
@@ -185,6 +192,8 @@ def test_answers_that_all_score_the_same_teach_nothing(method, parent, tmp_path,
     assert point["score"] == point["baseline_score"] == 7
     after, before = (load_file(path / "model.safetensors") for path in (job.output, parent))
     assert all(after[name].equal(before[name]) for name in after)
+    for name in ("config.json", "generation_config.json"):
+        assert "pad_token_id" not in (job.output / name).read_text().replace('"pad_token_id": null', ""), name
 
 
 def test_answers_that_do_not_end_are_fined_and_those_that_end_at_once_are_scored(parent, tmp_path, monkeypatch):

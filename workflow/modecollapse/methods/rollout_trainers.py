@@ -27,8 +27,6 @@ from modecollapse.methods.rollout_settings import RolloutSettings
 CURVES = {
     "score": "score",
     "kl per answer": "kl",
-    "kl": "kl_per_token",
-    "entropy": "entropy",
     "completions/mean_length": "response_length",
     "share_ended": "share_ended",
     "utility": "utility",
@@ -56,16 +54,11 @@ class RolloutTrainer(ResumableTrainer, ABC):
     def __init__(self, *args: Any, parent: CausalModel, stream: str, baseline: float, **kwargs: Any) -> None:
         """`parent`: the model that is tuned, for what is known of it beside its weights. `stream`: of random numbers.
         `baseline`: the mean score of the parent's answers, which the curves repeat."""
-        settings = parent.network.config.get_text_config()
-        padding = settings.pad_token_id
         super().__init__(*args, **kwargs)
-        # TRL pads with end-of-text where there is nothing else. What follows the first one is never looked at, but
-        # what is published must not say so: a reward model trained from it would pass over the end of answers.
-        settings.pad_token_id = padding
         self.parent, self.stream, self.baseline = parent, stream, baseline
         self.given: list[Ids] = []
         self.rollouts: list[Rollout] = []
-        self._log_probs = torch.empty(0)
+        self._log_probs, self._entropies = torch.empty(0), torch.empty(0)
         if self.ref_model is not None:
             add_answer_head(self.ref_model, statistics=False)
 
@@ -123,7 +116,14 @@ class RolloutTrainer(ResumableTrainer, ABC):
         self._log_probs = torch.cat(fields["log_probs"])
         if self.state.global_step == 0 and self.rollouts:
             self._check_sampling()
-        return self._log_probs, torch.cat(fields["entropy"]) if compute_entropy else None, None
+        if compute_entropy:
+            self._entropies = torch.cat(fields["entropy"])
+        return self._log_probs, self._entropies if compute_entropy else None, None
+
+    def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        self._metrics["train"]["entropy per answer"].append(self._entropies.sum(1).mean().item())
+        return loss
 
     def _check_sampling(self) -> None:
         """Some architectures do more to their logits than their output layer: then training would be of another model.
@@ -154,11 +154,15 @@ class RolloutTrainer(ResumableTrainer, ABC):
         """As the library's, under our names, and with what follows from them; without what we do not show."""
         metrics = self._metrics["train"]
         points = {ours: metrics[theirs] for theirs, ours in CURVES.items() if metrics.get(theirs)}
+        entropy = fmean(metrics["entropy per answer"] or [0.0])
         metrics.clear()
         if points:
-            penalty = self.recipe.kl_weight * fmean(points["kl"])
-            points["score_minus_kl"] = [fmean(points["score"]) - penalty]
+            kl, length = fmean(points["kl"]), fmean(points["response_length"])
+            points["score_minus_kl"] = [fmean(points["score"]) - self.recipe.kl_weight * kl]
             points["baseline_score"] = [self.baseline]
+            # Over tokens: the library's own are means of means over passes, whose numbers of tokens differ.
+            points["kl_per_token"] = [kl / length]
+            points["entropy"] = [entropy / length]
         metrics.update(points)
         super().log(logs, start_time)
 
@@ -193,15 +197,13 @@ class GroupRelativeTrainer(RolloutTrainer, GRPOTrainer):
         return self._sampled(prompt_ids), None
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
-        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        loss = super()._compute_loss(model, inputs)
         # Of the policy that answered, by the estimate log(policy / reference), as for other methods: the library's own,
         # which stays in the loss, is never negative, and another.
         policy = inputs.get("old_per_token_logps", self._log_probs)
         ratios = (policy - inputs["ref_per_token_logps"]).detach() * inputs["completion_mask"]
-        metrics = self._metrics["train"]
-        metrics["kl"][-1] = (ratios.sum() / inputs["completion_mask"].sum()).item()
-        metrics["kl per answer"].append(ratios.sum(1).mean().item())
-        self._check_start(metrics["kl"][-1])
+        self._metrics["train"]["kl per answer"].append(ratios.sum(1).mean().item())
+        self._check_start((ratios.sum() / inputs["completion_mask"].sum()).item())
         return loss
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,10 @@ def train(
             "Set machine.training_gpus: 1."
         )
     model = finetuning.load_parent(job, settings)
+    # The library pads with end-of-text where there is nothing else. What follows the first one is never looked at, but
+    # what is published must not say so: a reward model trained from it would pass over the end of answers.
+    tokens = {name: getattr(model.network.config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    generation = deepcopy(model.network.generation_config)
     room = settings.max_length - settings.max_new_tokens
     prompts = read_prompts(job.data, model, job.format, room, settings.too_long)
     device = processes.own_device(job.layout)
@@ -123,6 +128,8 @@ def train(
         baseline=baseline,
         reward_funcs=[judge],
     )
+    vars(model.network.config).update(tokens)
+    model.network.generation_config = generation
     finetuning.write_model(trainer, job, job.output)
     curves = [{**point, "step": point["step"] // settings.updates_per_step} for point in finetuning.curves_of(trainer)]
     # Counted by TRL in the state that checkpoints keep.
