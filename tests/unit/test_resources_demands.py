@@ -14,10 +14,13 @@ from modecollapse.methods.lora import LoraSettings
 from modecollapse.resources.demand import Demand
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.machine import Limits, Machine, read_limits, read_machine
+from modecollapse.resources.training import training_flops
 from modecollapse.specs import data_spec, generation_spec, model_spec
 from modecollapse.study import Study
 from modecollapse.study_files import load_study
+from modecollapse.study_inheritance import read_study
 from tests.projects import ROOT
+from tests.studies import SMOKE, parse
 
 CONFIG = ROOT / "config"
 
@@ -47,6 +50,28 @@ def test_the_embedded_study_is_computed_as_ever_and_asks_for_what_a_laptop_has(t
             assert demand.gpus == 0
             assert 500 < demand.mem_mb(1, Machine()) < 4000
             assert 10 < demand.minutes(1) < 60
+
+
+def test_preference_methods_ask_for_what_they_do_and_share_what_their_reference_gives() -> None:
+    content = read_study(SMOKE, CONFIG)
+    dpo = content["stages"].pop("dpo")
+    kept = {key: value for key, value in dpo.items() if key not in ("beta", "method")}
+    for method in ("dpo", "ipo", "kto", "simpo", "orpo"):
+        content["stages"][method] = {**kept, "method": method}
+    study = parse(content)
+    [shared] = study.all_reference_scores()
+    demands, found = Demands(study, Machine()), {}
+    for model in study.trained():
+        found[model.stage] = demands.training(model)
+        with_reference = model.stage in ("dpo", "ipo", "kto")
+        assert study.reference_scores(model) == (shared if with_reference else None)
+        one_process = model.stage in ("plm", "kto")
+        gpus = Demands(study, Machine(gpus_per_node=4, training_gpus=2)).layout(model).processes
+        assert gpus == (1 if one_process else 2)
+    assert {found[name].kind for name in ("dpo", "ipo", "simpo", "orpo")} == {"pairs"}
+    assert (found["kto"].kind, found["kto"].examples) == ("answers", 2 * found["dpo"].examples)
+    assert found["kto"].forward_passes == 2
+    assert training_flops(found["kto"]) == pytest.approx(training_flops(found["dpo"]) * 10 / 6, rel=0.01)
 
 
 def test_a_size_demands_more_than_a_smaller_one_and_a_later_attempt_more_than_the_first(tmp_path: Path) -> None:

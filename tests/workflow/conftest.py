@@ -76,8 +76,8 @@ ROLLOUTS: dict[str, Any] = {
 }
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
-DATA = {"reward": "dpo", "rloo": "dpo", "grpo": "dpo"}
-"""Data sets of methods that take those of others."""
+KTO: dict[str, Any] = {**DPO, "batch_size": 8}
+"""A pair makes two examples: as many updates as in the others."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,12 @@ class Toy:
         output, state = directory / "output", directory / "state"
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
-        chosen = {
-            "pretrain": PRETRAIN,
-            "sft": SFT,
-            "dpo": DPO,
-            "reward": REWARD,
-            "rloo": ROLLOUTS,
-            "grpo": ROLLOUTS,
-            "checkpoint": {"source": {"path": "here"}},
-        }[method]
-        tuning = method in ("sft", "dpo", "reward", "rloo", "grpo")
+        on_pairs = "rejected" in METHODS[method].data_columns
+        others = {"pretrain": PRETRAIN, "sft": SFT, "checkpoint": {"source": {"path": "here"}}}
+        on_prompts = METHODS[method].needs_reward
+        others |= {"rloo": ROLLOUTS, "grpo": ROLLOUTS}
+        chosen = {"kto": KTO, "reward": REWARD}.get(method, DPO) if on_pairs else others[method]
+        tuning = on_pairs or on_prompts or method == "sft"
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -110,8 +106,10 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None if method in ("checkpoint", "adapter") else self.root / f"{DATA.get(method, method)}.parquet",
-            reward=RewardSource("words") if METHODS[method].needs_reward else None,
+            data=None
+            if method in ("checkpoint", "adapter")
+            else self.root / f"{'dpo' if on_pairs or on_prompts else method}.parquet",
+            reward=RewardSource("words") if on_prompts else None,
             format=HUMAN if tuning else None,
         )
         job = replace(job, **changes)

@@ -144,6 +144,7 @@ them, or the revision of their own component (the world, the embedding) stands i
 
 DECIDE_NOTHING = (
     "cells",
+    "data.nano.world",
     "digests",
     "errors",
     "generation.progress",

@@ -279,7 +279,10 @@ def _train(
             steps=part.steps,
             tokens=part.tokens,
         )
-        _write_curves(pa.Table.from_pylist(part.curves), each.model, directory)
+        # A point of KTO may lack what is of one kind of answers, and pyarrow would take the columns of the first point.
+        names = dict.fromkeys(name for point in part.curves for name in point)
+        curves = pa.table({name: [point.get(name) for point in part.curves] for name in names})
+        _write_curves(curves, each.model, directory)
         write_run(run, directory / "run.json")
         write_manifest(manifest, directory / "manifest.json")
     return finished

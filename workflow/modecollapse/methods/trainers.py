@@ -200,24 +200,41 @@ class PreferenceTrainer(ExactTrainer, DPOTrainer):
         return loss * share * self.layout.processes * self.current_gradient_accumulation_steps
 
     def _check_start(self, loss: torch.Tensor, inputs: Mapping[str, Any], amounts: Mapping[str, torch.Tensor]) -> None:
-        """Policy and reference must be equal before the first update, and the loss then be that of equal models.
-
-        They are computed in different batches, which may round them apart: bfloat16 token by token, float32 by a share
-        of the answer's log-probability.
-        """
-        largest = max(float(inputs[f"ref_{answer}_logps"].abs().max()) for answer in ("chosen", "rejected"))
-        tolerance = max(1e-4, self.beta * _FLOAT32_ROUNDING * largest)
-        if self.recipe.dtype == "bfloat16":
-            longer = torch.maximum(amounts["chosen tokens"], amounts["rejected tokens"])
-            rounding = self.beta * _ROUNDING * longer.sqrt() / amounts["pairs"].clamp(min=1)
-            tolerance = max(0.05, 4 * rounding.item(), tolerance)
+        """Policy and reference must be equal before the first update, and the loss then be that of equal models."""
+        logps = torch.cat([inputs[f"ref_{answer}_logps"] for answer in ("chosen", "rejected")])
+        longer = torch.maximum(amounts["chosen tokens"], amounts["rejected tokens"])
+        tolerance = start_tolerance(self.recipe.dtype, self.beta, logps, longer, amounts["pairs"])
         metrics = {name: self._metrics["train"][f"rewards/{name}"][-1] for name in ("chosen", "rejected")}
         expected = _EQUAL_MODELS_LOSS.get(self.loss_types[0]) if len(self.loss_types) == 1 else None
         wrong = any(not abs(reward) <= tolerance for reward in metrics.values())
         if wrong or (expected is not None and not abs(loss.item() - expected) <= tolerance):
-            raise StudyError(
-                f"The first {self.loss_types[0]} loss is {loss.item():.6f} with implicit rewards {metrics}, but before "
-                f"the first update policy and reference are the same model (loss {expected}, rewards 0). "
-                "The log-probabilities of the reference are not those of the parent: delete their file (references/ "
-                "in the study's results) and its copy in the store, and run the same command again."
-            )
+            raise other_reference(loss.item(), f"implicit rewards {metrics}", expected)
+
+
+def start_tolerance(dtype: str, beta: float, logps: torch.Tensor, tokens: torch.Tensor, answers: torch.Tensor) -> float:
+    """How far from 0 the mean reward of equal models may be.
+
+    They are computed in different batches, which may round them apart: bfloat16 token by token, float32 by a share of
+    the answer's log-probability.
+
+    Args:
+        dtype: what they are computed with.
+        beta: what rewards are multiples of.
+        logps: (…,) log-probabilities of answers in the reference.
+        tokens: how many tokens `answers` answers have together.
+    """
+    tolerance = max(1e-4, beta * _FLOAT32_ROUNDING * float(logps.abs().max()))
+    if dtype == "bfloat16":
+        rounding = beta * _ROUNDING * tokens.sqrt() / answers.clamp(min=1)
+        tolerance = max(0.05, 4 * rounding.item(), tolerance)
+    return tolerance
+
+
+def other_reference(loss: float, rewards: str, expected: float | None) -> StudyError:
+    """What is said of a training that does not start where equal models must."""
+    return StudyError(
+        f"The first loss is {loss:.6f} with {rewards}, but before the first update policy and reference are the same "
+        f"model ({'' if expected is None else f'loss {expected}, '}rewards 0). "
+        "The log-probabilities of the reference are not those of the parent: delete their file (references/ "
+        "in the study's results) and its copy in the store, and run the same command again."
+    )
