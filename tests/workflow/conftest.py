@@ -74,6 +74,9 @@ ROLLOUTS: dict[str, Any] = {
     "dtype": "float32",
     "save_every": 3,
 }
+REJECTION_SFT: dict[str, Any] = {**SFT, "n": 4, "max_new_tokens": 12}
+DATA = {"rejection_sft": "sft", "rloo": "dpo", "grpo": "dpo"}
+"""The data of methods that have none of their own."""
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
 KTO: dict[str, Any] = {**DPO, "batch_size": 8}
@@ -92,11 +95,17 @@ class Toy:
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
         on_pairs = "rejected" in METHODS[method].data_columns
-        others = {"pretrain": PRETRAIN, "sft": SFT, "checkpoint": {"source": {"path": "here"}}}
-        on_prompts = METHODS[method].needs_reward
-        others |= {"rloo": ROLLOUTS, "grpo": ROLLOUTS}
+        others = {
+            "pretrain": PRETRAIN,
+            "sft": SFT,
+            "rejection_sft": REJECTION_SFT,
+            "rloo": ROLLOUTS,
+            "grpo": ROLLOUTS,
+            "checkpoint": {"source": {"path": "here"}},
+        }
         chosen = {"kto": KTO, "reward": REWARD}.get(method, DPO) if on_pairs else others[method]
-        tuning = on_pairs or on_prompts or method == "sft"
+        tuning = on_pairs or method in ("sft", "rejection_sft", "rloo", "grpo")
+        data = "dpo" if on_pairs else DATA.get(method, method)
         job = TrainingJob(
             settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
             seed=3,
@@ -106,10 +115,8 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None
-            if method in ("checkpoint", "adapter")
-            else self.root / f"{'dpo' if on_pairs or on_prompts else method}.parquet",
-            reward=RewardSource("words") if on_prompts else None,
+            data=None if method in ("checkpoint", "adapter") else self.root / f"{data}.parquet",
+            reward=RewardSource("words") if METHODS[method].needs_reward else None,
             format=HUMAN if tuning else None,
         )
         job = replace(job, **changes)

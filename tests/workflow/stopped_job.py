@@ -19,13 +19,16 @@ from typing import Any
 from modecollapse.cells import Cell, Model
 from modecollapse.generation import transformers_engine
 from modecollapse.generation.settings import SamplingSettings
+from modecollapse.jobs.answer_sources import AnswerSources
+from modecollapse.jobs.choosing import choose
 from modecollapse.jobs.embeddings import embed_cells
 from modecollapse.jobs.generations import generate
 from modecollapse.jobs.references import score_reference
 from modecollapse.jobs.running import Job, running
+from modecollapse.jobs.sampled_data import sample_pairs
 from modecollapse.jobs.tokens import measure_tokens
 from modecollapse.measures import embedding, tokens, windows
-from modecollapse.methods import reference
+from modecollapse.methods import answers_file, reference, sampled_answers
 from modecollapse.prompts import Prompt, PromptFormat, PromptSet
 
 MODEL = Model("tiny", 0, "plm")
@@ -46,6 +49,16 @@ REFERENCE = {
     "threads": 1,
     "format": PromptFormat("human", "Human: {prompt} Assistant: {start}").spec,
     "settings": {"max_length": 64, "max_prompt_length": 32, "too_long": "error", "dtype": "float32"},
+}
+PAIRS = {
+    "revision": 0,
+    "sampling": {"n": 16, "temperature": 1.0, "max_new_tokens": 40, "count": None},
+    "dtype": "float32",
+    "seed": 0,
+    "stream": "0/tiny/s0/plm",
+    "format": "{prompt}",
+    "reward": {"function": "words", "world": None},
+    "threads": 1,
 }
 TOKENS = {"revision": 0, "threads": 1, "settings": {"documents": 100, "context": 16, "groups": 4}}
 
@@ -74,6 +87,35 @@ def run_generate(root: Path, outputs: Path, job: Job, seconds: float) -> None:
     )
 
 
+def run_choose(root: Path, outputs: Path, job: Job, seconds: float) -> None:
+    """Of three candidates for each of twenty completions the longest, at each of two temperatures, in batches of 12."""
+    sampling = {**GENERATION["sampling"], "rows_per_batch": 12}
+    choice = {"revision": 0, "n": 3, "reward": {"function": "words", "world": None}}
+    choose(
+        cells(outputs),
+        {**GENERATION, "sampling": sampling, "choice": choice},
+        {"creative": PROMPTS},
+        answer_sources(root),
+        job.store,
+        job.load,
+        save_seconds=seconds,
+    )
+
+
+def run_pairs(root: Path, outputs: Path, job: Job, seconds: float) -> None:
+    """Sixteen answers to each of twenty prompts, two prompts at a time."""
+    answers_file.ROWS_OF_A_PART = 32
+    sample_pairs(
+        PAIRS, "pairs", answer_sources(root), root / "pairs.parquet", outputs / "sampled.parquet", job.store, job.load,
+        seconds,
+    )  # fmt: skip
+
+
+def answer_sources(root: Path) -> AnswerSources:
+    """The model as what answers, and the number of words as what scores."""
+    return AnswerSources(root / "model" / "weights", root / "model" / "manifest.json", "words")
+
+
 def run_embed(root: Path, outputs: Path, job: Job, seconds: float) -> None:
     """The first words of a cell's texts."""
     embed_cells(EMBEDDING, [root / "cell.parquet"], outputs / "vectors.parquet", job.store, job, keep_seconds=seconds)
@@ -98,6 +140,8 @@ def run_reference(root: Path, outputs: Path, job: Job, seconds: float) -> None:
 
 KINDS: dict[str, tuple[Callable[[Path, Path, Job, float], None], Any, str]] = {
     "generate": (run_generate, transformers_engine.Decoding, "run"),
+    "choose": (run_choose, transformers_engine.Decoding, "run"),
+    "pairs": (run_pairs, sampled_answers, "_part"),
     "embed": (run_embed, embedding._Embedder, "forward"),
     "tokens": (run_tokens, tokens.TokenSums, "add"),
     "reference": (run_reference, reference, "reference_log_probabilities"),

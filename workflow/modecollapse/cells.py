@@ -33,6 +33,18 @@ class Cell:
         return f"{self.model}/{self.prompts}/{self.format}/T{self.temperature}"
 
 
+@dataclass(frozen=True, order=True)
+class SampledData:
+    """A data set that a stage writes: that of one size and seed."""
+
+    size: str
+    seed: int
+    data: str
+
+    def __str__(self) -> str:
+        return f"{self.size}/s{self.seed}/{self.data}"
+
+
 @dataclass(frozen=True)
 class ReferenceScores:
     """The log-probabilities that a model, as the fixed reference of those tuned from it, gives to preference pairs.

@@ -5,7 +5,7 @@ modecollapse.config_docs`; a test fails when they differ.
 """
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from modecollapse.data.columns import TextColumn
+from modecollapse.data.columns import LabelColumn, TextColumn
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
@@ -29,7 +29,7 @@ from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Method
-from modecollapse.methods.reward_functions import FUNCTIONS
+from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
@@ -143,8 +143,37 @@ def _metric(value: str) -> str:
     return value
 
 
+class Sampled(Strict):
+    """Preference pairs that a stage of the study writes itself, so that lineages can be iterated: one file per size and
+    seed, of that size and seed's own model.
+
+    Of n answers to each prompt the one that scores highest is chosen and the one that scores lowest rejected, of equal
+    scores the first. Answers that did not end or say nothing are left out, and prompts whose answers say or score all
+    the same; the log counts them. Prompts are asked in the `train_format` of the stage.
+    """
+
+    stage: Name = Field(alias="from")
+    """The stage that answers."""
+    prompts: Name
+    """The data set whose prompts it answers."""
+    reward: Name
+    """What scores the answers: a stage of the method `reward`, or a function (see `stages.NAME.reward`); or
+    `annotators`, the simulated ones of a world: of the first two different answers they choose one, with their noise.
+    """
+    n: int = Field(4, ge=2)
+    """Answers to each prompt."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature."""
+    max_new_tokens: int = Field(70, ge=1)
+    """Tokens sampled at most, the end-of-text token included. Prompts that leave no room for them in the model's
+    context are left out."""
+    count: int | None = Field(None, ge=1)
+    """Prompts that are answered, drawn from the set with all alike probable; null takes all. Pairs are rather fewer."""
+
+
 class Data(Strict):
-    """A data set: a part of the nano world (`world`), or rows of text from the hub or from files (`source`).
+    """A data set: a part of the nano world (`world`), rows of text from the hub or from files (`source`), or pairs that
+    a stage writes (`sampled`).
 
     Of a source, only its named columns are kept, as text. The white space around answers (`completion`, `chosen`,
     `rejected`) is removed, since training puts exactly one space between prompt and answer; prompts keep theirs, and a
@@ -158,6 +187,8 @@ class Data(Strict):
     """Number of documents or examples of the world."""
     seed: int = Field(0, ge=0)
     """Seed of this sample; the world has a seed of its own."""
+    sampled: Sampled | None = None
+    """The stage that writes it."""
     source: DataSource | None = None
     """Where the rows come from."""
     subset: str | None = None
@@ -167,9 +198,9 @@ class Data(Strict):
     files: str | None = None
     """Files of a hub data set instead of a split: a pattern such as `val.jsonl.zst` or `data/*.parquet`. `*` stays
     within one directory, `**` stands for any number of them."""
-    columns: Annotated[dict[TextColumn, str], Field(min_length=1)] | None = None
-    """Our column → the source's: `text`, or `prompt` with `completion`, or with `chosen` and `rejected`. Null: what the
-    study uses, under the same names."""
+    columns: Annotated[dict[TextColumn | LabelColumn, str], Field(min_length=1)] | None = None
+    """Our column → the source's: `text`, or `prompt` with `completion`, or with `chosen` and `rejected`; and
+    if there is one, `task`: the kind of task that a row is of. Null: what the study uses, under the same names."""
     sample: int | None = Field(None, gt=0)
     """Rows drawn from the source, all alike probable, kept in its order; a smaller sample is part of a larger one of
     the same seed. Null takes all; of a set that only token statistics read, as many as these score."""
@@ -180,11 +211,15 @@ class Data(Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
-        if (self.world is None) == (self.source is None):
+        if [self.world, self.source, self.sampled].count(None) != 2:
             raise ValueError(
-                "a data set is either a part of the world or read from a source. Give one of `world` (with `n`) and "
-                "`source: {hub: …}` or `source: {path: …}`"
+                "a data set is either a part of the world, or read from a source, or sampled from a stage. Give one of "
+                "`world` (with `n`), `source: {hub: …}` or `source: {path: …}`, and `sampled: {from: …}`"
             )
+        if self.sampled is not None:
+            if extra := sorted(self.model_fields_set - {"sampled", "seed"}):
+                raise ValueError(f"`{extra[0]}` is no key of a sampled data set. Allowed: sampled, seed. Remove it")
+            return self
         hub = isinstance(self.source, HubSource)
         allowed = {"world", "n", "seed"} if self.source is None else {"source", "seed", "columns", "sample", "expected"}
         allowed |= {"broken_rows"} if self.source else set()
@@ -319,6 +354,13 @@ class Diversity(Strict):
     """Sentence embedder of the cosine metrics."""
 
 
+class RewardMeasure(Strict):
+    """How well reward models judge pairs of answers, beside the pairs that they were trained on."""
+
+    data: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Data sets of preferences that no reward model was trained on."""
+
+
 class Measures(Strict):
     """What is measured."""
 
@@ -331,6 +373,8 @@ class Measures(Strict):
     out."""
     benchmarks: BenchmarkSettings | None = None
     """Tasks of LM Evaluation Harness; null leaves them out."""
+    rewards: RewardMeasure | None = None
+    """Accuracy of the stages of the method `reward`; null leaves it out."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 
@@ -403,11 +447,17 @@ class StudyConfig(Strict):
     """Threads of every computing job. The last bits of a sum depend on it, so it is part of the science."""
 
     def parents(self) -> dict[str, list[str]]:
-        """Each stage's parents by role, in the order of the file: the stage it continues, and the one that scores."""
-        return {
-            name: [
-                *([stage.parent] if stage.parent else []),
-                *([stage.reward] if stage.reward and stage.reward not in FUNCTIONS else []),
-            ]
-            for name, stage in self.stages.items()
-        }
+        """Each stage's parents by role, in the order of the file, each once: the stage it continues, the one that
+        scores, and those that wrote its data and scored them."""
+        return {name: list(dict.fromkeys(self._parents(stage))) for name, stage in self.stages.items()}
+
+    def _parents(self, stage: StageBase) -> Iterator[str]:
+        if stage.parent:
+            yield stage.parent
+        if stage.reward and stage.reward not in FUNCTIONS:
+            yield stage.reward
+        data = self.data.get(stage.data) if stage.data else None
+        if data is not None and data.sampled is not None:
+            yield data.sampled.stage
+            if data.sampled.reward not in (*FUNCTIONS, ANNOTATORS):
+                yield data.sampled.reward

@@ -53,6 +53,23 @@ def restricted(lineage: Lineage, stages: Collection[str]) -> dict[str, list[str]
     return {stage: list(parents[:1]) for stage, parents in lineage.items() if stage in stages}
 
 
+def descent(lineage: Lineage, ancestor: str, stage: str) -> list[str]:
+    """A line from `ancestor` down to `stage` along parents of all roles, e.g. ["sft", "rm"]; empty if there is none.
+
+    A stage descends from itself. Parents that do not exist lead nowhere.
+    """
+    lines, seen = [[stage]], {stage}
+    while lines:
+        line = lines.pop()
+        if line[0] == ancestor:
+            return line
+        for parent in lineage.get(line[0], ()):
+            if parent not in seen:
+                seen.add(parent)
+                lines.append([parent, *line])
+    return []
+
+
 def first(lineage: Lineage, stage: str) -> str:
     """The root that `stage` goes back to along first parents."""
     while lineage[stage]:

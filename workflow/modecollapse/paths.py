@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from modecollapse.cells import Cell, Model
+from modecollapse.cells import Cell, Model, SampledData
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,9 @@ class Paths:
 
     def data(self, name: str) -> str:
         return f"{self.root}/data/{name}.parquet"
+
+    def sampled(self, data: SampledData) -> str:
+        return f"{self.root}/sampled/{data}.parquet"
 
     def tokenizer(self) -> str:
         return f"{self.root}/tokenizer/files"
@@ -50,6 +53,9 @@ class Paths:
 
     def benchmark_samples(self, model: Model) -> str:
         return f"{self.root}/benchmarks/{model}/samples.parquet"
+
+    def reward_scores(self, model: Model) -> str:
+        return f"{self.root}/rewards/{model}.parquet"
 
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"

@@ -76,6 +76,31 @@ def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return ids
 
 
+def continued_ids(
+    tokenizer: Any, rendered: Sequence[str], owners: Sequence[int], texts: Sequence[str]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids of rendered prompts, and of texts that a model wrote after them, as training on them would have them.
+
+    A text is tokenized together with its prompt; where the tokenizer merges the two, by itself.
+
+    Args:
+        tokenizer: that of the model.
+        rendered: the prompts.
+        owners: for each text, the place of its prompt.
+        texts: as the model wrote them, mostly with a space in front.
+    """
+    prompts = token_ids(tokenizer, rendered)
+    whole = token_ids(tokenizer, [rendered[owner] + text for owner, text in zip(owners, texts, strict=True)])
+    answers = []
+    for owner, text, ids in zip(owners, texts, whole, strict=True):
+        prompt = prompts[owner]
+        if ids[: len(prompt)] == prompt:
+            answers.append(ids[len(prompt) :])
+        else:
+            answers.append(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
+    return prompts, answers
+
+
 def chat_markers(form: PromptFormat, tokenizer: Any) -> tuple[str, ...]:
     """What shows that a completion under this format runs into another turn, as far as the chat template decides it.
 

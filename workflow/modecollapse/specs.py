@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from modecollapse.cells import Cell, Model, ReferenceScores
+from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
@@ -19,6 +19,7 @@ from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedder import embedder_digest
 from modecollapse.methods import METHODS
+from modecollapse.methods.reward_file import TruncationSettings
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
@@ -144,6 +145,44 @@ def generation_spec(study: Study, model: Model) -> str:
     )
 
 
+def choice_spec(study: Study, model: Model) -> str:
+    """What decides the completions of a stage that chooses, beside the weights of its parent and its reward."""
+    method, settings = study.method(model), study.settings(model)
+    assert method is not None
+    choice = {
+        "revision": method.revision,
+        **_plain(settings),
+        "reward": _reward(study, study.reward(model), study.stage(model).reward),
+    }
+    return canonical({**json.loads(generation_spec(study, model)), "choice": choice})
+
+
+def sampled_spec(study: Study, data: SampledData) -> str:
+    """What decides a data set that a model writes, beside that model, its reward and the prompts."""
+    sampled, writer = study.sampling(data), study.writer(data)
+    seed = study.config.data[data.data].seed
+    return canonical(
+        {
+            "revision": REVISIONS["sampled"],
+            "sampling": _plain(sampled, "stage", "prompts", "reward"),
+            "dtype": study.config.generation.dtype,
+            "seed": seed,
+            "stream": f"{seed}/{writer}",
+            "format": study.format(study.stage(writer).train_format).spec,
+            "reward": _reward(study, study.judge(data), sampled.reward),
+            "threads": study.config.threads,
+        }
+    )
+
+
+def _reward(study: Study, model: Model | None, name: str | None) -> dict[str, Any]:
+    """What decides the scores of answers beside the weights of a reward model."""
+    if model is None:
+        return {"function": name, "world": _world(study)}
+    # Its digest counts, and its name nothing.
+    return {"format": study.format(study.stage(model).train_format).spec}
+
+
 def cell_spec(study_spec: dict[str, Any], cell: Cell) -> str:
     """What decides one cell beside the weights: its share of a generation spec, and its identity."""
     return canonical(
@@ -247,6 +286,28 @@ def benchmarks_spec(study: Study, model: Model) -> str:
 def benchmark_spec(model_spec: dict[str, Any], task: dict[str, Any], shots: int) -> dict[str, Any]:
     """What decides one task with one number of shots: its share of a benchmarks spec."""
     return {**model_spec, "tasks": None, "task": {**task, "shots": shots}}
+
+
+def rewards_spec(study: Study, model: Model) -> str:
+    """What decides what a reward model gives to pairs of answers, beside its weights and the data sets."""
+    settings = study.settings(model)
+    return canonical(
+        {
+            "revision": REVISIONS["rewards"],
+            "settings": settings.model_dump(include=set(TruncationSettings.model_fields)),
+            "format": study.format(study.stage(model).train_format).spec,
+            "data": list(study.reward_data(model)),
+            "world": _world(study),
+            "threads": study.config.threads,
+        }
+    )
+
+
+def reward_table_spec(study: Study) -> str:
+    """What decides the table of reward models beside what they give to pairs."""
+    return canonical(
+        {"revision": REVISIONS["analysis"], "analysis": _plain(study.config.analysis, "temperature", _ACROSS)}
+    )
 
 
 def embedding_spec(study: Study) -> str:

@@ -11,8 +11,17 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from modecollapse import lineage, wordings
-from modecollapse.cells import Cell, Model, ReferenceScores
-from modecollapse.config import FORMATS, STAGE_MODELS, ChatFormat, CompletionsStage, Stage, StageBase, StudyConfig
+from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
+from modecollapse.config import (
+    FORMATS,
+    STAGE_MODELS,
+    ChatFormat,
+    CompletionsStage,
+    Sampled,
+    Stage,
+    StageBase,
+    StudyConfig,
+)
 from modecollapse.config_errors import explain
 from modecollapse.data.sources.files import local_files
 from modecollapse.epochs import Runs
@@ -23,7 +32,7 @@ from modecollapse.measures.benchmarks import Task, find_tasks, hub_revisions
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
 from modecollapse.methods.reference_file import PairSettings
-from modecollapse.methods.reward_functions import FUNCTIONS
+from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
@@ -31,10 +40,12 @@ from modecollapse.prompts import Chat, PromptFormat, PromptSet
 from modecollapse.schema import Strict
 from modecollapse.sources import FilesSource, GgufSource, HubSource, PathSource, Source
 from modecollapse.study_checks import (
+    TRAIN,
     check_prompts,
     check_reference,
     check_references,
     check_rewards,
+    check_sampled,
     check_stage,
     columns_of,
     used_data,
@@ -128,6 +139,10 @@ class Study:
         """Those of them that are sampled from here."""
         return [model for model in self.answering() if self.method(model) is not None]
 
+    def choosing(self) -> list[Model]:
+        """Those whose completions are chosen among their parent's."""
+        return [model for model in self.models if (method := self.method(model)) is not None and method.decodes]
+
     def _scores(self, stage: str) -> bool:
         method = METHODS.get(self.config.stages[stage].method)
         return method is not None and method.scores
@@ -160,6 +175,34 @@ class Study:
         """The reward model that scores answers for this one; None if a function does, or nothing."""
         name = self.stage(model).reward
         return None if name is None or name in FUNCTIONS else Model(model.size, model.seed, name)
+
+    def sampled_data(self, model: Model) -> SampledData | None:
+        """The data set that the model is trained on, if a stage writes it."""
+        name = self.stage(model).data
+        return None if name is None or self.config.data[name].sampled is None else self.data_for(name, model)
+
+    def all_sampled_data(self) -> list[SampledData]:
+        """Those of all models, each once."""
+        return list(dict.fromkeys(found for model in self.trained() if (found := self.sampled_data(model))))
+
+    def data_for(self, name: str, model: Model) -> SampledData:
+        """The data set of that name for a model, if a stage writes it."""
+        return SampledData(model.size, model.seed, name)
+
+    def sampling(self, data: SampledData) -> Sampled:
+        """How a data set is sampled."""
+        sampled = self.config.data[data.data].sampled
+        assert sampled is not None
+        return sampled
+
+    def writer(self, data: SampledData) -> Model:
+        """The model that writes a data set."""
+        return Model(data.size, data.seed, self.sampling(data).stage)
+
+    def judge(self, data: SampledData) -> Model | None:
+        """The reward model that scores what it writes; None if a function does, or the annotators."""
+        name = self.sampling(data).reward
+        return None if name in FUNCTIONS or name == ANNOTATORS else Model(data.size, data.seed, name)
 
     def reference_scores(self, model: Model) -> ReferenceScores | None:
         """The log-probabilities that training the model needs of the one that it starts from; None if it needs none."""
@@ -375,6 +418,19 @@ class Study:
     def _paths(self) -> list[list[str]]:
         return lineage.paths(self.compared_lineage)
 
+    def judged_rewards(self) -> list[Model]:
+        """The reward models that are judged by pairs of answers."""
+        if self.config.measures.rewards is None:
+            return []
+        return [model for model in self.trained() if self._scores(model.stage)]
+
+    def reward_data(self, model: Model) -> dict[str, str]:
+        """What a reward model is judged by: what tables call it → the data set."""
+        assert self.config.measures.rewards is not None
+        own = self.stage(model).data
+        assert own is not None
+        return {TRAIN: own, **{name: name for name in self.config.measures.rewards.data}}
+
     def runs_benchmarks(self) -> bool:
         return bool(self.benchmarks) and bool(self.language_models())
 
@@ -401,6 +457,7 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         runs = Runs.of(config)
         written, config = config, runs.expanded(config)
         check_rewards(config)
+        check_sampled(config)
         lineage.ordered(config.parents())
         check_references(config)
     except StudyError as error:

@@ -6,13 +6,17 @@ from typing import Any
 from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
 from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
-from modecollapse.data.columns import TEXT_COLUMNS
+from modecollapse.data.columns import COLUMNS as KNOWN_COLUMNS
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
-from modecollapse.methods.reward_functions import FUNCTIONS
+from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.prompts import PromptSet
 from modecollapse.serving.temperatures import check_temperature
+
+PAIR_COLUMNS = ("prompt", "chosen", "rejected")
+TRAIN = "train"
+"""What tables call the data set that a reward model was trained on."""
 
 
 def _known(key: str, names: Mapping[str, Any] | Sequence[str], allowed: Mapping[str, Any], what: str) -> None:
@@ -57,11 +61,84 @@ def check_rewards(config: StudyConfig) -> None:
                 f"{key}.reward: {stage.reward!r} is {found}. {allowed}. Name one of these, or add a stage "
                 "{method: reward, from: …, data: …}."
             )
+        if method.trains and stage.reward in scoring:
+            _same_format(config, f"{key}.reward", stage.reward, name)
         if stage.reward == "utility" and config.world is None:
             raise StudyError(
                 f"{key}.reward: utility is the true one of a world's answers, but the study has no `world`. Name a "
                 "stage of the method reward, or add `world: {seed: 0}`."
             )
+
+
+def check_sampled(config: StudyConfig) -> None:
+    """Data sets that stages write: by one that can, before any that is trained on them, and scored by what can."""
+    scoring = [name for name, stage in config.stages.items() if _method_has(stage, "scores")]
+    for name, data in config.data.items():
+        sampled, key = data.sampled, f"data.{name}.sampled"
+        if sampled is None:
+            continue
+        writing = [stage for stage, each in config.stages.items() if _writes(each)]
+        if sampled.stage not in writing:
+            _known(f"{key}.from", [sampled.stage], config.stages, "stage")
+            raise StudyError(
+                f"{key}.from: {sampled.stage} cannot answer prompts: its method is "
+                f"{config.stages[sampled.stage].method}. Allowed: {', '.join(writing)}. Name one of these."
+            )
+        _known(f"{key}.prompts", [sampled.prompts], config.data, "data set")
+        if config.data[sampled.prompts].sampled is not None:
+            raise StudyError(
+                f"{key}.prompts: {sampled.prompts} is written by a stage itself. Name the set that its prompts are "
+                "from."
+            )
+        _known_data(config, f"{key}.prompts", sampled.prompts, ("prompt",))
+        if sampled.reward not in (*scoring, *FUNCTIONS, ANNOTATORS):
+            found = "a stage that gives no scores" if sampled.reward in config.stages else "no stage of the study"
+            raise StudyError(
+                f"{key}.reward: {sampled.reward!r} is {found}, and no function. Allowed: "
+                f"{', '.join([*scoring, *FUNCTIONS, ANNOTATORS])}. Name one of these."
+            )
+        if ANNOTATORS in config.stages:
+            raise StudyError(f"stages.{ANNOTATORS}: data sets name annotators so. Give the stage another name.")
+        if sampled.reward in ("utility", ANNOTATORS) and config.world is None:
+            raise StudyError(
+                f"{key}.reward: {sampled.reward} is of a world, but the study has none. Name a stage of the method "
+                "reward, or add `world: {seed: 0}`."
+            )
+        if sampled.reward in scoring:
+            _same_format(config, f"{key}.reward", sampled.reward, sampled.stage)
+    _check_circles(config)
+
+
+def _writes(stage: StageBase) -> bool:
+    """Whether a stage can be asked for answers."""
+    return stage.method in METHODS and not _method_has(stage, "scores") and not _method_has(stage, "decodes")
+
+
+def _same_format(config: StudyConfig, key: str, reward: str, stage: str) -> None:
+    """A reward model judges answers to prompts as it was trained on them."""
+    own, other = config.stages[reward].train_format, config.stages[stage].train_format
+    if own != other:
+        raise StudyError(
+            f"{key}: {reward} was trained on prompts in the format {own!r}, but {stage} answers them in {other!r}. "
+            "Give both the same train_format."
+        )
+
+
+def _check_circles(config: StudyConfig) -> None:
+    """No stage is trained on what is written or scored by itself or by its descendants."""
+    parents = config.parents()
+    for name, stage in config.stages.items():
+        data = config.data.get(stage.data) if stage.data else None
+        if data is None or data.sampled is None:
+            continue
+        for source in (data.sampled.stage, data.sampled.reward):
+            line = lineage.descent(parents, name, source)
+            if line:
+                way = " → ".join([*line, stage.data or ""])
+                raise StudyError(
+                    f"stages.{name}.data: {name} is trained on {stage.data}, which needs {source}, and that descends "
+                    f"from {name} ({way}). Sample the set from an earlier stage, or train {name} on another."
+                )
 
 
 def _method_has(stage: StageBase, capability: str) -> bool:
@@ -124,6 +201,7 @@ def check_references(config: StudyConfig) -> None:
                 f"{FACTS}."
             )
     _check_divergence(config)
+    _check_reward_data(config)
     if config.measures.benchmarks:
         for task, changes in config.measures.benchmarks.tasks.items():
             if changes.data is not None:
@@ -132,6 +210,11 @@ def check_references(config: StudyConfig) -> None:
     if config.tokenizer:
         for name in config.tokenizer.data:
             _known_data(config, "tokenizer.data", name, ())
+            if config.data[name].sampled is not None:
+                raise StudyError(
+                    f"tokenizer.data: {name} is written by a stage, which needs the tokenizer itself. Allowed: "
+                    f"{', '.join(each for each, data in config.data.items() if data.sampled is None)}. Remove it."
+                )
     if any(not isinstance(stage, CompletionsStage) for stage in config.stages.values()):
         check_controlled(config, config.generation.completions, "generation.completions")
     _check_published(config)
@@ -142,6 +225,18 @@ def check_references(config: StudyConfig) -> None:
             f"analysis.temperature: {config.analysis.temperature} is not sampled. "
             f"Allowed: {', '.join(config.generation.temperatures)}."
         )
+
+
+def _check_reward_data(config: StudyConfig) -> None:
+    """Reward models are judged by data sets of pairs, whose names do not say what another set is."""
+    key = "measures.rewards.data"
+    for name in config.measures.rewards.data if config.measures.rewards else ():
+        _known_data(config, key, name, PAIR_COLUMNS)
+        if name == TRAIN:
+            raise StudyError(
+                f"{key}: tables call the pairs that a reward model was trained on {TRAIN!r}, so no other set can be "
+                "called so. Give the data set another name."
+            )
 
 
 def _check_divergence(config: StudyConfig) -> None:
@@ -261,6 +356,11 @@ def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> 
         if not columns:
             raise StudyError(f"{key}.data: the method {method.name} uses no data. Remove it.")
         _known_data(config, f"{key}.data", stage.data, columns)
+        if config.data[stage.data].sampled is not None and config.stages[name].data != stage.data:
+            raise StudyError(
+                f"models.{size}.{key}.data: {stage.data} is written by a stage, and the lineage is the same for all "
+                "sizes. Set it in `stages`."
+            )
     architecture = config.models[size].architecture
     if method.starts_from_nothing and architecture is None:
         raise StudyError(
@@ -348,11 +448,14 @@ def check_reference(config: StudyConfig, prompts: Mapping[str, PromptSet]) -> No
         )
 
 
+PAIR = ("prompt", "chosen", "rejected")
+"""Columns of a data set that a stage writes."""
+
 COLUMNS = {
     "pretraining": ("text",),
     "heldout": ("text",),
     "answers": ("prompt", "completion"),
-    "preferences": ("prompt", "chosen", "rejected"),
+    "preferences": PAIR,
     "choices": ("question", "choices", "answer", "relation"),
     "contrasts": ("sentences", "right"),
 }
@@ -376,14 +479,14 @@ def _check_task_data(config: StudyConfig, key: str, name: str) -> None:
 def _known_data(config: StudyConfig, key: str, name: str, columns: Sequence[str]) -> None:
     _known(key, [name], config.data, "data set")
     data: Data = config.data[name]
-    if data.world is None and data.columns is None:
+    if data.source is not None and data.columns is None:
         return  # they are looked for under our names; see `columns_of`
-    present = COLUMNS[data.world] if data.world else tuple(data.columns or ())
+    present = COLUMNS[data.world] if data.world else tuple(data.columns or PAIR)
     missing = [column for column in columns if column not in present]
     if missing:
         raise StudyError(
             f"{key}: {name} has the columns {', '.join(present)}, but {', '.join(missing)} is needed. "
-            + ("Name a data set that has it." if data.world else f"Add it to data.{name}.columns.")
+            + (f"Add it to data.{name}.columns." if data.source else "Name a data set that has it.")
         )
 
 
@@ -401,20 +504,26 @@ def columns_of(config: StudyConfig, stages: Iterable[StageBase], name: str) -> d
                 used.update(METHODS[stage.method].columns(stage))
         if config.measures.tokens and config.measures.tokens.data == name:
             used.add("text")
+        if config.measures.rewards and name in config.measures.rewards.data:
+            used.update(PAIR_COLUMNS)
+        if any(data.sampled is not None and data.sampled.prompts == name for data in config.data.values()):
+            used.add("prompt")
         if not used:
             raise StudyError(
                 f"data.{name}.columns: nothing that uses the set says which columns it needs. Add e.g. "
                 "`columns: {text: text}`."
             )
-        named = {column: column for column in TEXT_COLUMNS if column in used}
-    return {column: named[column] for column in TEXT_COLUMNS if column in named}
+        named = {column: column for column in KNOWN_COLUMNS if column in used}
+    return {column: named[column] for column in KNOWN_COLUMNS if column in named}
 
 
 def used_data(config: StudyConfig, stages: Iterable[StageBase], tokens: bool = True) -> list[str]:
     """The data sets that something in the study needs, in the order of the file; perhaps but for token statistics."""
     used = {stage.data for stage in stages}
+    used |= {data.sampled.prompts for name, data in config.data.items() if name in used and data.sampled is not None}
     used.update(config.tokenizer.data if config.tokenizer else ())
     used.update([config.measures.tokens.data] if config.measures.tokens and tokens else ())
+    used.update(config.measures.rewards.data if config.measures.rewards else ())
     used.update(task.data for task in (config.measures.benchmarks.tasks.values() if config.measures.benchmarks else ()))
     return [name for name in config.data if name in used]
 

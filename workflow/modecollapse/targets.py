@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import modecollapse
-from modecollapse.cells import Cell, Model, ReferenceScores
+from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.hub import Needed
@@ -35,12 +35,31 @@ class Targets:
         return self.models() + self.cells() + self.measurements() + self.tables() + self.figures()
 
     def models(self) -> list[str]:
-        """Every model: manifest, curves and weights; and what references give to pairs."""
-        return self.all_reference_scores() + [
-            path
-            for model in self.study.trained()
-            for path in (self.paths.manifest(model), self.paths.curves(model), self.paths.weights(model))
-        ]
+        """Every model: manifest, curves and weights; what references give to pairs; and what models write."""
+        return (
+            self.all_sampled_data()
+            + self.all_reference_scores()
+            + [
+                path
+                for model in self.study.trained()
+                for path in (self.paths.manifest(model), self.paths.curves(model), self.paths.weights(model))
+            ]
+        )
+
+    def all_sampled_data(self) -> list[str]:
+        """The data sets that models write."""
+        return [self.paths.sampled(each) for each in self.study.all_sampled_data()]
+
+    def data_of(self, model: Model, name: str) -> str:
+        """The file of a data set for a model: its own, if a stage writes it."""
+        if self.study.config.data[name].sampled is None:
+            return self.paths.data(name)
+        return self.paths.sampled(self.study.data_for(name, model))
+
+    def sampling_inputs(self, data: SampledData) -> dict[str, object]:
+        """What the job reads that has a stage write a data set, by name."""
+        inputs = self._model_inputs("", self.study.writer(data)) | self._reward_inputs(self.study.judge(data))
+        return {**inputs, "prompts": self.paths.data(self.study.sampling(data).prompts)}
 
     def all_reference_scores(self) -> list[str]:
         """The files of all reference log-probabilities."""
@@ -56,13 +75,7 @@ class Targets:
 
     def reference_inputs(self, scores: ReferenceScores) -> dict[str, object]:
         """What the job reads that computes them, by name."""
-        from snakemake.io import ancient
-
-        return {
-            "manifest": self.paths.manifest(scores.model),
-            "weights": ancient(self.paths.weights(scores.model)),
-            "data": self.paths.data(scores.data),
-        }
+        return {**self._model_inputs("", scores.model), "data": self.data_of(scores.model, scores.data)}
 
     def embeddings_of(self, model: Model) -> list[str]:
         """The sentence vectors that a model's scores need: one file, or none."""
@@ -78,16 +91,13 @@ class Targets:
         inputs: dict[str, object] = {}
         parent = self.study.start(model)
         if parent is not None:
-            inputs["parent_manifest"] = self.paths.manifest(parent)
-            inputs["parent_weights"] = ancient(self.paths.weights(parent))
+            inputs |= self._model_inputs("parent_", parent)
         if (source := self.study.local_source(model)) is not None:
             # Its files are in the spec by their SHA-256, so touching them makes nothing stale.
             inputs["source"] = ancient(str(source))
         if stage.data is not None:
-            inputs["data"] = self.paths.data(stage.data)
-        if (reward := self.study.reward(model)) is not None:
-            inputs["reward_manifest"] = self.paths.manifest(reward)
-            inputs["reward_weights"] = ancient(self.paths.weights(reward))
+            inputs["data"] = self.data_of(model, stage.data)
+        inputs |= self._reward_inputs(self.study.reward(model))
         if (scores := self.study.reference_scores(model)) is not None:
             inputs["reference_scores"] = self.paths.reference_scores(scores.model, scores.pairs)
         if method.starts_from_nothing:
@@ -136,7 +146,7 @@ class Targets:
 
     def world_data(self) -> list[str]:
         """The data sets that are parts of the world."""
-        return [name for name, data in self.study.config.data.items() if data.source is None]
+        return [name for name, data in self.study.config.data.items() if data.world is not None]
 
     def source_data(self) -> list[str]:
         """The data sets that are read from the hub or from files."""
@@ -172,7 +182,28 @@ class Targets:
 
     def generating_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
         """(rule name, its stages, its outputs as patterns) for the stages that are sampled from."""
-        return self._cell_rules("generate", pattern, {model.stage for model in self.study.sampled()})
+        return self._cell_rules("generate", pattern, {model.stage for model in self.study.language_models()})
+
+    def choosing_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
+        """The same for the stages that choose among answers of their parents."""
+        return self._cell_rules("choose", pattern, {model.stage for model in self.study.choosing()})
+
+    def choice_inputs(self, model: Model) -> dict[str, object]:
+        """What a job reads that chooses, by name."""
+        parent = self.study.parent(model)
+        assert parent is not None
+        return {**self._model_inputs("", parent), **self._reward_inputs(self.study.reward(model))}
+
+    def _model_inputs(self, prefix: str, model: Model) -> dict[str, object]:
+        from snakemake.io import ancient
+
+        return {
+            f"{prefix}manifest": self.paths.manifest(model),
+            f"{prefix}weights": ancient(self.paths.weights(model)),
+        }
+
+    def _reward_inputs(self, reward: Model | None) -> dict[str, object]:
+        return {} if reward is None else self._model_inputs("reward_", reward)
 
     def importing_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
         """The same for the stages whose completions are read from files."""
@@ -204,6 +235,7 @@ class Targets:
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
+        tokens += self.all_reward_scores()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -216,6 +248,20 @@ class Targets:
     def all_token_vocabularies(self) -> list[str]:
         models = self.study.language_models() if self.study.measures_tokens() else []
         return [self.paths.token_vocabulary(model) for model in models]
+
+    def all_reward_scores(self) -> list[str]:
+        """What reward models give to pairs of answers."""
+        return [self.paths.reward_scores(model) for model in self.study.judged_rewards()]
+
+    def reward_inputs(self, model: Model) -> dict[str, object]:
+        """What the job reads that computes them, by name."""
+        from snakemake.io import ancient
+
+        return {
+            "manifest": self.paths.manifest(model),
+            "weights": ancient(self.paths.weights(model)),
+            "data": [self.paths.data(name) for name in self.study.reward_data(model).values()],
+        }
 
     def all_divergences(self) -> list[str]:
         return [self.paths.divergence(model) for model in self.study.diverging()]
@@ -275,6 +321,8 @@ class Targets:
             names += ["benchmarks", "benchmarks_pooled", "benchmark_tests"]
         if self.has_costs():
             names += ["divergence", "costs"]
+        if self.study.judged_rewards():
+            names += ["rewards"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]

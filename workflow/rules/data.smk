@@ -44,6 +44,31 @@ rule read_data:
         "../../scripts/read_data.py"
 
 
+# Preference pairs among the answers of a model, for stages that are tuned on what their ancestors write.
+if targets.all_sampled_data():
+
+    rule sample_pairs:
+        input:
+            unpack(lambda wildcards: targets.sampling_inputs(sampled_of(wildcards))),
+        output:
+            paths.sampled(ANY_SAMPLED),
+        log:
+            paths.log("sample_pairs", ANY_SAMPLED),
+        priority: lambda wildcards: targets.rank(wildcards.size)
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "sample_pairs",
+                lambda wildcards: demands.sampled_data(sampled_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: specs.sampled_spec(study, sampled_of(wildcards)),
+        script:
+            "../../scripts/sample_pairs.py"
+
+
 if study.config.tokenizer:
 
     rule train_tokenizer:

@@ -41,6 +41,34 @@ for name, stages, cells in targets.generating_rules(ANY):
             "../../scripts/generate.py"
 
 
+# Stages without weights of their own: of n answers of the parent, the reward picks the best.
+for name, stages, cells in targets.choosing_rules(ANY):
+
+    rule:
+        name:
+            name
+        input:
+            unpack(lambda wildcards: targets.choice_inputs(model_of(wildcards))),
+        output:
+            update(cells),
+        log:
+            paths.log("choose", ANY),
+        wildcard_constraints:
+            stage="|".join(map(re.escape, stages)),
+        priority: lambda wildcards: targets.rank(wildcards.size)
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                name, lambda wildcards: demands.choice(model_of(wildcards))
+            ),
+        params:
+            spec=lambda wildcards: specs.choice_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/choose.py"
+
+
 for name, stages, cells in targets.importing_rules(ANY):
 
     rule:
@@ -117,6 +145,29 @@ if study.diverging():
             spec=lambda wildcards: specs.divergence_spec(study, model_of(wildcards)),
         script:
             "../../scripts/measure_divergence.py"
+
+
+if study.judged_rewards():
+
+    rule score_rewards:
+        input:
+            unpack(lambda wildcards: targets.reward_inputs(model_of(wildcards))),
+        output:
+            paths.reward_scores(ANY),
+        log:
+            paths.log("score_rewards", ANY),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "score_rewards",
+                lambda wildcards: demands.rewards(model_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: specs.rewards_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/score_rewards.py"
 
 
 if study.runs_benchmarks():

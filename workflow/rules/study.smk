@@ -1,7 +1,7 @@
 # The study: everything else reads `study` and `paths`, and nothing else decides what is built.
 
 from modecollapse import specs
-from modecollapse.cells import Model
+from modecollapse.cells import Model, SampledData
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
@@ -26,6 +26,7 @@ shell.prefix("set -euo pipefail; trap : TERM USR1; ")
 
 ANY = Model("{size}", "{seed}", "{stage}")
 ANY_RUN = Model("{size}", "{seed}", "{run}")
+ANY_SAMPLED = SampledData("{size}", "{seed}", "{data}")
 
 
 def model_of(wildcards):
@@ -36,6 +37,11 @@ def model_of(wildcards):
 def reference_scores_of(wildcards):
     """The reference log-probabilities that a job is about."""
     return targets.reference_scores(model_of(wildcards), wildcards.pairs)
+
+
+def sampled_of(wildcards):
+    """The data set written by a model that a job is about."""
+    return SampledData(wildcards.size, int(wildcards.seed), wildcards.data)
 
 
 def first_epoch(wildcards):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from modecollapse.unfinished import Unfinished
 logger = logging.getLogger(__name__)
 
 
-def _metadata(cell: Cell, spec: str, extra: Mapping[str, str]) -> dict[str, str]:
+def cell_metadata(cell: Cell, spec: str, extra: Mapping[str, str]) -> dict[str, str]:
+    """What a cell's file says of itself."""
     return {**identity_metadata(cell), "spec": spec, **extra}
 
 
-def _stale(cells: Mapping[Cell, Path], keys: Mapping[Cell, str], store: Store) -> list[Cell]:
+def stale_cells(cells: Mapping[Cell, Path], keys: Mapping[Cell, str], store: Store) -> list[Cell]:
     """The cells that have to be computed, after putting back what the store holds."""
     left, restored, stale = 0, 0, []
     for cell, path in cells.items():
@@ -91,46 +93,28 @@ def generate(
     digests.verify(weights)
     specs = {cell: cell_spec(dict(spec), cell) for cell in cells}
     keys = {cell: digest({"spec": specs[cell], "weights": digests.weights}) for cell in cells}
-    stale = _stale(cells, keys, store)
+    stale = stale_cells(cells, keys, store)
     if not stale:
         return
     from modecollapse.generation.progress import reporter
 
-    settings = SamplingSettings.model_validate(
-        {key: value for key, value in spec["sampling"].items() if key in SamplingSettings.model_fields}, strict=False
-    )
+    settings = sampling_settings(spec)
     kind = ENGINES[spec["engine"]]
     load(*kind.libraries)
-    from modecollapse.generation.models import load_tokenizer
-
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in stale:
-        groups.setdefault((cell.prompts, cell.format), []).append(cell)
-    formats = {form: PromptFormat.from_spec(form, spec["formats"][form]) for _, form in groups}
-    tokenizer = load_tokenizer(weights) if any(form.is_chat for form in formats.values()) else None
-    rendered = {
-        (name, form): [
-            (prompt.id, render(formats[form], tokenizer, prompt.text or "", prompt.start))
-            for prompt in prompts[name].prompts
-        ]
-        for name, form in groups
-    }
-    markers = {form: chat_markers(formats[form], tokenizer) for form in formats}
-    texts = tuple(text for prompts_of in rendered.values() for _, text in prompts_of)
+    groups = asked(stale, spec, prompts, weights)
+    texts = tuple(text for group in groups for _, text in group.rendered)
     job = EngineJob(weights, settings, spec["threads"], texts, machine or Machine(), root)
     progress = reporter(f"cells of {next(iter(cells)).model}")
     done = 0
     with kind.open(job) as engine:
-        for (name, form), members in groups.items():
-            prepared = engine.prepare(rendered[name, form])
-            # Only here is the chat template known that says how another turn begins.
-            found = {"markers": canonical(list(markers[form]))} if markers[form] else {}
-            for cell in members:
+        for group in groups:
+            prepared = engine.prepare(group.rendered)
+            for cell in group.cells:
                 stream = f"{spec['sampling']['seed']}/{cell}"
                 table = engine.sample(
-                    prepared, float(cell.temperature), stream, unfinished=_unfinished(store, keys[cell], save_seconds)
+                    prepared, float(cell.temperature), stream, unfinished=unfinished(store, keys[cell], save_seconds)
                 )
-                metadata = _metadata(cell, specs[cell], {**cell_record(table), **found})
+                metadata = cell_metadata(cell, specs[cell], {**cell_record(table), **group.metadata})
                 store.publish_table("cells", keys[cell], table, cells[cell], metadata)
                 store.drop_state(keys[cell])
                 done += 1
@@ -138,7 +122,54 @@ def generate(
                 logger.info("made %s", cell)
 
 
-def _unfinished(store: Store, key: str, seconds: float) -> Unfinished:
+def sampling_settings(spec: Mapping[str, Any], **changes: Any) -> SamplingSettings:
+    """The settings in a generation spec, with changes."""
+    stated = {key: value for key, value in spec["sampling"].items() if key in SamplingSettings.model_fields}
+    return SamplingSettings.model_validate({**stated, **changes}, strict=False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Cells that share their prompts and the words around them."""
+
+    cells: Sequence[Cell]
+    rendered: Sequence[tuple[str, str]]
+    """(id, rendered text) of each prompt."""
+    metadata: Mapping[str, str]
+    """What the cells say of them."""
+
+
+def asked(
+    stale: Sequence[Cell], spec: Mapping[str, Any], prompts: Mapping[str, PromptSet], weights: Path
+) -> list[Asked]:
+    """The cells with what the model in `weights` is asked, as the generation spec says.
+
+    Raises:
+        StudyError: a chat format that the model's tokenizer cannot give to a prompt.
+    """
+    from modecollapse.generation.models import load_tokenizer
+
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in stale:
+        groups.setdefault((cell.prompts, cell.format), []).append(cell)
+    formats = {form: PromptFormat.from_spec(form, spec["formats"][form]) for _, form in groups}
+    tokenizer = load_tokenizer(weights) if any(form.is_chat for form in formats.values()) else None
+    # Only here is the chat template known that says how another turn begins.
+    markers = {form: chat_markers(formats[form], tokenizer) for form in formats}
+    return [
+        Asked(
+            members,
+            [
+                (prompt.id, render(formats[form], tokenizer, prompt.text or "", prompt.start))
+                for prompt in prompts[name].prompts
+            ],
+            {"markers": canonical(list(markers[form]))} if markers[form] else {},
+        )
+        for (name, form), members in groups.items()
+    ]
+
+
+def unfinished(store: Store, key: str, seconds: float) -> Unfinished:
     """Where the finished batches of a cell are kept until it is whole."""
     return Unfinished(
         lambda: store.read_table("state", key),
@@ -158,7 +189,7 @@ def import_completions(
     specs = {cell: canonical({**spec, "prompts": spec["prompts"][cell.prompts], "cell": str(cell)}) for cell in cells}
     sources = {name: sha256_file(path) for name, path in files.items()}
     keys = {cell: digest({"spec": specs[cell], "source": sources[cell.prompts]}) for cell in cells}
-    stale = _stale(cells, keys, store)
+    stale = stale_cells(cells, keys, store)
     for name in prompts:
         members = [cell for cell in stale if cell.prompts == name]
         if not members:
@@ -171,5 +202,5 @@ def import_completions(
         )
         for cell in members:
             extra = {"engine": "finished completions", "source": files[name].name, "source_sha256": sources[name]}
-            metadata = _metadata(cell, specs[cell], extra)
+            metadata = cell_metadata(cell, specs[cell], extra)
             store.publish_table("cells", keys[cell], tables[cell.temperature], cells[cell], metadata)

@@ -220,6 +220,12 @@ def _rename(model: Model, directory: Path) -> None:
         write_manifest(replace(manifest, model=str(model)), directory / "manifest.json")
 
 
+def _table(curves: Sequence[Mapping[str, float]]) -> pa.Table:
+    """The points of curves as rows; a quantity that a point lacks is null there."""
+    names = dict.fromkeys(name for point in curves for name in point)
+    return pa.table({name: [point.get(name) for point in curves] for name in names})
+
+
 def _write_curves(curves: pa.Table, model: Model, directory: Path) -> None:
     write_sealed(curves, directory / "curves.parquet", identity_metadata(model))
 
@@ -279,10 +285,7 @@ def _train(
             steps=part.steps,
             tokens=part.tokens,
         )
-        # A point of KTO may lack what is of one kind of answers, and pyarrow would take the columns of the first point.
-        names = dict.fromkeys(name for point in part.curves for name in point)
-        curves = pa.table({name: [point.get(name) for point in part.curves] for name in names})
-        _write_curves(curves, each.model, directory)
+        _write_curves(_table(part.curves), each.model, directory)
         write_run(run, directory / "run.json")
         write_manifest(manifest, directory / "manifest.json")
     return finished

@@ -32,7 +32,17 @@ def print_summary(study: Study) -> None:
         print(f"\n  {shares(entries, own, children)}")
 
 
-_THE_WORK = ("train", "generate", "import_completions", "measure_", "run_benchmarks", "embed", "score")
+_THE_WORK = (
+    "train",
+    "sample_pairs",
+    "generate",
+    "choose",
+    "import_completions",
+    "measure_",
+    "run_benchmarks",
+    "embed",
+    "score",
+)
 """Beginnings of the names of the rules that train, sample and measure."""
 _BESIDES = ("train_tokenizer",)
 

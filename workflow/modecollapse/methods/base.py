@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modecollapse.data.nano.world import WorldSettings
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.layout import Layout
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
+
+if TYPE_CHECKING:  # its world needs numpy, which who only reads a study can do without
+    from modecollapse.data.nano.world import WorldSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TrainingJob:
     """Sealed Parquet file: `text` for pretraining; `prompt`, `completion` for SFT; `prompt`, `chosen`, `rejected`."""
     reward: RewardSource | None = None
     """What scores the answers of a method that needs it."""
-    world: WorldSettings | None = None
+    world: "WorldSettings | None" = None
     """The study's world, whose annotators know the true utility of an answer; None if it has none."""
     format: PromptFormat | None = None
     """The prompt format of fine-tuning."""
@@ -83,6 +86,7 @@ class Method:
     """Raised when a change of code changes results; part of every spec."""
     settings: type[Strict]
     run: Callable[[TrainingJob], TrainingRecord]
+    """Makes the weights; of a method that `decodes` there are none, and it is never called."""
     needs_parent: bool
     """Whether it continues the weights of its parent stage."""
     data_columns: tuple[str, ...]
@@ -135,7 +139,7 @@ class Method:
     @property
     def merges_adapter(self) -> bool:
         """Whether its source is an adapter, which it merges into the weights of its parent stage."""
-        return not self.trains and self.needs_parent
+        return not self.trains and self.needs_parent and not self.decodes
 
     def change_of_chosen(self, settings: Strict, point: Mapping[str, float]) -> float | None:
         """By how many nats an answer that was chosen has become more likely than it was before training, on average.

@@ -35,6 +35,9 @@ def words(_: WorldSettings | None) -> RewardFunction:
     return lambda prompts, answers: [float(len(answer.split())) for answer in answers]
 
 
+ANNOTATORS = "annotators"
+"""What a data set names whose pairs the world's annotators label: they go by the utility, with their noise."""
+
 FUNCTIONS: dict[str, Callable[[WorldSettings | None], RewardFunction]] = {"utility": utility, "words": words}
 """Every function by the name that a study gives in `stages.NAME.reward`."""
 

@@ -41,10 +41,16 @@ UNKNOWN_ROWS = 1_000_000
 def extent_of(study: Study, name: str) -> Extent:
     """How much text a data set has.
 
-    From the published file if it is there, else from the study: the world's `n`, the `sample`, `expected`, or the size
-    of local files. Texts of the world have some 20 tokens per column.
+    Of a set that a stage writes, a pair for each prompt. From the published file if it is there, else from the study:
+    the world's `n`, the `sample`, `expected`, or the size of local files. Texts of the world have some 20 tokens per
+    column.
     """
     data, sample = study.config.data[name], None
+    if data.sampled is not None:
+        prompts = extent_of(study, data.sampled.prompts)
+        answers = 2 * data.sampled.max_new_tokens
+        tokens = None if prompts.tokens is None else prompts.tokens + answers
+        return Extent(min(prompts.rows, data.sampled.count or prompts.rows), tokens, prompts.known)
     published = Path(study.paths.data(name))
     if (found := _published(published, _stamp(published))) is not None:
         return found

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modecollapse.cells import Model
+from modecollapse.methods.reference_file import POSITIONS
 from modecollapse.resources import inference
 from modecollapse.resources.demand import CUDA_PROCESS, PROCESS, START, Demand
 from modecollapse.resources.extents import Extent, extent_of
@@ -12,6 +13,10 @@ from modecollapse.resources.shapes import Shape, shape_of
 
 if TYPE_CHECKING:
     from modecollapse.study import Study
+
+
+_FUNCTION = 3e-4
+"""Seconds in which a function scores an answer."""
 
 
 class Known:
@@ -42,6 +47,27 @@ class Known:
         """The data set's extent."""
         extent: Extent = self.once(("extent", data), lambda: extent_of(self.study, data))
         return extent
+
+    def scores_seconds(self, reward: Model | None, rows: float, length: int) -> float:
+        """Seconds of scoring so many answers of so many tokens, prompts included, by a model or by a function."""
+        if reward is None:
+            return rows * _FUNCTION
+        job = self.scored_answers(reward, rows, length)
+        return inference.pair_scoring_seconds(job, self.machine, self.threads)
+
+    def scored_answers(self, reward: Model, rows: float, length: int) -> inference.PairScoring:
+        """The work of a reward model that scores so many answers."""
+        shape = self.shape(reward)
+        length = min(shape.context or length, length)
+        device = "cuda" if self.machine.computes_on_gpus else "cpu"
+        return inference.PairScoring(
+            shape=shape,
+            pairs=int(rows / 2),
+            tokens=rows * length,
+            positions=max(POSITIONS[device], length),
+            length=length,
+            dtype="float32",
+        )
 
     @property
     def threads(self) -> int:

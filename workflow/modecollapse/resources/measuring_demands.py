@@ -5,6 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from modecollapse.cells import Model
+from modecollapse.methods.best_of_n import BestOfNSettings
+from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.demand import ANALYSIS, CUDA_PROCESS, PROCESS, START, Demand
 from modecollapse.resources.known import Known
@@ -29,7 +31,31 @@ class MeasuringDemands(Known):
         """All cells of a model."""
         return self.of_model(self._generation, model)
 
-    def _generation(self, model: Model) -> Demand:
+    def choice(self, model: Model) -> Demand:
+        """All cells of a stage that chooses: n candidates per completion, and their scores."""
+        return self.of_model(self._choice, model)
+
+    def _choice(self, model: Model) -> Demand:
+        study, settings = self.study, self.study.settings(model)
+        assert isinstance(settings, BestOfNSettings)
+        sampled = self._generation(model, settings.n)
+        rows = settings.n * self._completions * len(study.cells(model))
+        # Texts, log-probabilities and token ids of the candidates, as lists of Python; the state that keeps them.
+        each = study.config.generation.max_new_tokens * 60.0 + 500
+        sampled = replace(sampled, memory=sampled.memory + rows * each, temporary=rows * each / 4)
+        reward, length = study.reward(model), 2 * study.config.generation.max_new_tokens
+        sampled = replace(sampled, seconds=sampled.seconds + self.scores_seconds(reward, rows, length))
+        if reward is None:
+            return sampled
+        peak = inference.pair_scoring_bytes(self.scored_answers(reward, rows, length), self.machine.computes_on_gpus)
+        scored = self.with_model(peak, self.shape(reward), 0.0, 0.0, "float32")
+        return replace(
+            sampled,
+            memory=max(sampled.memory, scored.memory + rows * each),
+            device=max(sampled.device, scored.device),
+        )
+
+    def _generation(self, model: Model, candidates: int = 1) -> Demand:
         settings, shape = self.study.config.generation, self.shape(model)
         served = settings.engine == "vllm"
         prompts = max(len(each.prompts) for each in self.study.prompts.values())
@@ -37,7 +63,7 @@ class MeasuringDemands(Known):
         job = inference.Generating(
             shape=shape,
             cells=len(self.study.cells(model)),
-            rows=prompts * settings.completions,
+            rows=prompts * settings.completions * candidates,
             prompts=prompts,
             # A token is a byte at least; a format adds its own words.
             prompt_length=max((len(text.encode()) for text in texts), default=0) // 2 + 64,
@@ -47,7 +73,7 @@ class MeasuringDemands(Known):
         )
         seconds = inference.generation_seconds(job, self.machine, self.threads)
         # Text and log-probabilities, once as an output and once in the store.
-        disk = 2.0 * job.cells * (job.rows * (job.new_tokens * 8 + 20) + 10_000)
+        disk = 2.0 * job.cells * (job.rows / candidates * (job.new_tokens * 8 + 20) + 10_000)
         if not served:
             return self.with_model(inference.generation_bytes(job, self.machine), shape, seconds, disk, job.dtype)
         peak = inference.served_bytes(job, self.machine)
@@ -133,6 +159,29 @@ class MeasuringDemands(Known):
         )
         seconds = inference.benchmark_seconds(job, self.machine, self.threads)
         return self.with_model(inference.benchmark_bytes(job), shape, seconds, 2 * 200 * documents, job.dtype)
+
+    def rewards(self, model: Model) -> Demand:
+        """What a reward model gives to pairs of answers."""
+        return self.of_model(self._rewards, model)
+
+    def _rewards(self, model: Model) -> Demand:
+        from modecollapse.methods.reference_file import POSITIONS
+
+        shape, settings = self.shape(model), self.study.settings(model)
+        assert isinstance(settings, FineTuningSettings)
+        extents = [self.extent(name) for name in self.study.reward_data(model).values()]
+        pairs = sum(extent.rows for extent in extents)
+        job = inference.PairScoring(
+            shape=shape,
+            pairs=pairs,
+            tokens=sum(2.0 * extent.rows * extent.tokens_of_a_row(settings.max_length) for extent in extents),
+            positions=max(POSITIONS["cuda" if self.machine.computes_on_gpus else "cpu"], settings.max_length),
+            length=settings.max_length,
+            dtype="float32",
+        )
+        seconds = inference.pair_scoring_seconds(job, self.machine, self.threads)
+        peak = inference.pair_scoring_bytes(job, self.machine.computes_on_gpus)
+        return self.with_model(peak + 1000.0 * pairs, shape, seconds, 2 * 60.0 * pairs, job.dtype)
 
     @cached_property
     def _completions(self) -> int:

@@ -126,7 +126,7 @@ def page(demands: Demands, jobs: Iterable[Planned]) -> Iterator[str]:
 
 def _group(rule: str) -> str:
     """Rules that are written once per figure, choice of formats or number of epochs are one line."""
-    for verb in ("plot", "generate", "import_completions"):
+    for verb in ("plot", "generate", "choose", "import_completions"):
         if rule.startswith(f"{verb}_"):
             return verb
     return "train" if rule.startswith("train_") and rule.endswith("_epochs") else rule
@@ -200,6 +200,7 @@ def assumptions(demands: Demands) -> Iterator[str]:
                 break
     tokens = study.config.measures.tokens
     used = {study.stage(model).data for model in study.trained()} | ({tokens.data} if tokens else set())
+    used |= {study.sampling(data).prompts for data in study.all_sampled_data()}
     for name in study.config.data:
         if name in used:
             extent = demands.extent(name)

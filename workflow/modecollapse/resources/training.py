@@ -57,8 +57,9 @@ class Training:
     """What is trained, as far as memory and work depend on it."""
 
     shape: Shape
-    kind: Literal["texts", "answers", "pairs"]
-    """What an example is: a sequence of which every token is learned, a prompt with an answer, or with two of them."""
+    kind: Literal["texts", "answers", "pairs", "scored pairs"]
+    """What an example is: a sequence of which every token is learned, a prompt with an answer, or with two of them,
+    whose tokens are predicted or which get a score each."""
     batch: int
     """Examples per update: sequences, examples, or pairs of two answers."""
     length: int
@@ -87,7 +88,7 @@ class Training:
     @property
     def rows(self) -> int:
         """Rows of a micro-batch per example."""
-        return 2 if self.kind == "pairs" else 1
+        return 2 if self.kind in ("pairs", "scored pairs") else 1
 
     @property
     def trained(self) -> int:
@@ -136,6 +137,8 @@ def activation_bytes(shape: Shape, tokens: float, dtype: str) -> float:
 def head_bytes(job: Training, tokens: float, on_gpu: bool) -> float:
     """Bytes of logits and of what is made of them, for so many scored tokens."""
     shape = job.shape
+    if job.kind == "scored pairs":
+        return 0.0
     if job.kind == "texts":
         return _LOOP_LOGITS * 4 * tokens * shape.vocabulary
     logits = logit_bytes(shape, tokens, job.dtype, on_gpu)
@@ -158,7 +161,7 @@ def process_bytes(job: Training, layout: Layout, on_gpu: bool) -> float:
     tokens = micro * job.rows * job.length
     activations = activation_bytes(job.shape, tokens, job.dtype)
     # Rows that hold several examples or answers have a mask of their own (`modecollapse.methods.rows`).
-    masks = 0.0 if job.kind == "texts" else 5.0 * micro * job.rows * job.length**2
+    masks = 0.0 if job.kind in ("texts", "scored pairs") else 5.0 * micro * job.rows * job.length**2
     total = state_bytes(job, layout) + job.others + activations + masks + head_bytes(job, tokens, on_gpu)
     return total + DEVICE_CONTEXT if on_gpu else resident(total)
 

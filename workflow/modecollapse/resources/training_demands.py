@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modecollapse.cells import Model, ReferenceScores
+from modecollapse.cells import Model, ReferenceScores, SampledData
 from modecollapse.errors import StudyError
+from modecollapse.methods.answers_file import ROWS_OF_A_PART
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.pretrain_settings import PretrainSettings
+from modecollapse.methods.rejection_sft import RejectionSftSettings
 from modecollapse.methods.rollout_settings import RolloutSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
 
 _TEXT = 12
 """Bytes of memory per byte of text that is read, tokenized and held as lists of numbers."""
+
+
+def _kept(settings: RejectionSftSettings, rows: int) -> int:
+    """Answers that are trained on, at most."""
+    prompts = min(rows, settings.prompts or rows)
+    if settings.quantile is not None:
+        return max(1, math.ceil(prompts * settings.n * (1 - settings.quantile)))
+    return prompts * (settings.keep or 1)
 
 
 class TrainingDemands(Known):
@@ -69,21 +79,23 @@ class TrainingDemands(Known):
         assert method is not None
         apart = 2 if method.takes_pairs_apart else 1
         rows = 2 if method.pairs else 1
-        row = extent.tokens_of_a_row(settings.max_length)
+        row, count = extent.tokens_of_a_row(settings.max_length), extent.rows
+        if isinstance(settings, RejectionSftSettings):
+            count = _kept(settings, extent.rows)
         lora = settings.lora
         return Training(
             shape=shape,
-            kind="pairs" if method.pairs else "answers",
+            kind="scored pairs" if method.scores else "pairs" if method.pairs else "answers",
             batch=settings.batch_size,
             length=settings.max_length,
-            examples=extent.rows * apart * settings.epochs,
+            examples=count * apart * settings.epochs,
             # Rows are padded to the longest of their batch.
             tokens=min(settings.max_length, 1.5 * row) * rows,
             dtype=settings.dtype,
             moments=2 if settings.optimizer == "adamw" else 1,
             adapter=None if lora is None else Adapter(lora.rank, lora.quantization is not None),
             save_every=settings.save_every,
-            text_tokens=extent.rows * row * apart * rows,
+            text_tokens=count * row * apart * rows,
             whole=method.needs_whole_batch is not None and method.needs_whole_batch(settings),
             forward_passes=method.forward_passes,
         )
@@ -120,7 +132,7 @@ class TrainingDemands(Known):
         more = f"raise {key}, " if gpus and gpus < machine.gpus_per_node and not alone else ""
         raise StudyError(
             f"{self.study.file}: stages.{stage} ({model}): {shape.parameters / 1e9:.2f} billion parameters, "
-            f"{job.batch} {'pairs' if job.kind == 'pairs' else 'examples'} per update and {job.length} tokens need "
+            f"{job.batch} {'pairs' if job.rows == 2 else 'examples'} per update and {job.length} tokens need "
             f"{needed:.0f} GB on each of {most} GPUs{' with ZeRO-3' if best.zero_stage == 3 else ''} even one at a "
             f"time, but machine.gpu_memory_gb is {machine.gpu_memory_gb:g} (gpus_per_node {machine.gpus_per_node}). "
             f"Train an adapter (stages.{stage}.lora, with quantization: nf4 if need be), {more}use larger GPUs or "
@@ -145,6 +157,7 @@ class TrainingDemands(Known):
             memory = count * (PROCESS + text + peak)
         kept = len(self.study.run(model))
         seconds = training_seconds(job, layout, machine, self.threads) + inference.loading_seconds(shape)
+        seconds += self._sampling_seconds(model)
         return Demand(
             memory=memory,
             seconds=seconds + START + (PROCESS_START if count > 1 else 0),
@@ -157,6 +170,55 @@ class TrainingDemands(Known):
             cores=self.threads * count,
             resumes=True,
         )
+
+    def _sampling_seconds(self, model: Model) -> float:
+        """Of answers that a stage samples from its parent before it trains."""
+        settings, stage = self.study.settings(model), self.study.stage(model)
+        if not isinstance(settings, RejectionSftSettings):
+            return 0.0
+        assert stage.data is not None
+        rows = settings.n * min(self.extent(stage.data).rows, settings.prompts or math.inf)
+        return self.answers_seconds(model, self.study.reward(model), int(rows), settings.n, settings.max_new_tokens)
+
+    def sampled_data(self, data: SampledData) -> Demand:
+        """A data set that a model writes; one for all seeds."""
+        key = ("sampled_data", data.size, data.data)
+        found: Demand = self.once(key, lambda: self._sampled_data(data))
+        return found
+
+    def _sampled_data(self, data: SampledData) -> Demand:
+        sampled, writer, judge = self.study.sampling(data), self.study.writer(data), self.study.judge(data)
+        prompts = min(self.extent(sampled.prompts).rows, sampled.count or math.inf)
+        rows = int(prompts * sampled.n)
+        dtype, shape = self.study.config.generation.dtype, self.shape(writer)
+        job = self._part_of_answers(writer, rows, sampled.n, sampled.max_new_tokens)
+        peak = inference.generation_bytes(job, self.machine)
+        if judge is not None:
+            scored = self.scored_answers(judge, rows, 2 * sampled.max_new_tokens)
+            peak += inference.pair_scoring_bytes(scored, self.machine.computes_on_gpus)
+        seconds = self.answers_seconds(writer, judge, rows, sampled.n, sampled.max_new_tokens)
+        demand = self.with_model(peak, shape, seconds, 2.0 * rows * sampled.max_new_tokens * 4, dtype)
+        # Token ids and texts, as lists of Python.
+        return replace(demand, memory=demand.memory + rows * (sampled.max_new_tokens * 40.0 + 1000))
+
+    def _part_of_answers(self, model: Model, rows: int, n: int, new_tokens: int) -> inference.Generating:
+        shape, part = self.shape(model), max(1, ROWS_OF_A_PART // n) * n
+        return inference.Generating(
+            shape=shape,
+            cells=math.ceil(rows / part),
+            rows=min(part, rows),
+            prompts=part // n,
+            prompt_length=max(1, (shape.context or 2048) // 2),
+            new_tokens=new_tokens,
+            rows_per_batch=None,
+            dtype="float32",
+        )
+
+    def answers_seconds(self, model: Model, reward: Model | None, rows: int, n: int, new_tokens: int) -> float:
+        """Of so many answers, n to each prompt, and their scores."""
+        job = self._part_of_answers(model, rows, n, new_tokens)
+        seconds = inference.generation_seconds(job, self.machine, self.threads)
+        return seconds + self.scores_seconds(reward, rows, 2 * new_tokens)
 
     def reference_scores(self, scores: ReferenceScores) -> Demand:
         """What a model gives to preference pairs; one for all seeds."""

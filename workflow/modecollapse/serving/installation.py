@@ -76,7 +76,7 @@ def require_engine_or_exit(study: "Study", machine: Machine, root: Path, rules: 
     Args:
         rules: names of the rules of all jobs that are to run.
     """
-    if study.config.generation.engine != "vllm" or not any(rule.startswith("generate") for rule in rules):
+    if study.config.generation.engine != "vllm" or not any(rule.startswith(("generate", "choose")) for rule in rules):
         return
     try:
         find_vllm(machine, root)

@@ -1,0 +1,110 @@
+"""Rejection sampling and fine-tuning: what is trained on, and that nothing is sampled twice."""
+
+import pyarrow as pa
+import pytest
+
+from modecollapse.digests import sha256_directory
+from modecollapse.errors import StudyError
+from modecollapse.methods import METHODS, answers_file, sampled_answers
+from modecollapse.methods.answers_file import SCHEMA
+from modecollapse.methods.rejection_sft import ANSWERS
+from modecollapse.sealed import read_sealed, write_sealed
+from tests.workflow.test_resume import kill_in_child
+
+METHOD = METHODS["rejection_sft"]
+
+
+def sampled(job) -> pa.Table:
+    return read_sealed(job.state / ANSWERS)
+
+
+def test_the_best_finished_answer_to_each_prompt_is_trained_on(toy, tmp_path, caplog):
+    caplog.set_level("INFO")
+    job = toy.job("rejection_sft", tmp_path, {"epochs": 1})
+    record = METHOD.run(job)
+    table = sampled(job)
+    assert table.schema == SCHEMA
+    assert table["prompt"].to_pylist() == [prompt for prompt in range(24) for _ in range(4)]
+    best: dict[int, float] = {}
+    for row in table.to_pylist():
+        assert row["score"] == len(row["text"].split()), "what the reward says of the very text"
+        if row["ended"] and row["text"].strip():
+            best[row["prompt"]] = max(best.get(row["prompt"], 0.0), row["score"])
+    first = record.curves[0]
+    assert first["step"] == 0
+    assert first["score/kept"] == pytest.approx(sum(best.values()) / len(best))
+    assert first["score/sampled"] == pytest.approx(sum(table["score"].to_pylist()) / 96)
+    assert record.steps == -(-len(best) // 4)
+    assert f"96 answers to 24 prompts: {len(best)} taken" in caplog.text
+
+
+def test_a_killed_run_ends_with_the_weights_and_curves_of_an_undisturbed_one(toy, tmp_path, monkeypatch):
+    undisturbed = toy.job("rejection_sft", tmp_path / "undisturbed")
+    expected = METHOD.run(undisturbed)
+    job = toy.job("rejection_sft", tmp_path / "killed")
+    kill_in_child("rejection_sft", job, 5, tmp_path)
+    assert [path.name for path in job.state.glob("checkpoint-*")] == ["checkpoint-3"]
+    kept = (job.state / ANSWERS).read_bytes()
+    assert kept == (undisturbed.state / ANSWERS).read_bytes()
+
+    def sample_again(*_):
+        raise AssertionError("answers that were kept are sampled again")
+
+    monkeypatch.setattr(sampled_answers, "sample_rollouts", sample_again)
+    assert METHOD.run(job) == expected
+    assert sha256_directory(job.output) == sha256_directory(undisturbed.output)
+
+
+def test_a_run_that_was_killed_while_it_sampled_goes_on_with_the_next_part(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(answers_file, "ROWS_OF_A_PART", 40)  # ten prompts at a time
+    undisturbed = toy.job("rejection_sft", tmp_path / "undisturbed", {"epochs": 1})
+    METHOD.run(undisturbed)
+    expected = sha256_directory(undisturbed.output)
+    job = toy.job("rejection_sft", tmp_path / "killed", {"epochs": 1})
+    write_sealed(sampled(undisturbed).slice(0, 40), job.state / ANSWERS)  # as a kill in the second part leaves it
+    asked = []
+    sample = sampled_answers.sample_rollouts
+
+    def noted(model, prompts, *rest):
+        asked.append(len(prompts))
+        return sample(model, prompts, *rest)
+
+    monkeypatch.setattr(sampled_answers, "sample_rollouts", noted)
+    METHOD.run(job)
+    assert asked == [10, 4]
+    assert sha256_directory(job.output) == expected
+    assert sampled(job) == sampled(undisturbed)
+
+
+def test_fewer_prompts_are_a_draw_of_all_and_depend_on_nothing_but_the_seed(toy, tmp_path):
+    few, more = (
+        toy.job("rejection_sft", tmp_path / str(prompts), {"epochs": 1, "prompts": prompts, "quantile": 0.5})
+        for prompts in (8, 16)
+    )
+    for job in (few, more):
+        METHOD.run(job)
+    rows = {
+        prompts: {(row["prompt"], row["text"]) for row in sampled(job).to_pylist()}
+        for prompts, job in ((8, few), (16, more))
+    }
+    assert len({prompt for prompt, _ in rows[8]}) == 8
+    assert rows[8] < rows[16]
+
+
+def test_a_model_whose_answers_never_end_is_one_clear_error(toy, tmp_path):
+    job = toy.job("rejection_sft", tmp_path, {"max_new_tokens": 1, "n": 2, "prompts": 3})
+    with pytest.raises(StudyError, match=r"nothing is left to train on. 6 answers to 3 prompts: 0 taken.*max_new_tok"):
+        METHOD.run(job)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"keep": 5}, "keep 5 is more than the n 4 answers"),
+        ({"keep": 1, "quantile": 0.9}, "two ways to select"),
+        ({"max_new_tokens": 32}, "leaves no room for a prompt"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message, toy, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        toy.job("rejection_sft", tmp_path, settings)
