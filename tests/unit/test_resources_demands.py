@@ -74,6 +74,32 @@ def test_preference_methods_ask_for_what_they_do_and_share_what_their_reference_
     assert training_flops(found["kto"]) == pytest.approx(training_flops(found["dpo"]) * 10 / 6, rel=0.01)
 
 
+def test_tuning_on_sampled_answers_holds_its_other_models_and_runs_in_one_process() -> None:
+    content = read_study(SMOKE, CONFIG)
+    dpo = content["stages"].pop("dpo")
+    data = dpo["data"]
+    common = {"from": "sft", "data": data, "steps": 10, "batch_size": 16, "samples_per_prompt": 4, "max_length": 128}
+    common |= {"max_new_tokens": 64, "dtype": "float32"}
+    content["stages"] |= {
+        "rm": {"method": "reward", "from": "sft", "data": data, "max_length": 128, "max_prompt_length": 64},
+        "by_words": {"method": "rloo", "reward": "words", **common},
+        "by_model": {"method": "rloo", "reward": "rm", **common, "minibatch_size": 8},
+        "adapter": {"method": "grpo", "reward": "rm", "lora": {"rank": 2}, **common, "minibatch_epochs": 3},
+    }
+    study = parse(content)
+    found = {model.stage: model for model in study.trained()}
+    demands = Demands(study, Machine())
+    jobs = {name: demands.training(found[name]) for name in ("by_words", "by_model", "adapter")}
+    weights = 4.0 * demands.shape(found["sft"]).parameters
+    sampling = jobs["by_words"].others - weights
+    assert sampling > 0
+    assert jobs["by_model"].others == pytest.approx(2 * weights + sampling), "reference and reward model"
+    assert jobs["adapter"].others == pytest.approx(weights + sampling), "an adapter is taken off for the reference"
+    assert [job.updates for job in jobs.values()] == [10, 20, 30]
+    assert demands.model(found["by_words"]).minutes(1) > 0
+    assert Demands(study, Machine(gpus_per_node=4, training_gpus=2)).layout(found["by_model"]).processes == 1
+
+
 def test_a_size_demands_more_than_a_smaller_one_and_a_later_attempt_more_than_the_first(tmp_path: Path) -> None:
     study, machine = load("pythia", tmp_path), Machine(gpus_per_node=4)
     demands = Demands(study, machine)

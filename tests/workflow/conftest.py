@@ -63,6 +63,17 @@ SFT: dict[str, Any] = {
     "log_every": 1,
     "save_every": 3,
 }
+ROLLOUTS: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "steps": 12,
+    "batch_size": 12,
+    "samples_per_prompt": 3,
+    "max_new_tokens": 12,
+    "max_length": 32,
+    "dtype": "float32",
+    "save_every": 3,
+}
 REJECTION_SFT: dict[str, Any] = {**SFT, "n": 4, "max_new_tokens": 12}
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
@@ -88,6 +99,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rejection_sft": REJECTION_SFT,
     "reward": REWARD,
     "ppo": PPO,
+    "rloo": ROLLOUTS,
+    "grpo": ROLLOUTS,
     "kto": KTO,
     "checkpoint": {"source": {"path": "here"}},
 }

@@ -5,6 +5,7 @@ from modecollapse.methods import (
     best_of_n,
     checkpoint,
     dpo,
+    grpo,
     ipo,
     kto,
     orpo,
@@ -12,12 +13,14 @@ from modecollapse.methods import (
     pretrain,
     rejection_sft,
     reward,
+    rloo,
     sft,
     simpo,
 )
 from modecollapse.methods.base import Method
 
-_MODULES = (pretrain, sft, dpo, ipo, kto, simpo, orpo, reward, ppo, best_of_n, rejection_sft, checkpoint, adapter)
+_TRAINED = (pretrain, sft, dpo, ipo, kto, simpo, orpo, reward, ppo, rloo, grpo, rejection_sft)
+_MODULES = (*_TRAINED, best_of_n, checkpoint, adapter)
 
 METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in _MODULES}
 """Every method by the name that a study gives in `stages.NAME.method`."""

@@ -80,6 +80,10 @@ class Training:
     batch holds."""
     forward_passes: int = 0
     """How often an example goes through the model without a gradient, beside the pass that is learned from."""
+    others: float = 0.0
+    """Bytes of what stands beside the model that is trained: other models, and what answers are sampled with."""
+    seconds_beside: float = 0.0
+    """Seconds of what is no training, such as sampling answers."""
 
     @property
     def rows(self) -> int:
@@ -158,7 +162,7 @@ def process_bytes(job: Training, layout: Layout, on_gpu: bool) -> float:
     activations = activation_bytes(job.shape, tokens, job.dtype)
     # Rows that hold several examples or answers have a mask of their own (`modecollapse.methods.rows`).
     masks = 0.0 if job.kind in ("texts", "scored pairs") else 5.0 * micro * job.rows * job.length**2
-    total = state_bytes(job, layout) + activations + masks + head_bytes(job, tokens, on_gpu)
+    total = state_bytes(job, layout) + job.others + activations + masks + head_bytes(job, tokens, on_gpu)
     return total + DEVICE_CONTEXT if on_gpu else resident(total)
 
 
@@ -249,7 +253,7 @@ def training_seconds(job: Training, layout: Layout, machine: Machine, threads: i
     # Gradients travel between GPUs once per update, weights too where they are sharded.
     exchange = job.updates * (8 if layout.zero_stage < 3 else 24) * job.shape.parameters / 50e9 if processes > 1 else 0
     saves = (job.updates // job.save_every + 1) * checkpoint_bytes(job) / _DISK
-    return compute + update + exchange + saves + job.text_tokens / 300_000
+    return compute + update + exchange + saves + job.text_tokens / 300_000 + job.seconds_beside
 
 
 def checkpoint_bytes(job: Training) -> float:

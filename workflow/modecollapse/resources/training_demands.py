@@ -10,10 +10,12 @@ from modecollapse.methods.answers_file import ROWS_OF_A_PART
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.pretrain_settings import PretrainSettings
 from modecollapse.methods.rejection_sft import RejectionSftSettings
+from modecollapse.methods.rollout_settings import RolloutSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.demand import CUDA_PROCESS, PROCESS, PROCESS_START, START, Demand
 from modecollapse.resources.known import Known
+from modecollapse.resources.rollout_demands import rollout_training
 from modecollapse.resources.shapes import Shape
 from modecollapse.resources.training import (
     GB,
@@ -70,6 +72,8 @@ class TrainingDemands(Known):
                 text_tokens=settings.tokens,
                 whole=True,
             )
+        if isinstance(settings, RolloutSettings):
+            return rollout_training(self, model, settings)
         assert isinstance(settings, FineTuningSettings)
         method = self.study.method(model)
         assert method is not None
