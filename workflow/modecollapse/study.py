@@ -182,8 +182,12 @@ class Study:
         return None if name is None or self.config.data[name].sampled is None else self.data_for(name, model)
 
     def all_sampled_data(self) -> list[SampledData]:
-        """Those of all models, each once."""
-        return list(dict.fromkeys(found for model in self.trained() if (found := self.sampled_data(model))))
+        """Those of all models, and those that reward models are judged by, each once."""
+        found = [data for model in self.trained() if (data := self.sampled_data(model))]
+        for model in self.judged_rewards():
+            written = [name for name in self.reward_data(model).values() if self.config.data[name].sampled is not None]
+            found += [self.data_for(name, model) for name in written]
+        return list(dict.fromkeys(found))
 
     def data_for(self, name: str, model: Model) -> SampledData:
         """The data set of that name for a model, if a stage writes it."""

@@ -237,6 +237,18 @@ def _check_reward_data(config: StudyConfig) -> None:
                 f"{key}: tables call the pairs that a reward model was trained on {TRAIN!r}, so no other set can be "
                 "called so. Give the data set another name."
             )
+        sampled = config.data[name].sampled
+        writer = config.stages[sampled.stage] if sampled and sampled.stage in config.stages else None
+        for judged, stage in config.stages.items():
+            if writer is None or writer.sizes is None or not _method_has(stage, "scores"):
+                continue
+            lacking = [size for size in stage.sizes or config.models if size not in writer.sizes]
+            if lacking:
+                raise StudyError(
+                    f"{key}: {name} is written by a stage that {lacking[0]} does not have, but {judged} is to be "
+                    f"judged by it there. Allowed: sets of stages that all sizes of {judged} have. Give stages.{judged} "
+                    "the same `sizes`, or remove the set from the list."
+                )
 
 
 def _check_divergence(config: StudyConfig) -> None:
@@ -520,11 +532,11 @@ def columns_of(config: StudyConfig, stages: Iterable[StageBase], name: str) -> d
 def used_data(config: StudyConfig, stages: Iterable[StageBase], tokens: bool = True) -> list[str]:
     """The data sets that something in the study needs, in the order of the file; perhaps but for token statistics."""
     used = {stage.data for stage in stages}
-    used |= {data.sampled.prompts for name, data in config.data.items() if name in used and data.sampled is not None}
     used.update(config.tokenizer.data if config.tokenizer else ())
     used.update([config.measures.tokens.data] if config.measures.tokens and tokens else ())
     used.update(config.measures.rewards.data if config.measures.rewards else ())
     used.update(task.data for task in (config.measures.benchmarks.tasks.values() if config.measures.benchmarks else ()))
+    used |= {data.sampled.prompts for name, data in config.data.items() if name in used and data.sampled is not None}
     return [name for name in config.data if name in used]
 
 
