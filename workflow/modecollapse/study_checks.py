@@ -246,8 +246,8 @@ def _check_reward_data(config: StudyConfig) -> None:
             if lacking:
                 raise StudyError(
                     f"{key}: {name} is written by a stage that {lacking[0]} does not have, but {judged} is to be "
-                    f"judged by it there. Allowed: sets of stages that all sizes of {judged} have. Give stages.{judged} "
-                    "the same `sizes`, or remove the set from the list."
+                    f"judged by it there. Allowed: sets of stages that all sizes of {judged} have. Give "
+                    f"stages.{judged} the same `sizes`, or remove the set from the list."
                 )
 
 

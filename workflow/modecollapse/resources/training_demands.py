@@ -8,6 +8,7 @@ from modecollapse.cells import Model, ReferenceScores, SampledData
 from modecollapse.errors import StudyError
 from modecollapse.methods.answers_file import ROWS_OF_A_PART
 from modecollapse.methods.layout import Layout
+from modecollapse.methods.ppo import PpoSettings
 from modecollapse.methods.pretrain_settings import PretrainSettings
 from modecollapse.methods.rejection_sft import RejectionSftSettings
 from modecollapse.methods.rollout_settings import RolloutSettings
@@ -72,7 +73,7 @@ class TrainingDemands(Known):
                 text_tokens=settings.tokens,
                 whole=True,
             )
-        if isinstance(settings, RolloutSettings):
+        if isinstance(settings, RolloutSettings | PpoSettings):
             return rollout_training(self, model, settings)
         assert isinstance(settings, FineTuningSettings)
         method = self.study.method(model)
