@@ -266,6 +266,9 @@ class StageBase(Strict):
 
     method: str
     """How the stage comes to be."""
+    like: Name | None = None
+    """Another stage whose keys it takes over, as far as its own method has them too, but for its `label`: state what is
+    different. What single sizes do differently in that stage, they do in this one."""
     parent: Name | None = Field(None, alias="from")
     """The stage that this one descends from: whose weights it continues, or, where its own are taken over from
     elsewhere, whose descendant it is said to be. The change from there is a step of the attribution."""

@@ -50,6 +50,7 @@ from modecollapse.study_checks import (
     columns_of,
     used_data,
 )
+from modecollapse.study_likeness import resolved_likeness
 
 
 @dataclass(frozen=True)
@@ -452,6 +453,10 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
     Raises:
         StudyError: anything that can be known to be wrong from this file and its prompt files.
     """
+    try:
+        content = resolved_likeness(content)
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
     try:
         config = StudyConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:

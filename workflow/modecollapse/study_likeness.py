@@ -1,0 +1,67 @@
+"""Stages that state their differences to another one (`stages.NAME.like`), resolved before anything is validated."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from modecollapse.config import STAGE_MODELS
+from modecollapse.errors import StudyError
+
+_OWN = ("like", "label", "published_as", "each_epoch")
+"""Keys that are never taken over."""
+
+
+def resolved_likeness(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a study file with the keys of the other stage written out in every stage that is `like` it.
+
+    Of a stage of another method the keys are taken over that both methods have; what single sizes do differently is
+    taken over as well.
+
+    Raises:
+        StudyError: there is no such stage, or stages are like each other in a circle.
+    """
+    resolved = copy.deepcopy(dict(content))
+    stages = resolved.get("stages")
+    if not isinstance(stages, dict):
+        return resolved  # what is wrong with it, validation says
+    done: dict[str, Any] = {}
+    for name in stages:
+        _resolve(name, stages, resolved.get("models"), done, ())
+    resolved["stages"] = {name: done[name] for name in stages}
+    return resolved
+
+
+def _resolve(name: str, stages: dict[str, Any], models: Any, done: dict[str, Any], below: tuple[str, ...]) -> None:
+    if name in done:
+        return
+    if name in below:
+        raise StudyError(
+            f"stages.{name}.like: {' is like '.join([*below, name])}, which is a circle. Remove one of these keys."
+        )
+    stage = stages[name]
+    if not isinstance(stage, dict) or stage.get("like") is None:
+        done[name] = stage
+        return
+    base = stage["like"]
+    if not isinstance(base, str) or base not in stages or base == name:
+        others = ", ".join(other for other in stages if other != name)
+        raise StudyError(
+            f"stages.{name}.like: no other stage is called {base!r}. Allowed: {others}. Name one of these."
+        )
+    _resolve(base, stages, models, done, (*below, name))
+    done[name] = _merged(done[base], stage)
+    for size in models.values() if isinstance(models, dict) else ():
+        of_size = size.get("stages") if isinstance(size, dict) else None
+        if isinstance(of_size, dict) and isinstance(of_size.get(base), dict):
+            of_size[name] = _merged(of_size[base], of_size.get(name) or {}, done[name].get("method"))
+
+
+def _merged(base: Any, changes: Mapping[str, Any], method: Any = None) -> dict[str, Any]:
+    """The keys of `base` that a stage of the method knows, and `changes` in their place."""
+    taken = base if isinstance(base, Mapping) else {}
+    method = method or changes.get("method", taken.get("method"))
+    model = STAGE_MODELS.get(method) if isinstance(method, str) else None
+    fields = model.model_fields.items() if model else ()
+    known = {field.alias or key for key, field in fields}
+    kept = {key: copy.deepcopy(value) for key, value in taken.items() if key in known and key not in _OWN}
+    return {**kept, **{key: value for key, value in changes.items() if key != "like"}}
