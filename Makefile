@@ -15,7 +15,7 @@ SUBJECTS ?=
 PYTHON ?= python3
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
-PYTEST_ARGS ?= -n 2 --dist worksteal
+PYTEST_ARGS ?= -n 3 --dist worksteal
 
 # Snakemake's jobs find python and the other tools of the environment on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -29,7 +29,7 @@ SNAKEMAKE = snakemake --cores $(CORES)
 STUDY_CONFIG = --config study=$(STUDY) $(CONFIG)
 RESULTS = $(or $(patsubst results=%,%,$(filter results=%,$(CONFIG))),results)
 REPORT = $(RESULTS)/$(basename $(notdir $(STUDY)))/report.html
-TESTS = $(wildcard tests/unit tests/dag tests/workflow tests/cluster tests/browser)
+TESTS = $(wildcard tests/cluster tests/workflow tests/dag tests/browser tests/unit)
 PLAN_ONLY = $(filter -n --dry-run --dryrun,$(ARGS))
 
 .PHONY: help study plan download vllm test test-slow lint bench verify clean clean-env

@@ -80,6 +80,8 @@ def figure_tables() -> dict[str, pd.DataFrame]:
     effects = grid(size=SIZES, prompts=prompts, temperature=("mean",), metric=cut, step=("plm>sft", "plm>dpo"), **sides)
     effects = effects.merge(parts, how="cross").assign(words=20)
     asked = grid(**models, task=("arc_easy", "lambada_openai"), shots=(0, 5), metric=("perplexity", "acc"))
+    kinds = {"task": ("all", "creative"), "better": ("all", "longer", "shorter"), "quantity": ("accuracy", "pearson")}
+    judged = grid(size=SIZES, stage=("dpo",), data=("train", "held"), **kinds)
     floor = pd.DataFrame([{"task": "pretraining", "quantity": "entropy_floor", "lambda": math.nan, "value": 0.7}])
     return {
         "curves": measured("curves", curves),
@@ -90,6 +92,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         "benchmarks_pooled": measured("benchmarks_pooled", asked).assign(
             filter="none", chance=np.where(asked["task"] == "arc_easy", 0.25, math.nan), higher_is_better=True
         ),
+        "rewards": measured("rewards", judged),
         "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
         "vocabulary_cdf": grid(**models, rank_share=(0.001, 0.01, 0.1, 1.0)).assign(
             seed=0, mass=lambda frame: frame["rank_share"] ** 0.1

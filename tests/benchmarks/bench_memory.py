@@ -76,7 +76,7 @@ def modelled(case: Case, on_gpu: bool) -> float:
     if case.kind == "tokens":
         scoring = inference.Scoring(shape, 1e3, 2, case.batch, 20, case.dtype, True)
         return inference.scoring_bytes(scoring, on_gpu) + (0 if on_gpu else inference.mapped_bytes(shape))
-    kind: Any = case.kind
+    kind: Any = {"pretrain": "texts", "sft": "answers", "dpo": "pairs"}[case.kind]
     moments = 2 if case.optimizer == "adamw" else 1
     train = training.Training(
         shape, kind, case.batch, case.length, 2 * case.batch, case.length, case.dtype, moments=moments

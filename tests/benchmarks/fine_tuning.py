@@ -327,7 +327,7 @@ def dialogue_case(kind: Kind, shape: Shape, batch: int, warm: int, updates: int,
         memory = torch.cuda.get_device_properties(0).total_memory / 1e9
         training = Training(
             neox_shape(shape.architecture, shape.vocabulary),
-            kind,
+            "answers" if kind == "sft" else "pairs",
             batch,
             LONGEST,
             examples,

@@ -222,3 +222,16 @@ def test_labels_say_which_way_diversity_lies() -> None:
     assert axis_lines(output_label("self_bleu")) == "Self-BLEU\n↑ less diverse"
     assert token_label("entropy").axis == "Entropy (nats/token)"
     assert all(token_label(name).text for name in UNITS)
+
+
+def test_reward_models_are_right_per_task_where_better_is_longer_beside_shorter(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("reward_accuracy").draw(tables, context)
+    titles = [axes.get_title() for axes in figure.axes if axes.axison]
+    assert titles == ["DPO, small: train", "DPO, small: held", "DPO, large: train", "DPO, large: held"]
+    rows = tables["rewards"].query("size == 'small' and data == 'held' and quantity == 'accuracy' and better != 'all'")
+    axes = figure.axes[1]
+    points = {(line.get_marker(), line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 1}
+    assert points == {("o" if row.better == "longer" else "s", row.value) for row in rows.itertuples()}
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["all tasks", "creative"]

@@ -14,10 +14,13 @@ from modecollapse.methods.lora import LoraSettings
 from modecollapse.resources.demand import Demand
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.machine import Limits, Machine, read_limits, read_machine
+from modecollapse.resources.training import training_flops
 from modecollapse.specs import data_spec, generation_spec, model_spec
 from modecollapse.study import Study
 from modecollapse.study_files import load_study
+from modecollapse.study_inheritance import read_study
 from tests.projects import ROOT
+from tests.studies import SMOKE, parse
 
 CONFIG = ROOT / "config"
 
@@ -47,6 +50,54 @@ def test_the_embedded_study_is_computed_as_ever_and_asks_for_what_a_laptop_has(t
             assert demand.gpus == 0
             assert 500 < demand.mem_mb(1, Machine()) < 4000
             assert 10 < demand.minutes(1) < 60
+
+
+def test_preference_methods_ask_for_what_they_do_and_share_what_their_reference_gives() -> None:
+    content = read_study(SMOKE, CONFIG)
+    dpo = content["stages"].pop("dpo")
+    kept = {key: value for key, value in dpo.items() if key not in ("beta", "method")}
+    for method in ("dpo", "ipo", "kto", "simpo", "orpo"):
+        content["stages"][method] = {**kept, "method": method}
+    study = parse(content)
+    [shared] = study.all_reference_scores()
+    demands, found = Demands(study, Machine()), {}
+    for model in study.trained():
+        found[model.stage] = demands.training(model)
+        with_reference = model.stage in ("dpo", "ipo", "kto")
+        assert study.reference_scores(model) == (shared if with_reference else None)
+        one_process = model.stage in ("plm", "kto")
+        gpus = Demands(study, Machine(gpus_per_node=4, training_gpus=2)).layout(model).processes
+        assert gpus == (1 if one_process else 2)
+    assert {found[name].kind for name in ("dpo", "ipo", "simpo", "orpo")} == {"pairs"}
+    assert (found["kto"].kind, found["kto"].examples) == ("answers", 2 * found["dpo"].examples)
+    assert found["kto"].forward_passes == 2
+    assert training_flops(found["kto"]) == pytest.approx(training_flops(found["dpo"]) * 10 / 6, rel=0.01)
+
+
+def test_tuning_on_sampled_answers_holds_its_other_models_and_runs_in_one_process() -> None:
+    content = read_study(SMOKE, CONFIG)
+    dpo = content["stages"].pop("dpo")
+    data = dpo["data"]
+    common = {"from": "sft", "data": data, "steps": 10, "batch_size": 16, "samples_per_prompt": 4, "max_length": 128}
+    common |= {"max_new_tokens": 64, "dtype": "float32"}
+    content["stages"] |= {
+        "rm": {"method": "reward", "from": "sft", "data": data, "max_length": 128, "max_prompt_length": 64},
+        "by_words": {"method": "rloo", "reward": "words", **common},
+        "by_model": {"method": "rloo", "reward": "rm", **common, "minibatch_size": 8},
+        "adapter": {"method": "grpo", "reward": "rm", "lora": {"rank": 2}, **common, "minibatch_epochs": 3},
+    }
+    study = parse(content)
+    found = {model.stage: model for model in study.trained()}
+    demands = Demands(study, Machine())
+    jobs = {name: demands.training(found[name]) for name in ("by_words", "by_model", "adapter")}
+    weights = 4.0 * demands.shape(found["sft"]).parameters
+    sampling = jobs["by_words"].others - weights
+    assert sampling > 0
+    assert jobs["by_model"].others == pytest.approx(2 * weights + sampling), "reference and reward model"
+    assert jobs["adapter"].others == pytest.approx(weights + sampling), "an adapter is taken off for the reference"
+    assert [job.updates for job in jobs.values()] == [10, 20, 30]
+    assert demands.model(found["by_words"]).minutes(1) > 0
+    assert Demands(study, Machine(gpus_per_node=4, training_gpus=2)).layout(found["by_model"]).processes == 1
 
 
 def test_a_size_demands_more_than_a_smaller_one_and_a_later_attempt_more_than_the_first(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ BILLION = Shape(
     gated=False,
     key_value_size=2048,
 )
-SFT = Training(shape=BILLION, kind="sft", batch=64, length=1024, examples=6400, tokens=300)
-DPO = replace(SFT, kind="dpo", length=512, tokens=600)
+SFT = Training(shape=BILLION, kind="answers", batch=64, length=1024, examples=6400, tokens=300)
+DPO = replace(SFT, kind="pairs", length=512, tokens=600)
 H100 = Machine(gpus_per_node=4)
 
 
@@ -79,8 +79,8 @@ def test_activations_are_those_that_autograd_keeps() -> None:
         {"shape": replace(BILLION, layers=32)},
         {"shape": replace(BILLION, vocabulary=100_000)},
         {"length": 2048},
-        {"kind": "dpo"},
-        {"kind": "pretrain"},
+        {"kind": "pairs"},
+        {"kind": "texts"},
     ],
 )
 def test_more_of_anything_takes_more_memory(larger: dict[str, object], on_gpu: bool) -> None:

@@ -33,7 +33,7 @@ BAD = {
     ),
     "a wrong type": (put("stages", "dpo", "beta", "strong"), ["stages.dpo.beta", "'strong'", "number"]),
     "a number as text": (put("stages", "dpo", "batch_size", "32"), ["stages.dpo.batch_size", "'32'", "integer"]),
-    "an unknown method": (put("stages", "dpo", "method", "dpoo"), ["stages.dpo", "'dpoo'", "'sft', 'dpo'"]),
+    "an unknown method": (put("stages", "dpo", "method", "dpoo"), ["stages.dpo", "'dpoo'", "'sft', ", "'dpo'"]),
     "an unknown metric": (
         put("measures", "diversity", {"metrics": ["selfbleu"]}),
         ["measures.diversity.metrics", "no such metric", "self_bleu"],
@@ -46,7 +46,7 @@ BAD = {
         put("measures", "diversity", {"controlled_completions": 1}),
         ["measures.diversity.controlled_completions", "1", "2 or more, 0 or null"],
     ),
-    "an unknown measure": (put("measures", "personas", {}), ["measures.personas", "no such key", "diversity, tokens"]),
+    "an unknown measure": (put("measures", "personas", {}), ["measures.personas", "no such key", "rewards, tokens"]),
     "a published size without published stages": (
         put("models", "tiny", "published_as", "pythia-70m"),
         ["models.tiny.published_as", "pythia-70m", "no stage says", "published_as: plm"],

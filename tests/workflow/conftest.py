@@ -63,11 +63,50 @@ SFT: dict[str, Any] = {
     "log_every": 1,
     "save_every": 3,
 }
+ROLLOUTS: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "steps": 12,
+    "batch_size": 12,
+    "samples_per_prompt": 3,
+    "max_new_tokens": 12,
+    "max_length": 32,
+    "dtype": "float32",
+    "save_every": 3,
+}
 REJECTION_SFT: dict[str, Any] = {**SFT, "n": 4, "max_new_tokens": 12}
-DATA = {"reward": "dpo", "rejection_sft": "sft"}
-"""The data of methods that have none of their own."""
 DPO: dict[str, Any] = {**SFT, "optimizer": "adamw", "betas": (0.9, 0.98)}
 REWARD: dict[str, Any] = {**SFT, "max_prompt_length": 16}
+PPO: dict[str, Any] = {
+    "learning_rate": 3e-3,
+    "warmup_steps": 2,
+    "steps": 12,
+    "batch_size": 4,
+    "minibatch_size": 4,
+    "max_new_tokens": 8,
+    "max_length": 32,
+    "dtype": "float32",
+    "save_every": 3,
+}
+"""As many iterations as the others make updates, each of one update."""
+
+KTO: dict[str, Any] = {**DPO, "batch_size": 8}
+"""A pair makes two examples: as many updates as in the others."""
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "pretrain": PRETRAIN,
+    "sft": SFT,
+    "rejection_sft": REJECTION_SFT,
+    "reward": REWARD,
+    "ppo": PPO,
+    "rloo": ROLLOUTS,
+    "grpo": ROLLOUTS,
+    "kto": KTO,
+    "checkpoint": {"source": {"path": "here"}},
+}
+"""Those of other methods are `DPO`."""
+DATA = {"pretrain": "pretrain", "sft": "sft", "rejection_sft": "sft"}
+"""Other methods take the pairs."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +120,9 @@ class Toy:
         output, state = directory / "output", directory / "state"
         output.mkdir(parents=True)
         state.mkdir(exist_ok=True)
-        chosen = {
-            "pretrain": PRETRAIN,
-            "sft": SFT,
-            "dpo": DPO,
-            "reward": REWARD,
-            "rejection_sft": REJECTION_SFT,
-            "checkpoint": {"source": {"path": "here"}},
-        }[method]
-        tuning = method in ("sft", "dpo", "reward", "rejection_sft")
-        data = DATA.get(method, method)
+        tuning = method not in ("pretrain", "checkpoint", "adapter")
         job = TrainingJob(
-            settings=METHODS[method].settings(**{**chosen, **(settings or {})}),
+            settings=METHODS[method].settings(**{**SETTINGS.get(method, DPO), **(settings or {})}),
             seed=3,
             threads=1,
             output=output,
@@ -100,7 +130,7 @@ class Toy:
             parent=None if method == "pretrain" else self.root / "parent",
             architecture=ARCHITECTURE if method == "pretrain" else None,
             tokenizer=self.root / "tokenizer" if method == "pretrain" else None,
-            data=None if method in ("checkpoint", "adapter") else self.root / f"{data}.parquet",
+            data=None if method in ("checkpoint", "adapter") else self.root / f"{DATA.get(method, 'dpo')}.parquet",
             reward=RewardSource("words") if METHODS[method].needs_reward else None,
             format=HUMAN if tuning else None,
         )

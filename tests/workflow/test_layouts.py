@@ -52,7 +52,14 @@ def assert_whole_model(job: TrainingJob, like: TrainingJob) -> None:
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("sft", {}), ("dpo", {"sft_weight": 0.3}), ("dpo", {"loss_type": "ipo", "each_epoch": True})],
+    [
+        ("sft", {}),
+        ("dpo", {"sft_weight": 0.3}),
+        ("dpo", {"loss_type": "ipo", "each_epoch": True}),
+        ("simpo", {"sft_weight": 0.3}),
+        ("orpo", {}),
+        ("kto", {"log_every": 2}),
+    ],
 )
 def test_a_batch_in_several_passes_gives_the_curves_of_the_whole_one(method, settings, toy, tmp_path):
     settings = {**SETTINGS, **settings, "epochs": 2}
@@ -61,6 +68,16 @@ def test_a_batch_in_several_passes_gives_the_curves_of_the_whole_one(method, set
         job = run_job(method, toy, tmp_path / name, settings, layout=layout)
         records.append(METHODS[method].run(job))
     assert_equal_curves(records[1], records[0])
+
+
+def test_passes_of_one_answer_have_the_divergence_of_the_batch(toy, tmp_path):
+    jobs = [
+        toy.job("kto", tmp_path / name, {"epochs": 1}, layout=layout)
+        for name, layout in {"whole": Layout(), "passes": Layout(micro_batch=1)}.items()
+    ]
+    expected, record = (METHODS["kto"].run(job) for job in jobs)
+    assert_equal_curves(record, expected)
+    assert max(point["kl"] for point in expected.curves) > 0.01
 
 
 def test_losses_over_the_batch_refuse_to_be_cut(toy, tmp_path):
@@ -116,6 +133,9 @@ def test_two_processes_train_as_one_and_go_on_after_one_was_killed_and_all_were_
         pytest.param("dpo", 0, marks=pytest.mark.slow),
         pytest.param("dpo", 3, marks=pytest.mark.slow),
         pytest.param("sft", 3, marks=pytest.mark.slow),
+        pytest.param("ipo", 0, marks=pytest.mark.slow),
+        pytest.param("simpo", 2, marks=pytest.mark.slow),
+        pytest.param("orpo", 3, marks=pytest.mark.slow),
     ],
 )
 def test_shards_train_as_one_process(method, stage, toy, tmp_path):

@@ -39,7 +39,9 @@ def unmerged(job: TrainingJob, **options: Any) -> Any:
     return PeftModel.from_pretrained(base, job.output / "adapter")
 
 
-@pytest.mark.parametrize(("method", "lora"), [("sft", LORA), ("dpo", NF4), ("dpo", LORA)])
+@pytest.mark.parametrize(
+    ("method", "lora"), [("sft", LORA), ("dpo", NF4), ("dpo", LORA), ("kto", LORA), ("orpo", LORA)]
+)
 def test_the_merged_model_is_whole_and_answers_as_the_adapter_does(method, lora, toy, tmp_path):
     job = toy.job(method, tmp_path, settings(lora))
     record = METHODS[method].run(job)

@@ -61,11 +61,17 @@ def _add_half_written(job: TrainingJob) -> None:
     half = job.state / f"checkpoint-{STEPS - 1}"
     shutil.copytree(newest, half)
     (half / "complete.json").unlink()
-    weights = half / "model.safetensors"
+    weights = max(half.glob("*.safetensors"), key=lambda path: path.stat().st_size)
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("method", ["pretrain", "sft", "dpo"])
+PREFERENCE_METHODS = ["dpo", "ipo", "simpo", "orpo", "kto"]
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["pretrain", "sft", "dpo", "ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in PREFERENCE_METHODS[1:])],
+)
 def test_a_killed_training_ends_with_the_weights_and_curves_of_an_undisturbed_one(method, toy, tmp_path):
     undisturbed, expected = _run(method, toy.job(method, tmp_path / "undisturbed"))
     assert expected.steps == STEPS
@@ -97,6 +103,22 @@ def test_a_training_that_is_asked_to_stop_saves_between_two_points_of_its_curve_
     assert "the state after 5 of 12 updates is kept" in child.stderr
     assert _checkpoints(job) == [5]
     assert not any(job.output.iterdir())
+    assert _run(method, job) == undisturbed
+
+
+@pytest.mark.parametrize("method", PREFERENCE_METHODS)
+def test_preference_tuning_that_is_stopped_between_two_points_of_its_curve_ends_as_an_undisturbed_one(
+    method, toy, tmp_path, monkeypatch
+):
+    settings = {"log_every": 3, "batch_size": 10, "save_every": 6}
+    undisturbed = _run(method, toy.job(method, tmp_path / "undisturbed", settings))
+    job = toy.job(method, tmp_path / "stopped", settings)
+    updates = itertools.count(1)
+    with monkeypatch.context() as asked:
+        asked.setattr(stopping, "requested", lambda: next(updates) == 2)
+        with pytest.raises(stopping.Stopped):
+            METHODS[method].run(job)
+    assert _checkpoints(job) == [2]
     assert _run(method, job) == undisturbed
 
 

@@ -1,6 +1,7 @@
 """Training reward models: what they learn, what is published, and that a killed training ends with the same bytes."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.methods.examples import encode, read_texts
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.lora import LoraSettings
+from modecollapse.methods.reward_file import SCHEMA, TruncationSettings
 from modecollapse.methods.reward_model import start_reward_model
+from modecollapse.methods.reward_scores import score_pairs
 from modecollapse.methods.scoring import open_scorer
 from modecollapse.sealed import write_sealed
 from tests.workflow.test_resume import kill_in_child
@@ -153,3 +156,21 @@ def test_pairs_that_teach_nothing_or_lack_an_answer_are_refused(toy, tmp_path):
         run({"prompt": ["a"], "chosen": ["ran"]})
     with pytest.raises(StudyError, match="rejected of row 0 is None, not text"):
         run({"prompt": ["a"], "chosen": ["ran"], "rejected": pa.array([None], pa.string())})
+
+
+def test_scores_of_pairs_are_those_of_the_model_with_lengths_and_tasks(toy, data, tmp_path):
+    job = toy.job("reward", tmp_path, {"epochs": 1}, data=data)
+    REWARD.run(job)
+    tokenizer = AutoTokenizer.from_pretrained(job.parent)
+    scorer = open_scorer(RewardSource("rm", job.output), None, tokenizer, 1, "cpu")
+    settings = TruncationSettings(max_length=32, max_prompt_length=16, too_long="error")
+    table = score_pairs(scorer, tokenizer, "held", data, job.format, settings, None)
+    assert table.schema.equals(SCHEMA)
+    chosen, rejected = scores(job)
+    assert table["chosen_score"].to_pylist() == chosen.tolist()
+    assert table["rejected_score"].to_pylist() == rejected.tolist()
+    assert table["prompt"].to_pylist() == [0] * 8 + [8] * 8 + [16] * 8, "the first pair with the same prompt"
+    assert table["chosen_tokens"].to_pylist()[:1] == [6]  # a red fox slept . <eos>
+    assert set(table["data"].to_pylist()) == {"held"}
+    assert set(table["task"].to_pylist()) == {None}
+    assert all(map(math.isnan, table["chosen_utility"].to_pylist()))

@@ -19,7 +19,7 @@ from modecollapse.methods.dpo import LossType
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.sealed import write_sealed
 
-METHOD_NAMES = ["pretrain", "sft", "dpo"]
+METHOD_NAMES = ["pretrain", "sft", "dpo", "ipo", "kto", "simpo", "orpo"]
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
@@ -142,8 +142,50 @@ def test_a_strong_pull_does_not_make_rounding_a_wrong_reference(toy, tmp_path):
 def test_a_reference_that_is_not_the_parent_stops_preference_tuning(toy, tmp_path):
     METHODS["sft"].run(other := toy.job("sft", tmp_path / "other"))
     wrong = toy.job("dpo", tmp_path / "wrong", parent=other.output).reference_scores
-    with pytest.raises(StudyError, match="log-probabilities of the reference are not those of the parent"):
-        METHODS["dpo"].run(toy.job("dpo", tmp_path, reference_scores=wrong))
+    for method in ("dpo", "ipo", "kto"):
+        with pytest.raises(StudyError, match="log-probabilities of the reference are not those of the parent"):
+            METHODS[method].run(toy.job(method, tmp_path / method, reference_scores=wrong))
+
+
+def test_the_change_of_a_chosen_answers_log_probability_is_read_from_the_curves(toy, tmp_path):
+    for method, batch in (("dpo", 24), ("ipo", 24), ("kto", 48)):
+        job = toy.job(method, tmp_path / method, {"batch_size": batch})  # all of the data in every update
+        points = METHODS[method].run(job).curves
+        changes = [METHODS[method].change_of_chosen(job.settings, point) for point in points]
+        assert changes[1] == pytest.approx(points[1]["logps/chosen"] - points[0]["logps/chosen"], abs=1e-4)
+        assert abs(changes[1]) > 0.01
+        assert METHODS[method].change_of_chosen(job.settings, {"loss": 1.0}) is None
+    assert METHODS["simpo"].change_of_chosen(METHODS["simpo"].settings(), points[0]) is None
+
+
+def test_methods_without_a_reference_ask_for_none(toy, tmp_path):
+    for method in ("simpo", "orpo"):
+        assert toy.job(method, tmp_path / method).reference_scores is None
+
+
+PREFERENCE_METHODS = ["dpo", "ipo", "kto", "simpo", "orpo"]
+
+
+def _pairs(path, chosen, rejected):
+    write_sealed(pa.table({"prompt": ["tell me of a fox"] * len(chosen), "chosen": chosen, "rejected": rejected}), path)
+    return path
+
+
+@pytest.mark.parametrize("method", PREFERENCE_METHODS)
+def test_answers_that_are_equal_or_only_end_of_text_are_learned_from_like_any_others(method, toy, tmp_path, caplog):
+    chosen, rejected = ["", "a fox ran .", "a cat", "ran"], ["a red fox .", "a fox ran .", "", ""]
+    data = _pairs(tmp_path / "pairs.parquet", chosen, rejected)
+    record = METHODS[method].run(toy.job(method, tmp_path, {"epochs": 1, "batch_size": 4}, data=data))
+    assert "the same tokens in 1 of 4 rows, first in row 1" in caplog.text
+    assert all(math.isfinite(value) for point in record.curves for value in point.values())
+
+
+def test_pairs_without_any_preference_are_refused(toy, tmp_path):
+    # They differ only beyond what truncation leaves of them.
+    data = _pairs(tmp_path / "pairs.parquet", ["a fox ran and then sat"] * 2, ["a fox ran and then slept"] * 2)
+    limits = {"max_length": 12, "max_prompt_length": 9, "too_long": "truncate"}
+    with pytest.raises(StudyError, match="the same tokens in all 2 rows, row 0 first"):
+        METHODS["simpo"].run(toy.job("simpo", tmp_path, limits, data=data))
 
 
 @pytest.mark.parametrize(
@@ -156,6 +198,8 @@ def test_a_reference_that_is_not_the_parent_stops_preference_tuning(toy, tmp_pat
         ("sft", {"column": "chosen"}, "no column 'chosen'; it has prompt, completion"),
         ("sft", {"learning_rate": 1e30}, "training diverged"),
         ("dpo", {"learning_rate": 1e30}, "training diverged"),
+        ("orpo", {"learning_rate": 1e30}, "training diverged"),
+        ("kto", {"learning_rate": 1e30}, "training diverged"),
         ("pretrain", {"learning_rate": 1e30, "warmup": 0.0}, "training diverged"),
     ],
 )

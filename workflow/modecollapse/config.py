@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from modecollapse.data.columns import TextColumn
+from modecollapse.data.columns import LabelColumn, TextColumn
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
@@ -198,9 +198,9 @@ class Data(Strict):
     files: str | None = None
     """Files of a hub data set instead of a split: a pattern such as `val.jsonl.zst` or `data/*.parquet`. `*` stays
     within one directory, `**` stands for any number of them."""
-    columns: Annotated[dict[TextColumn, str], Field(min_length=1)] | None = None
-    """Our column → the source's: `text`, or `prompt` with `completion`, or with `chosen` and `rejected`. Null: what the
-    study uses, under the same names."""
+    columns: Annotated[dict[TextColumn | LabelColumn, str], Field(min_length=1)] | None = None
+    """Our column → the source's: `text`, or `prompt` with `completion`, or with `chosen` and `rejected`; and
+    if there is one, `task`: the kind of task that a row is of. Null: what the study uses, under the same names."""
     sample: int | None = Field(None, gt=0)
     """Rows drawn from the source, all alike probable, kept in its order; a smaller sample is part of a larger one of
     the same seed. Null takes all; of a set that only token statistics read, as many as these score."""
@@ -354,6 +354,13 @@ class Diversity(Strict):
     """Sentence embedder of the cosine metrics."""
 
 
+class RewardMeasure(Strict):
+    """How well reward models judge pairs of answers, beside the pairs that they were trained on."""
+
+    data: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Data sets of preferences that no reward model was trained on."""
+
+
 class Measures(Strict):
     """What is measured."""
 
@@ -366,6 +373,8 @@ class Measures(Strict):
     out."""
     benchmarks: BenchmarkSettings | None = None
     """Tasks of LM Evaluation Harness; null leaves them out."""
+    rewards: RewardMeasure | None = None
+    """Accuracy of the stages of the method `reward`; null leaves it out."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 

@@ -54,6 +54,9 @@ class Paths:
     def benchmark_samples(self, model: Model) -> str:
         return f"{self.root}/benchmarks/{model}/samples.parquet"
 
+    def reward_scores(self, model: Model) -> str:
+        return f"{self.root}/rewards/{model}.parquet"
+
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"
 

@@ -27,6 +27,7 @@ REVISIONS: Mapping[str, int] = {
     "tokens": 3,
     "divergence": 1,
     "benchmarks": 1,
+    "rewards": 1,
     "embedding": 1,
     "diversity": 2,
     "analysis": 3,
@@ -121,6 +122,22 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "generation.models",
         "jobs.benchmarks",
     ),
+    "rewards": (
+        "methods.reward_scores",
+        "methods.reward_file",
+        "methods.reward_model",
+        "methods.reward_functions",
+        "methods.scoring",
+        "methods.examples",
+        "methods.processes",
+        "methods.layout",
+        "methods.reference_file",
+        "methods.lora",
+        "generation.models",
+        "prompts",
+        "rendering",
+        "jobs.rewards",
+    ),
     "embedding": (
         "measures.embedder",
         "measures.embedding",
@@ -130,7 +147,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jobs.embeddings",
     ),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "prompts", "jobs.scores"),
-    "analysis": ("analysis", "lineage", "wordings", "jobs.tables"),
+    "analysis": ("analysis", "lineage", "wordings", "metrics.registry", "jobs.tables"),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "comparison": (
         "comparison",
@@ -161,6 +178,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         "metrics.quality",
         "metrics.registry",
     ),
+    "rewards": ("data.nano",),
     "diversity": ("data.nano", "measures.vectors"),
     "sampled": ("data.nano",),
     "method best_of_n": (
@@ -174,6 +192,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     ),
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
+    "method ppo": ("data.nano",),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""

@@ -19,6 +19,7 @@ from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedder import embedder_digest
 from modecollapse.methods import METHODS
+from modecollapse.methods.reward_file import TruncationSettings
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
@@ -285,6 +286,28 @@ def benchmarks_spec(study: Study, model: Model) -> str:
 def benchmark_spec(model_spec: dict[str, Any], task: dict[str, Any], shots: int) -> dict[str, Any]:
     """What decides one task with one number of shots: its share of a benchmarks spec."""
     return {**model_spec, "tasks": None, "task": {**task, "shots": shots}}
+
+
+def rewards_spec(study: Study, model: Model) -> str:
+    """What decides what a reward model gives to pairs of answers, beside its weights and the data sets."""
+    settings = study.settings(model)
+    return canonical(
+        {
+            "revision": REVISIONS["rewards"],
+            "settings": settings.model_dump(include=set(TruncationSettings.model_fields)),
+            "format": study.format(study.stage(model).train_format).spec,
+            "data": list(study.reward_data(model)),
+            "world": _world(study),
+            "threads": study.config.threads,
+        }
+    )
+
+
+def reward_table_spec(study: Study) -> str:
+    """What decides the table of reward models beside what they give to pairs."""
+    return canonical(
+        {"revision": REVISIONS["analysis"], "analysis": _plain(study.config.analysis, "temperature", _ACROSS)}
+    )
 
 
 def embedding_spec(study: Study) -> str:

@@ -40,6 +40,7 @@ from modecollapse.prompts import Chat, PromptFormat, PromptSet
 from modecollapse.schema import Strict
 from modecollapse.sources import FilesSource, GgufSource, HubSource, PathSource, Source
 from modecollapse.study_checks import (
+    TRAIN,
     check_prompts,
     check_reference,
     check_references,
@@ -416,6 +417,19 @@ class Study:
 
     def _paths(self) -> list[list[str]]:
         return lineage.paths(self.compared_lineage)
+
+    def judged_rewards(self) -> list[Model]:
+        """The reward models that are judged by pairs of answers."""
+        if self.config.measures.rewards is None:
+            return []
+        return [model for model in self.trained() if self._scores(model.stage)]
+
+    def reward_data(self, model: Model) -> dict[str, str]:
+        """What a reward model is judged by: what tables call it → the data set."""
+        assert self.config.measures.rewards is not None
+        own = self.stage(model).data
+        assert own is not None
+        return {TRAIN: own, **{name: name for name in self.config.measures.rewards.data}}
 
     def runs_benchmarks(self) -> bool:
         return bool(self.benchmarks) and bool(self.language_models())

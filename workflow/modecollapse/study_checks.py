@@ -6,13 +6,17 @@ from typing import Any
 from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
 from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
-from modecollapse.data.columns import TEXT_COLUMNS
+from modecollapse.data.columns import COLUMNS as KNOWN_COLUMNS
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.prompts import PromptSet
 from modecollapse.serving.temperatures import check_temperature
+
+PAIR_COLUMNS = ("prompt", "chosen", "rejected")
+TRAIN = "train"
+"""What tables call the data set that a reward model was trained on."""
 
 
 def _known(key: str, names: Mapping[str, Any] | Sequence[str], allowed: Mapping[str, Any], what: str) -> None:
@@ -197,6 +201,7 @@ def check_references(config: StudyConfig) -> None:
                 f"{FACTS}."
             )
     _check_divergence(config)
+    _check_reward_data(config)
     if config.measures.benchmarks:
         for task, changes in config.measures.benchmarks.tasks.items():
             if changes.data is not None:
@@ -220,6 +225,18 @@ def check_references(config: StudyConfig) -> None:
             f"analysis.temperature: {config.analysis.temperature} is not sampled. "
             f"Allowed: {', '.join(config.generation.temperatures)}."
         )
+
+
+def _check_reward_data(config: StudyConfig) -> None:
+    """Reward models are judged by data sets of pairs, whose names do not say what another set is."""
+    key = "measures.rewards.data"
+    for name in config.measures.rewards.data if config.measures.rewards else ():
+        _known_data(config, key, name, PAIR_COLUMNS)
+        if name == TRAIN:
+            raise StudyError(
+                f"{key}: tables call the pairs that a reward model was trained on {TRAIN!r}, so no other set can be "
+                "called so. Give the data set another name."
+            )
 
 
 def _check_divergence(config: StudyConfig) -> None:
@@ -487,6 +504,8 @@ def columns_of(config: StudyConfig, stages: Iterable[StageBase], name: str) -> d
                 used.update(METHODS[stage.method].columns(stage))
         if config.measures.tokens and config.measures.tokens.data == name:
             used.add("text")
+        if config.measures.rewards and name in config.measures.rewards.data:
+            used.update(PAIR_COLUMNS)
         if any(data.sampled is not None and data.sampled.prompts == name for data in config.data.values()):
             used.add("prompt")
         if not used:
@@ -494,8 +513,8 @@ def columns_of(config: StudyConfig, stages: Iterable[StageBase], name: str) -> d
                 f"data.{name}.columns: nothing that uses the set says which columns it needs. Add e.g. "
                 "`columns: {text: text}`."
             )
-        named = {column: column for column in TEXT_COLUMNS if column in used}
-    return {column: named[column] for column in TEXT_COLUMNS if column in named}
+        named = {column: column for column in KNOWN_COLUMNS if column in used}
+    return {column: named[column] for column in KNOWN_COLUMNS if column in named}
 
 
 def used_data(config: StudyConfig, stages: Iterable[StageBase], tokens: bool = True) -> list[str]:
@@ -504,6 +523,7 @@ def used_data(config: StudyConfig, stages: Iterable[StageBase], tokens: bool = T
     used |= {data.sampled.prompts for name, data in config.data.items() if name in used and data.sampled is not None}
     used.update(config.tokenizer.data if config.tokenizer else ())
     used.update([config.measures.tokens.data] if config.measures.tokens and tokens else ())
+    used.update(config.measures.rewards.data if config.measures.rewards else ())
     used.update(task.data for task in (config.measures.benchmarks.tasks.values() if config.measures.benchmarks else ()))
     return [name for name in config.data if name in used]
 

@@ -235,6 +235,7 @@ class Targets:
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
+        tokens += self.all_reward_scores()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -247,6 +248,20 @@ class Targets:
     def all_token_vocabularies(self) -> list[str]:
         models = self.study.language_models() if self.study.measures_tokens() else []
         return [self.paths.token_vocabulary(model) for model in models]
+
+    def all_reward_scores(self) -> list[str]:
+        """What reward models give to pairs of answers."""
+        return [self.paths.reward_scores(model) for model in self.study.judged_rewards()]
+
+    def reward_inputs(self, model: Model) -> dict[str, object]:
+        """What the job reads that computes them, by name."""
+        from snakemake.io import ancient
+
+        return {
+            "manifest": self.paths.manifest(model),
+            "weights": ancient(self.paths.weights(model)),
+            "data": [self.paths.data(name) for name in self.study.reward_data(model).values()],
+        }
 
     def all_divergences(self) -> list[str]:
         return [self.paths.divergence(model) for model in self.study.diverging()]
@@ -306,6 +321,8 @@ class Targets:
             names += ["benchmarks", "benchmarks_pooled", "benchmark_tests"]
         if self.has_costs():
             names += ["divergence", "costs"]
+        if self.study.judged_rewards():
+            names += ["rewards"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]

@@ -73,6 +73,28 @@ if study.runs_benchmarks():
             "../../scripts/tabulate_benchmarks.py"
 
 
+if study.judged_rewards():
+
+    rule tabulate_rewards:
+        input:
+            scores=lambda wildcards: targets.all_reward_scores(),
+        output:
+            **targets.table_outputs("rewards"),
+        log:
+            paths.log("tabulate_rewards", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_rewards", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.reward_table_spec(study),
+        script:
+            "../../scripts/tabulate_rewards.py"
+
+
 if targets.compares_tokens():
 
     rule compare_published_tokens:

@@ -147,6 +147,29 @@ if study.diverging():
             "../../scripts/measure_divergence.py"
 
 
+if study.judged_rewards():
+
+    rule score_rewards:
+        input:
+            unpack(lambda wildcards: targets.reward_inputs(model_of(wildcards))),
+        output:
+            paths.reward_scores(ANY),
+        log:
+            paths.log("score_rewards", ANY),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "score_rewards",
+                lambda wildcards: demands.rewards(model_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: specs.rewards_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/score_rewards.py"
+
+
 if study.runs_benchmarks():
 
     rule run_benchmarks:

@@ -58,6 +58,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *(("family", pa.string()), *_counts("n_family")),
         ]
     ),
+    "rewards": pa.schema(
+        [
+            *(*_POOLED, *((name, pa.string()) for name in ("data", "task", "better", "quantity")), *_INTERVAL),
+            *_counts("n_seeds", "n_pairs", "n_prompts", "n_ties"),
+        ]
+    ),
     "published_tokens": pa.schema(
         [
             *_POOLED,

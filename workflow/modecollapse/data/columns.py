@@ -4,4 +4,11 @@ from typing import Literal, get_args
 
 TextColumn = Literal["text", "prompt", "completion", "chosen", "rejected"]
 TEXT_COLUMNS: tuple[TextColumn, ...] = get_args(TextColumn)
+"""Columns of texts that models are shown."""
+
+LabelColumn = Literal["task"]
+LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
+"""Columns of words about a row, which no model is shown; they are optional."""
+
+COLUMNS = (*TEXT_COLUMNS, *LABEL_COLUMNS)
 """Columns of data sets, all of text."""

@@ -66,7 +66,7 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED, _BENCHMARKS = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED, _BENCHMARKS, _REWARDS = (
     "Output diversity",
     "Token level",
     "Attribution",
@@ -74,6 +74,7 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED, _BENCHMARKS = (
     "The study",
     "Comparison with stored results",
     "Benchmarks",
+    "Reward models",
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
@@ -121,6 +122,7 @@ FIGURES: Mapping[str, FigureSpec] = {
     ),
     "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True, per_view=True),
     "benchmarks": FigureSpec("benchmarks", "benchmarks", ("benchmarks_pooled",), _BENCHMARKS),
+    "reward_accuracy": FigureSpec("rewards", "reward_accuracy", ("rewards",), _REWARDS),
 }
 
 

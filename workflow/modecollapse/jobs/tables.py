@@ -18,6 +18,7 @@ from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
 from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
+from modecollapse.analysis.rewards import rewards_table
 from modecollapse.analysis.stage_tests import tests_parts
 from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statistics
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
@@ -151,6 +152,21 @@ def tabulate_benchmarks(
         parts["benchmark_tests"].append(benchmark_tests_table(answered, paths(spec["lineage"])))
     for name, of_sizes in parts.items():
         _write(name, of_sizes, outputs)
+
+
+def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write how often reward models agree with the labels of pairs, and with the true utility where it is known.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    judged: dict[tuple[str, str], dict[Model, pd.DataFrame]] = {}
+    for path in scores:
+        table = read_sealed(path)
+        model = model_of_table(table)
+        judged.setdefault((model.size, model.stage), {})[model] = table.to_pandas()
+    bootstrap = _bootstrap(spec)
+    _write("rewards", (rewards_table(models, bootstrap) for models in judged.values()), outputs)
 
 
 def compare_published_tokens(

@@ -1,14 +1,17 @@
 """What every way of making a stage has in common. One module per method; heavy imports stay inside functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modecollapse.data.nano.world import WorldSettings
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.layout import Layout
 from modecollapse.prompts import PromptFormat
 from modecollapse.schema import Strict
+
+if TYPE_CHECKING:  # its world needs numpy, which who only reads a study can do without
+    from modecollapse.data.nano.world import WorldSettings
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TrainingJob:
     """Sealed Parquet file: `text` for pretraining; `prompt`, `completion` for SFT; `prompt`, `chosen`, `rejected`."""
     reward: RewardSource | None = None
     """What scores the answers of a method that needs it."""
-    world: WorldSettings | None = None
+    world: "WorldSettings | None" = None
     """The study's world, whose annotators know the true utility of an answer; None if it has none."""
     format: PromptFormat | None = None
     """The prompt format of fine-tuning."""
@@ -99,12 +102,22 @@ class Method:
     needs_reference: bool = False
     """Whether it compares the model with its parent, whose log-probabilities of its pairs a job of their own computes.
     Its settings then have `max_length`, `max_prompt_length`, `too_long`, `dtype` and `lora`."""
+    pairs: bool = False
+    """Whether an example of its training is a pair of answers, whose two rows go through the model together."""
+    takes_pairs_apart: bool = False
+    """Whether each pair of its data makes two examples of its training, one of every answer."""
+    forward_passes: int = 0
+    """How often an example goes through the model beside the pass that is learned from, without a gradient."""
+    needs_whole_batch: Callable[[Strict], bool] | None = None
+    """Whether, under such settings, its loss needs all of a batch in one pass of one process; None if it never does."""
     needs_reward: bool = False
     """Whether a reward stage or function scores answers for it (`TrainingJob.reward`)."""
     scores: bool = False
     """Whether its result is a reward model: it gives a number to an answer, and cannot be sampled from."""
     decodes: bool = False
     """Whether it only chooses among the answers of its parent stage, and makes no weights of its own."""
+    reward_setting: str | None = None
+    """The setting that rewards on its curves are multiples of, if they are log-ratios to the reference."""
     column_setting: str | None = None
     """The setting that names one further column of its data."""
     check_source: Callable[[Path], None] | None = None
@@ -127,6 +140,23 @@ class Method:
     def merges_adapter(self) -> bool:
         """Whether its source is an adapter, which it merges into the weights of its parent stage."""
         return not self.trains and self.needs_parent and not self.decodes
+
+    def change_of_chosen(self, settings: Strict, point: Mapping[str, float]) -> float | None:
+        """By how many nats an answer that was chosen has become more likely than it was before training, on average.
+
+        Falling with growing margins it is likelihood displacement. Per token: divided by the mean number of tokens of
+        chosen answers, which the file of reference log-probabilities holds.
+
+        Args:
+            settings: the method's own.
+            point: a point of its curves.
+
+        Returns:
+            None if the curves do not say: there is no reference, or nothing chosen was in the point's batches.
+        """
+        if self.reward_setting is None or point.get("rewards/chosen") is None:
+            return None
+        return point["rewards/chosen"] / float(getattr(settings, self.reward_setting))
 
     def columns(self, settings: Strict) -> tuple[str, ...]:
         """Columns that its data must have under these settings."""

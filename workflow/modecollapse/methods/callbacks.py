@@ -59,12 +59,16 @@ class StopCallback(TrainerCallback):
     Also has it saved where none was written for long, so that no more than so much time is lost to a kill.
     """
 
-    def __init__(self, layout: Layout, asked: Callable[[], bool]) -> None:
-        """`asked`: whether the first process, which decides for all, was asked to stop."""
+    def __init__(self, layout: Layout, asked: Callable[[], bool], save_at: int = 1) -> None:
+        """`asked`: whether the first process, which decides for all, was asked to stop. The state can be saved after
+        updates whose number `save_at` divides."""
         self.layout, self.asked, self.clock = layout, asked, SaveClock(layout.save_minutes)
+        self.save_at = save_at
         self.stopped = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        if state.global_step % self.save_at:
+            return control
         request = Request.STOP if self.asked() else Request.SAVE if self.clock.is_due() else Request.NONE
         if self.layout.processes > 1:
             agreed = torch.tensor(int(request), device=args.device)

@@ -1,12 +1,15 @@
 """Direct Preference Optimization (Rafailov et al., 2023), through TRL's `DPOTrainer`."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from modecollapse.errors import StudyError
+from modecollapse.methods import preferences
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
-from modecollapse.methods.settings import FINE_TUNING_MODULES, Betas, FineTuningSettings
+from modecollapse.methods.preferences import PARTS, PREFERENCE_MODULES, PreferenceSettings
+from modecollapse.methods.settings import Betas
+from modecollapse.schema import Strict
 
 LossType = Literal[
     "sigmoid",
@@ -24,10 +27,12 @@ LossType = Literal[
     "discopop",
     "sigmoid_norm",
 ]
-"""TRL's preference losses; `sigmoid` is DPO itself."""
+"""TRL's preference losses; `sigmoid` is DPO itself. `sigmoid_norm` divides the log-ratio of each answer to the
+reference (the answer's log-probability and the reference's alike) by the answer's tokens, end-of-text included, before
+β: a β of 0.1 is then some hundred times weaker. (TRL's `sft` is `sft_weight`.)"""
 
 
-class DpoSettings(FineTuningSettings):
+class DpoSettings(PreferenceSettings):
     """Preference tuning against the parent as the fixed reference.
 
     Defaults as the authors ran it: β 0.1, RMSprop at 1e-6 after 150 warm-up steps, 512 tokens of which at most 256 for
@@ -46,10 +51,6 @@ class DpoSettings(FineTuningSettings):
     likelihood displacement back."""
     warmup_steps: int = Field(150, ge=0)
     """Updates of linear warm-up (authors' code: 150)."""
-    max_length: int = Field(512, ge=2)
-    """Longest prompt with answer, in tokens, end-of-text token included."""
-    max_prompt_length: int = Field(256, ge=1)
-    """Longest prompt, in tokens, of a pair that has to be truncated."""
     optimizer: Literal["adamw", "rmsprop"] = "rmsprop"
     """`rmsprop` (authors' code: smoothing 0.99, no momentum) or `adamw`."""
     betas: Betas | None = None
@@ -67,11 +68,6 @@ class DpoSettings(FineTuningSettings):
             )
         if self.loss_type == "exo_pair" and not self.label_smoothing:
             raise ValueError("loss_type exo_pair needs a label_smoothing above 0, e.g. 0.001")
-        if self.too_long == "truncate" and self.max_prompt_length >= self.max_length:
-            raise ValueError(
-                f"max_prompt_length {self.max_prompt_length} leaves no room for an answer in max_length "
-                f"{self.max_length}; lower it, or set too_long: error"
-            )
         return self
 
 
@@ -86,17 +82,12 @@ def run(job: TrainingJob) -> TrainingRecord:
             that is not the one of two equal models (ln 2 for `sigmoid`), or a loss that is not finite.
     """
     from modecollapse.methods import finetuning
-    from modecollapse.methods.examples import read_pairs
-    from modecollapse.methods.reference_file import read_reference
     from modecollapse.methods.trainers import PreferenceTrainer
 
     settings = job.settings
     assert isinstance(settings, DpoSettings)
-    assert job.parent is not None
-    assert job.data is not None
-    assert job.format is not None
     assert job.reference_scores is not None
-    if settings.loss_type in OVER_THE_BATCH and not job.layout.is_whole(settings.batch_size):
+    if compares_pairs(settings) and not job.layout.is_whole(settings.batch_size):
         raise StudyError(
             f"loss_type {settings.loss_type} compares the pairs of a batch with each other, so one process has to take "
             f"all {settings.batch_size} at once, but this job was given {job.layout.processes} processes and "
@@ -104,13 +95,13 @@ def run(job: TrainingJob) -> TrainingRecord:
             "1, or use another loss_type."
         )
     model = finetuning.load_parent(job, settings)
-    pairs = read_pairs(
-        job.data, model.tokenizer, job.format, settings.max_length, settings.max_prompt_length, settings.too_long
-    )
-    sizes = [[len(ids) for ids in pairs[f"{part}_ids"]] for part in PARTS]
-    # Grouped by what a pair is padded to, not by its sum: that leaves 14 % padding instead of 37 % on the nano study.
-    lengths = [prompt + max(chosen, rejected) for prompt, chosen, rejected in zip(*sizes, strict=True)]
-    tokens = [2 * prompt + chosen + rejected for prompt, chosen, rejected in zip(*sizes, strict=True)]
+    pairs = preferences.read(job, settings, model.tokenizer)
+    arguments = (model, pairs.columns, pairs.lengths, pairs.tokens, options(settings))
+    return finetuning.train(job, settings, PreferenceTrainer, *arguments)
+
+
+def options(settings: DpoSettings) -> dict[str, Any]:
+    """What TRL is told of the loss."""
     options = {
         "loss_type": [settings.loss_type],
         "label_smoothing": settings.label_smoothing,
@@ -119,14 +110,14 @@ def run(job: TrainingJob) -> TrainingRecord:
     }
     if settings.sft_weight:
         options |= {"loss_type": [settings.loss_type, "sft"], "loss_weights": [1.0, settings.sft_weight]}
-    examples = {**pairs, **read_reference(job.reference_scores, pairs)}
-    return finetuning.train(job, settings, PreferenceTrainer, model, examples, lengths, tokens, options)
+    return options
 
 
-OVER_THE_BATCH = ("aot", "aot_unpaired")
-"""Losses that are not means over pairs: they sort what the batch holds."""
+def compares_pairs(settings: Strict) -> bool:
+    """Whether the loss is no mean over pairs: it sorts what the batch holds."""
+    assert isinstance(settings, DpoSettings)
+    return settings.loss_type in ("aot", "aot_unpaired")
 
-PARTS = ("prompt", "chosen", "rejected")
 
 METHOD = Method(
     name="dpo",
@@ -137,8 +128,11 @@ METHOD = Method(
     run=run,
     needs_parent=True,
     data_columns=PARTS,
-    modules=("methods.dpo", "methods.reference_file", *FINE_TUNING_MODULES),
+    modules=("methods.dpo", *PREFERENCE_MODULES),
     libraries=("modecollapse.methods.trainers",),
     several_processes=True,
     needs_reference=True,
+    reward_setting="beta",
+    pairs=True,
+    needs_whole_batch=compares_pairs,
 )

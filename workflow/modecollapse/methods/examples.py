@@ -1,7 +1,7 @@
 """From texts to token ids: what a fine-tuned model is shown, and on which of it the loss is."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -151,12 +151,34 @@ def read_pairs(
 ) -> dict[str, list[Ids]]:
     """The preference pairs of a sealed data set: columns `prompt_ids`, `chosen_ids` and `rejected_ids`.
 
+    A pair whose answers are equal, perhaps because of what truncation left of them, stays: it says nothing about which
+    is better, so losses on a difference have no gradient there. How many there are is logged as a warning.
+
     Raises:
-        StudyError: as `read_texts`, `encode` and `paired`.
+        StudyError: as `read_texts`, `encode` and `paired`; or no pair has two different answers.
     """
     texts = read_texts(path, ("prompt", "chosen", "rejected"))
     encoded = encode(tokenizer, form, texts["prompt"], [texts["chosen"], texts["rejected"]])
-    return paired(encoded, max_length, max_prompt_length, too_long, path)
+    pairs = paired(encoded, max_length, max_prompt_length, too_long, path)
+    _check_differences(pairs, path)
+    return pairs
+
+
+def _check_differences(pairs: Mapping[str, Sequence[Ids]], path: Path) -> None:
+    answers = zip(pairs["chosen_ids"], pairs["rejected_ids"], strict=True)
+    equal = [row for row, (chosen, rejected) in enumerate(answers) if chosen == rejected]
+    count = len(pairs["chosen_ids"])
+    if len(equal) == count:
+        raise StudyError(
+            f"{path}: chosen and rejected are the same tokens in all {count} rows, row 0 first, so there is no "
+            "preference to learn. Name other columns in data.SET.columns, or raise max_length if they differ only "
+            "beyond it."
+        )
+    if equal:
+        logger.warning(
+            "%s: chosen and rejected are the same tokens in %d of %d rows, first in row %d: they prefer nothing",
+            path, len(equal), count, equal[0],
+        )  # fmt: skip
 
 
 def _refuse(too_long: str, path: Path, row: int, length: int, max_length: int) -> None:

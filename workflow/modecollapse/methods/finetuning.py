@@ -21,7 +21,7 @@ from modecollapse.methods.resume import (
     remove_of_other_kind,
     take_snapshot,
 )
-from modecollapse.methods.settings import FineTuningSettings
+from modecollapse.methods.settings import FineTuningSettings, OptimisationSettings
 from modecollapse.methods.start import load_start
 from modecollapse.methods.zero import prepare_zero, zero_configuration
 
@@ -34,7 +34,7 @@ _NOT_ON_CURVES = ("epoch", "step", "num_tokens")
 """`num_tokens` counts from the last resume; `TrainingRecord.tokens` is the true number."""
 
 
-def load_parent(job: TrainingJob, settings: FineTuningSettings) -> CausalModel:
+def load_parent(job: TrainingJob, settings: OptimisationSettings) -> CausalModel:
     """The parent's model in float32 and its tokenizer, read from disk. Raises as `load_start`."""
     assert job.parent is not None
     quantized = None if settings.lora is None else settings.lora.quantization
@@ -61,13 +61,70 @@ def train(
     """
     from datasets import Dataset
 
-    from modecollapse.methods.callbacks import EpochCallback, ProgressCallback, StopCallback
-
     order = training_order(lengths, settings.epochs, settings.batch_size, job.seed, settings.group_by_length)
     updates = math.ceil(len(lengths) / settings.batch_size)
     ends = [updates * epoch for epoch in range(1, settings.epochs + 1)] if settings.each_epoch else []
     steps = ends[-1] if ends else math.ceil(len(order) / settings.batch_size)
     snapshots = {end: job.state / f"epoch-{epoch}" for epoch, end in enumerate(ends, start=1)}
+    accumulation = job.layout.accumulation(settings.batch_size)
+    chosen = {
+        "per_device_train_batch_size": math.ceil(settings.batch_size / job.layout.processes / accumulation),
+        "max_length": None,  # truncated already
+        **(options or {}),
+    }
+    data = Dataset.from_dict(dict(examples)).select(order)
+    logger.info("%d examples, %d epochs, %d steps", len(lengths), settings.epochs, steps)
+    trainer = run_trainer(job, settings, trainer_class, model, data, steps, accumulation, chosen, snapshots)
+    curves, shown = curves_of(trainer), sum(tokens)
+    if not ends:
+        write_model(trainer, job, job.output)
+        return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves)
+    epochs = []
+    for epoch, (end, output) in enumerate(zip(ends, job.epoch_outputs, strict=True), start=1):
+        if trainer.args.should_save:
+            take_snapshot(snapshots[end], output)
+        own = [point for point in curves if end - updates < point["step"] <= end]
+        epochs.append(TrainingRecord(steps=end, tokens=shown * epoch, curves=own))
+    return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves, epochs=epochs)
+
+
+def run_trainer(
+    job: TrainingJob,
+    settings: OptimisationSettings,
+    trainer_class: Any,
+    model: "CausalModel | RewardModel",
+    data: Any,
+    updates: int,
+    accumulation: int,
+    options: Mapping[str, Any],
+    snapshots: Mapping[int, Path] | None = None,
+    save_at: int = 1,
+    **further: Any,
+) -> Any:
+    """The trainer, after so many `updates` of `model` on `data`, which stands in the order of training.
+
+    A run that was killed goes on from its newest complete checkpoint.
+
+    Args:
+        job: what is trained.
+        settings: how.
+        trainer_class: a `ResumableTrainer`.
+        model: the parent.
+        data: a data set of the library.
+        updates: how many are planned.
+        accumulation: passes through the model that every process makes for one of them.
+        options: further arguments of the trainer's configuration.
+        snapshots: update → where the model after it is kept.
+        save_at: the state can be saved after updates whose number this divides.
+        further: arguments of the trainer.
+
+    Raises:
+        StudyError: an adapter cannot be made, or what the trainer raises.
+        Stopped: the process was asked to stop; the state is kept.
+    """
+    from modecollapse.methods.callbacks import EpochCallback, ProgressCallback, StopCallback
+
+    snapshots = snapshots or {}
     adapter = None
     if settings.lora is None:
         model.network.requires_grad_(True)
@@ -78,8 +135,8 @@ def train(
         )
     else:
         adapter = adapter_configuration(settings.lora, model.network, trainer_class.head)
-    stop = StopCallback(job.layout, processes.asked_to_stop(job.state))
-    arguments = trainer_class.configuration(**_arguments(job, settings), **(options or {}))
+    stop = StopCallback(job.layout, processes.asked_to_stop(job.state), save_at)
+    arguments = trainer_class.configuration(**{**_arguments(job, settings, accumulation), **options})
     if arguments.n_gpu > 1 and job.layout.processes == 1:
         arguments._n_gpu = 1  # the Trainer would spread the model over all GPUs that it sees, and multiply the batch
     trainer = trainer_class(
@@ -87,32 +144,23 @@ def train(
         layout=job.layout,
         model=model.network,
         args=arguments,
-        train_dataset=Dataset.from_dict(dict(examples)).select(order),
+        train_dataset=data,
         processing_class=model.tokenizer,
         callbacks=[ProgressCallback(), stop],
         peft_config=adapter,
+        **further,
     )
-    trainer.add_callback(EpochCallback(snapshots, lambda to: _write(trainer, job, to), trainer.args.should_save))
+    trainer.add_callback(EpochCallback(snapshots, lambda to: write_model(trainer, job, to), trainer.args.should_save))
     processes.check_size(job.layout, trainer.args.world_size)
     _print_nothing(trainer)
-    logger.info("%d examples, %d epochs, %d steps", len(lengths), settings.epochs, steps)
     checkpoint = processes.decided_by_first(lambda: _checkpoint(job, snapshots))
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    made = trainer.state.global_step
     if stop.stopped:
-        raise stopping.Stopped(f"asked to stop; the state after {trainer.state.global_step} of {steps} updates is kept")
-    if trainer.state.global_step != steps:
-        raise RuntimeError(f"{trainer.state.global_step} steps were made, {steps} were planned")
-    curves, shown = _curves(trainer.state.log_history), sum(tokens)
-    if not ends:
-        _write(trainer, job, job.output)
-        return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves)
-    epochs = []
-    for epoch, (end, output) in enumerate(zip(ends, job.epoch_outputs, strict=True), start=1):
-        if trainer.args.should_save:
-            take_snapshot(snapshots[end], output)
-        own = [point for point in curves if end - updates < point["step"] <= end]
-        epochs.append(TrainingRecord(steps=end, tokens=shown * epoch, curves=own))
-    return TrainingRecord(steps=steps, tokens=shown * settings.epochs, curves=curves, epochs=epochs)
+        raise stopping.Stopped(f"asked to stop; the state after {made} of {updates} updates is kept")
+    if made != updates:
+        raise RuntimeError(f"{made} steps were made, {updates} were planned")
+    return trainer
 
 
 def _checkpoint(job: TrainingJob, snapshots: Mapping[int, Path]) -> Path | None:
@@ -124,7 +172,7 @@ def _checkpoint(job: TrainingJob, snapshots: Mapping[int, Path]) -> Path | None:
     return newest_complete(job.state, before=lost)
 
 
-def _write(trainer: Any, job: TrainingJob, directory: Path) -> None:
+def write_model(trainer: Any, job: TrainingJob, directory: Path) -> None:
     """Write the model as it is now and the parent's tokenizer to `directory`.
 
     To be called by all processes, as they may hold a part of the weights each; the first one writes.
@@ -145,11 +193,10 @@ def _write(trainer: Any, job: TrainingJob, directory: Path) -> None:
     copy_tokenizer(job.parent, directory)
 
 
-def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]:
+def _arguments(job: TrainingJob, settings: OptimisationSettings, accumulation: int) -> dict[str, Any]:
     """Everything that TRL and the Trainer would otherwise decide by defaults of their own."""
     betas = settings.betas or (0.9, 0.999)
     layout, cuda = job.layout, processes.computes_on(job.layout) == "cuda"
-    accumulation = layout.accumulation(settings.batch_size)
     spread: dict[str, Any] = {}
     if layout.processes > 1:
         spread = {"ddp_backend": "nccl" if cuda else "gloo", "ddp_find_unused_parameters": False}
@@ -157,16 +204,14 @@ def _arguments(job: TrainingJob, settings: FineTuningSettings) -> dict[str, Any]
         spread |= {"ddp_broadcast_buffers": False, "average_tokens_across_devices": True}
     if layout.zero_stage:
         prepare_zero()
-        spread["deepspeed"] = zero_configuration(job, settings)
+        spread["deepspeed"] = zero_configuration(job, settings, accumulation)
     return {
         **spread,
         "output_dir": str(job.state),
         "seed": job.seed,
         "data_seed": job.seed,
         "num_train_epochs": 1,  # the order holds all epochs
-        "per_device_train_batch_size": math.ceil(settings.batch_size / layout.processes / accumulation),
         "gradient_accumulation_steps": accumulation,
-        "max_length": None,  # truncated already
         "learning_rate": settings.learning_rate,
         "optim": "adamw_torch_fused" if settings.optimizer == "adamw" else "rmsprop",
         "adam_beta1": betas[0],
@@ -202,10 +247,10 @@ def _print_nothing(trainer: Any) -> None:
     trainer.remove_callback(PrinterCallback)
 
 
-def _curves(history: list[dict[str, float]]) -> list[dict[str, float]]:
+def curves_of(trainer: Any) -> list[dict[str, float]]:
     """Logged points (`step` first); the entry at the end that sums up the run is left out."""
     return [
         {"step": entry["step"], **{key: float(value) for key, value in entry.items() if key not in _NOT_ON_CURVES}}
-        for entry in history
+        for entry in trainer.state.log_history
         if "loss" in entry
     ]

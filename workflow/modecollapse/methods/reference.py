@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from modecollapse import stopping
 from modecollapse.errors import StudyError
+from modecollapse.generation.models import CausalModel
 from modecollapse.generation.progress import Progress, silent
 from modecollapse.methods.answer_head import add_answer_head, needs_library_head
 from modecollapse.methods.examples import Ids, read_pairs
@@ -62,6 +63,37 @@ def score_pairs(
     """
     model = load_start(parent, form, settings.max_length, settings.dtype, settings.quantization, threads, device)
     pairs = read_pairs(data, model.tokenizer, form, settings.max_length, settings.max_prompt_length, settings.too_long)
+    return _scored(model, pairs, data, settings, device, progress, unfinished)
+
+
+def score_answers(
+    parent: Path,
+    pairs: Pairs,
+    data: Path,
+    form: PromptFormat,
+    settings: PairSettings,
+    threads: int,
+    device: Literal["cuda", "cpu"],
+) -> pa.Table:
+    """As `score_pairs`, of pairs that were made from those of a data set.
+
+    Raises:
+        StudyError: the parent cannot be trained from, or a log-probability is not a finite number.
+        Stopped: the process was asked to stop.
+    """
+    model = load_start(parent, form, settings.max_length, settings.dtype, settings.quantization, threads, device)
+    return _scored(model, pairs, data, settings, device, silent, None)
+
+
+def _scored(
+    model: CausalModel,
+    pairs: Pairs,
+    data: Path,
+    settings: PairSettings,
+    device: Literal["cuda", "cpu"],
+    progress: Progress,
+    unfinished: Unfinished | None,
+) -> pa.Table:
     if needs_library_head(model.network):
         from trl.trainer.utils import add_fused_lm_head  # slow to import
 

@@ -109,5 +109,6 @@ METHOD = Method(
     ),
     libraries=("modecollapse.methods.reward_trainer",),
     several_processes=True,
+    pairs=True,
     scores=True,
 )

@@ -14,9 +14,10 @@ from trl import RewardConfig, RewardTrainer
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.resumable import base_network
 from modecollapse.methods.reward import RewardSettings
 from modecollapse.methods.reward_model import HEAD, last_scores, start_reward_model
-from modecollapse.methods.trainers import ExactTrainer, base_network
+from modecollapse.methods.trainers import ExactTrainer
 
 
 class _PairLoss(RewardTrainer):

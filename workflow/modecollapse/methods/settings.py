@@ -1,4 +1,4 @@
-"""Settings that supervised fine-tuning and preference tuning share."""
+"""Settings that methods of fine-tuning share."""
 
 from typing import Literal
 
@@ -14,6 +14,7 @@ FINE_TUNING_MODULES = (
     "methods.examples",
     "methods.finetuning",
     "methods.trainers",
+    "methods.resumable",
     "methods.callbacks",
     "methods.answer_head",
     "methods.rows",
@@ -46,8 +47,8 @@ def check_checkpointing(log_every: int, save_every: int) -> None:
         raise ValueError(f"save_every {save_every} must be a multiple of log_every {log_every}")
 
 
-class FineTuningSettings(Strict):
-    """Optimisation of a fine-tuning stage. Defaults: O'Mahony et al. (2024); where it is silent, their code."""
+class OptimisationSettings(Strict):
+    """How weights are updated, whatever by. Defaults: O'Mahony et al. (2024); where it is silent, their code."""
 
     learning_rate: float = Field(1e-6, gt=0)
     """Peak learning rate (paper: 1e-6 for all sizes and stages)."""
@@ -55,18 +56,6 @@ class FineTuningSettings(Strict):
     """`constant` (authors' code), or `cosine` down to 10 % of the peak; both after `warmup_steps`."""
     warmup_steps: int = Field(0, ge=0)
     """Updates of linear warm-up."""
-    epochs: int = Field(1, ge=1)
-    """Passes over the data (paper: 1)."""
-    each_epoch: bool = False
-    """Keep the model after every epoch: the stage NAME then stands for the stages NAME-1, NAME-2, … of one training
-    run, each continuing the one before. Others name one of these in `from`. No batch spans two epochs: the last one
-    of an epoch is smaller where `batch_size` does not divide the data. A cosine schedule spans the whole run."""
-    batch_size: int = Field(64, ge=1)
-    """Examples (or pairs) per update, over all devices and accumulation steps (authors' code: 64)."""
-    max_length: int = Field(1024, ge=2)
-    """Longest example in tokens, prompt and end-of-text token included."""
-    too_long: Literal["error", "truncate"] = "truncate"
-    """What becomes of a longer example: an error, or the authors' truncation (see the method)."""
     optimizer: Literal["adamw", "rmsprop"] = "adamw"
     """`adamw`, or `rmsprop` (smoothing 0.99, no momentum)."""
     betas: Betas | None = (0.9, 0.95)
@@ -77,17 +66,17 @@ class FineTuningSettings(Strict):
     """Largest norm of the gradient; longer ones are scaled down."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of forward and backward passes. Weights and optimizer state are always float32."""
+    max_length: int = Field(1024, ge=2)
+    """Longest example in tokens, prompt and end-of-text token included."""
     lora: LoraSettings | None = None
     """Train an adapter of the weights instead of the weights themselves; null: the weights."""
-    group_by_length: bool = False
-    """Put examples of similar length into one batch: less padding, a slightly less random order."""
     log_every: int = Field(10, ge=1)
     """Updates between two points of the training curves."""
     save_every: int = Field(500, ge=1)
     """Updates between two checkpoints for resuming; a multiple of `log_every`. The weights do not depend on it."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "FineTuningSettings":
+    def _consistent(self) -> "OptimisationSettings":
         check_betas(self.betas)
         check_checkpointing(self.log_every, self.save_every)
         if self.optimizer == "adamw" and self.betas is None:
@@ -97,3 +86,20 @@ class FineTuningSettings(Strict):
                 "optimizer rmsprop has no betas or decoupled weight decay: set betas: null, weight_decay: 0"
             )
         return self
+
+
+class FineTuningSettings(OptimisationSettings):
+    """Optimisation of a fine-tuning stage. Defaults: O'Mahony et al. (2024); where it is silent, their code."""
+
+    epochs: int = Field(1, ge=1)
+    """Passes over the data (paper: 1)."""
+    each_epoch: bool = False
+    """Keep the model after every epoch: the stage NAME then stands for the stages NAME-1, NAME-2, … of one training
+    run, each continuing the one before. Others name one of these in `from`. No batch spans two epochs: the last one
+    of an epoch is smaller where `batch_size` does not divide the data. A cosine schedule spans the whole run."""
+    batch_size: int = Field(64, ge=1)
+    """Examples (or pairs) per update, over all devices and accumulation steps (authors' code: 64)."""
+    too_long: Literal["error", "truncate"] = "truncate"
+    """What becomes of a longer example: an error, or the authors' truncation (see the method)."""
+    group_by_length: bool = False
+    """Put examples of similar length into one batch: less padding, a slightly less random order."""

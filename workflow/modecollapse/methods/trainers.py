@@ -1,35 +1,25 @@
-"""TRL's trainers, held to what this project promises: exact resume, our data order, our schedule, no side effects.
+"""TRL's trainers on given examples, held to what this project promises (`modecollapse.methods.resumable`).
 
 Slow to import (TRL): only `run` functions import this module.
 """
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, SequentialSampler
-from transformers import Trainer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer import dpo_trainer
 
 from modecollapse.errors import StudyError
-from modecollapse.generation.models import load_causal_model
 from modecollapse.methods.answer_head import add_answer_head
-from modecollapse.methods.base import TrainingJob
-from modecollapse.methods.layout import Layout
-from modecollapse.methods.lora import restore_adapter, train_in_float32
 from modecollapse.methods.order import epoch_batches, updates
-from modecollapse.methods.resume import checkpoint_path, remove_older, seal
-from modecollapse.methods.schedule import learning_rate_share
+from modecollapse.methods.resumable import ResumableTrainer
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.methods.sharing import COUNTS, EpochBatches, Shares, shared_loader
-from modecollapse.methods.zero import full_weights
 
 _UNITS = {
     "entropy": "both tokens",
@@ -48,8 +38,8 @@ _ROUNDING = 0.04
 _EQUAL_MODELS_LOSS = {"sigmoid": math.log(2), "sigmoid_norm": math.log(2), "robust": math.log(2), "hinge": 1.0}
 
 
-class ExactTrainer(Trainer, ABC):
-    """What all fine-tuning trainers change in the library's; to be inherited before a TRL trainer.
+class ExactTrainer(ResumableTrainer, ABC):
+    """What fine-tuning trainers on given examples change in the library's; to be inherited before a TRL trainer.
 
     A batch that is cut into passes, or shared by processes, gives the loss and the curves of the whole one: every pass
     is weighted by its share of what the batch's mean is over, which neither library does for a last, smaller batch.
@@ -57,34 +47,15 @@ class ExactTrainer(Trainer, ABC):
 
     pairs: ClassVar[bool] = False
     """Whether the two halves of a batch's rows follow the same prompts."""
-    head: ClassVar[str | None] = None
-    """The name of a new layer that is trained in full beside an adapter."""
     recipe: FineTuningSettings
-    layout: Layout
-    lr_scheduler: LambdaLR | None
-    _tr_loss: torch.Tensor
-    _globalstep_last_logged: int
-    _metrics: dict[str, dict[str, list[float]]]
 
-    def __init__(self, *args: Any, recipe: FineTuningSettings, layout: Layout, **kwargs: Any) -> None:
-        self.recipe = recipe
-        self.layout = layout
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._whole = layout.is_whole(recipe.batch_size)
+        self._whole = self.layout.is_whole(self.recipe.batch_size)
         self._shares = Shares(self.accelerator)
-        if recipe.lora is not None:
-            train_in_float32(self.model)
-        self._add_head(base_network(self.model))
 
     def _add_head(self, network: Any) -> None:
-        """Have `network`, without its adapter, compute what the loss is of."""
         add_answer_head(network, statistics=True, pairs=self.pairs)
-
-    @staticmethod
-    def start(job: TrainingJob) -> Any:
-        """The network that training starts from, in float32, as it was before an adapter was put on it."""
-        assert job.parent is not None
-        return load_causal_model(job.parent, "float32", job.threads, "cpu").network
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # The data set already stands in the order of training (methods.order).
@@ -161,73 +132,6 @@ class ExactTrainer(Trainer, ABC):
         """
         return super().compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
 
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
-        if self.lr_scheduler is None:
-            recipe = self.recipe
-            self.lr_scheduler = LambdaLR(
-                optimizer or self.optimizer,
-                lambda step: learning_rate_share(step, num_training_steps, recipe.warmup_steps, recipe.schedule),
-            )
-            self._created_lr_scheduler = True
-        return self.lr_scheduler
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        # A state that is saved between two points of the curves holds half of the next one's means.
-        means = {"loss": self._tr_loss.item(), "logged": self._globalstep_last_logged}
-        pending = {**means, "metrics": self._metrics["train"]}
-        self._pending(output_dir).write_text(json.dumps(pending))
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)
-        if checkpoint is not None:
-            saved = sorted(Path(checkpoint).glob("pending_*.json"))
-            if len(saved) == self.args.world_size:
-                saved = [self._pending(checkpoint)]
-            # Other processes than those that saved share the sum of the losses; all else is the same in all of them.
-            pending = [json.loads(path.read_text()) for path in saved]
-            self._tr_loss = self._tr_loss + sum(each["loss"] for each in pending) / len(pending)
-            self._globalstep_last_logged = pending[0]["logged"]
-            self._metrics["train"].update(pending[0]["metrics"])
-
-    def _pending(self, checkpoint: str) -> Path:
-        return Path(checkpoint) / f"pending_{self.args.process_index}.json"
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        # The library loads with strict=False, which leaves GPT-NeoX's head as it was before training: it is called
-        # lm_head in memory and embed_out on disk. from_pretrained knows the names, and strict=True proves it.
-        model = self.model if model is None else model
-        if self.recipe.lora is not None:
-            restore_adapter(model, Path(resume_from_checkpoint))
-            return
-        restored = type(model).from_pretrained(
-            resume_from_checkpoint, dtype=model.dtype, use_safetensors=True, local_files_only=True
-        )
-        model.load_state_dict(restored.state_dict(), strict=True)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()  # each process writes files of its own
-        if self.args.should_save:
-            checkpoint = checkpoint_path(Path(self.args.output_dir), self.state.global_step)
-            seal(checkpoint)
-            remove_older(checkpoint)
-        self.accelerator.wait_for_everyone()  # nobody ends before it counts
-
-    def gathered_weights(self) -> dict[str, torch.Tensor] | None:
-        """All weights in float32 where processes hold parts of them, in the first process; else None."""
-        return full_weights(self.model, self.args.should_save) if self.layout.zero_stage else None
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        if not self.layout.zero_stage:  # whose own checkpoints hold all that is needed to go on
-            super().save_model(output_dir, _internal_call)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: the manifest says how the model was made."""
-
-    def _send_telemetry(self) -> None:
-        """None: training tells nobody."""
-
 
 class AnswerTrainer(ExactTrainer, SFTTrainer):
     """Supervised fine-tuning on columns `input_ids` and `labels`."""
@@ -296,29 +200,41 @@ class PreferenceTrainer(ExactTrainer, DPOTrainer):
         return loss * share * self.layout.processes * self.current_gradient_accumulation_steps
 
     def _check_start(self, loss: torch.Tensor, inputs: Mapping[str, Any], amounts: Mapping[str, torch.Tensor]) -> None:
-        """Policy and reference must be equal before the first update, and the loss then be that of equal models.
-
-        They are computed in different batches, which may round them apart: bfloat16 token by token, float32 by a share
-        of the answer's log-probability.
-        """
-        largest = max(float(inputs[f"ref_{answer}_logps"].abs().max()) for answer in ("chosen", "rejected"))
-        tolerance = max(1e-4, self.beta * _FLOAT32_ROUNDING * largest)
-        if self.recipe.dtype == "bfloat16":
-            longer = torch.maximum(amounts["chosen tokens"], amounts["rejected tokens"])
-            rounding = self.beta * _ROUNDING * longer.sqrt() / amounts["pairs"].clamp(min=1)
-            tolerance = max(0.05, 4 * rounding.item(), tolerance)
+        """Policy and reference must be equal before the first update, and the loss then be that of equal models."""
+        logps = torch.cat([inputs[f"ref_{answer}_logps"] for answer in ("chosen", "rejected")])
+        longer = torch.maximum(amounts["chosen tokens"], amounts["rejected tokens"])
+        tolerance = start_tolerance(self.recipe.dtype, self.beta, logps, longer, amounts["pairs"])
         metrics = {name: self._metrics["train"][f"rewards/{name}"][-1] for name in ("chosen", "rejected")}
         expected = _EQUAL_MODELS_LOSS.get(self.loss_types[0]) if len(self.loss_types) == 1 else None
         wrong = any(not abs(reward) <= tolerance for reward in metrics.values())
         if wrong or (expected is not None and not abs(loss.item() - expected) <= tolerance):
-            raise StudyError(
-                f"The first {self.loss_types[0]} loss is {loss.item():.6f} with implicit rewards {metrics}, but before "
-                f"the first update policy and reference are the same model (loss {expected}, rewards 0). "
-                "The log-probabilities of the reference are not those of the parent: delete their file (references/ "
-                "in the study's results) and its copy in the store, and run the same command again."
-            )
+            raise other_reference(loss.item(), f"implicit rewards {metrics}", expected)
 
 
-def base_network(model: Any) -> Any:
-    """The model below its adapter, if it has one."""
-    return model.get_base_model() if hasattr(model, "peft_config") else model
+def start_tolerance(dtype: str, beta: float, logps: torch.Tensor, tokens: torch.Tensor, answers: torch.Tensor) -> float:
+    """How far from 0 the mean reward of equal models may be.
+
+    They are computed in different batches, which may round them apart: bfloat16 token by token, float32 by a share of
+    the answer's log-probability.
+
+    Args:
+        dtype: what they are computed with.
+        beta: what rewards are multiples of.
+        logps: (…,) log-probabilities of answers in the reference.
+        tokens: how many tokens `answers` answers have together.
+    """
+    tolerance = max(1e-4, beta * _FLOAT32_ROUNDING * float(logps.abs().max()))
+    if dtype == "bfloat16":
+        rounding = beta * _ROUNDING * tokens.sqrt() / answers.clamp(min=1)
+        tolerance = max(0.05, 4 * rounding.item(), tolerance)
+    return tolerance
+
+
+def other_reference(loss: float, rewards: str, expected: float | None) -> StudyError:
+    """What is said of a training that does not start where equal models must."""
+    return StudyError(
+        f"The first loss is {loss:.6f} with {rewards}, but before the first update policy and reference are the same "
+        f"model ({'' if expected is None else f'loss {expected}, '}rewards 0). "
+        "The log-probabilities of the reference are not those of the parent: delete their file (references/ "
+        "in the study's results) and its copy in the store, and run the same command again."
+    )

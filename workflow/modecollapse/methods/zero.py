@@ -4,17 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modecollapse.methods.base import TrainingJob
-    from modecollapse.methods.settings import FineTuningSettings
+    from modecollapse.methods.settings import OptimisationSettings
 
 
-def zero_configuration(job: "TrainingJob", settings: "FineTuningSettings") -> dict[str, Any]:
+def zero_configuration(job: "TrainingJob", settings: "OptimisationSettings", accumulation: int) -> dict[str, Any]:
     """DeepSpeed's configuration for this job: our batch, clip and precision; optimizer and schedule stay ours.
 
     With bfloat16, autocast runs over float32 weights, as without DeepSpeed; a model in bfloat16 throughout would give
     other losses. The optimizer is torch's, so that no kernel of DeepSpeed is compiled.
     """
     layout = job.layout
-    accumulation = layout.accumulation(settings.batch_size)
     return {
         # Without train_batch_size, which DeepSpeed would check before it knows the number of processes.
         "train_micro_batch_size_per_gpu": "auto",

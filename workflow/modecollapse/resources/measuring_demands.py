@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from modecollapse.cells import Model
 from modecollapse.methods.best_of_n import BestOfNSettings
+from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.demand import ANALYSIS, CUDA_PROCESS, PROCESS, START, Demand
 from modecollapse.resources.known import Known
@@ -158,6 +159,29 @@ class MeasuringDemands(Known):
         )
         seconds = inference.benchmark_seconds(job, self.machine, self.threads)
         return self.with_model(inference.benchmark_bytes(job), shape, seconds, 2 * 200 * documents, job.dtype)
+
+    def rewards(self, model: Model) -> Demand:
+        """What a reward model gives to pairs of answers."""
+        return self.of_model(self._rewards, model)
+
+    def _rewards(self, model: Model) -> Demand:
+        from modecollapse.methods.reference_file import POSITIONS
+
+        shape, settings = self.shape(model), self.study.settings(model)
+        assert isinstance(settings, FineTuningSettings)
+        extents = [self.extent(name) for name in self.study.reward_data(model).values()]
+        pairs = sum(extent.rows for extent in extents)
+        job = inference.PairScoring(
+            shape=shape,
+            pairs=pairs,
+            tokens=sum(2.0 * extent.rows * extent.tokens_of_a_row(settings.max_length) for extent in extents),
+            positions=max(POSITIONS["cuda" if self.machine.computes_on_gpus else "cpu"], settings.max_length),
+            length=settings.max_length,
+            dtype="float32",
+        )
+        seconds = inference.pair_scoring_seconds(job, self.machine, self.threads)
+        peak = inference.pair_scoring_bytes(job, self.machine.computes_on_gpus)
+        return self.with_model(peak + 1000.0 * pairs, shape, seconds, 2 * 60.0 * pairs, job.dtype)
 
     @cached_property
     def _completions(self) -> int:

@@ -57,7 +57,9 @@ class Training:
     """What is trained, as far as memory and work depend on it."""
 
     shape: Shape
-    kind: Literal["pretrain", "sft", "dpo"]
+    kind: Literal["texts", "answers", "pairs", "scored pairs"]
+    """What an example is: a sequence of which every token is learned, a prompt with an answer, or with two of them,
+    whose tokens are predicted or which get a score each."""
     batch: int
     """Examples per update: sequences, examples, or pairs of two answers."""
     length: int
@@ -76,11 +78,17 @@ class Training:
     whole: bool = False
     """Whether one process has to take a batch in one pass: pretraining is a plain loop, and some losses compare what a
     batch holds."""
+    forward_passes: int = 0
+    """How often an example goes through the model without a gradient, beside the pass that is learned from."""
+    others: float = 0.0
+    """Bytes of what stands beside the model that is trained: other models, and what answers are sampled with."""
+    seconds_beside: float = 0.0
+    """Seconds of what is no training, such as sampling answers."""
 
     @property
     def rows(self) -> int:
         """Rows of a micro-batch per example."""
-        return 2 if self.kind == "dpo" else 1
+        return 2 if self.kind in ("pairs", "scored pairs") else 1
 
     @property
     def trained(self) -> int:
@@ -129,7 +137,9 @@ def activation_bytes(shape: Shape, tokens: float, dtype: str) -> float:
 def head_bytes(job: Training, tokens: float, on_gpu: bool) -> float:
     """Bytes of logits and of what is made of them, for so many scored tokens."""
     shape = job.shape
-    if job.kind == "pretrain":
+    if job.kind == "scored pairs":
+        return 0.0
+    if job.kind == "texts":
         return _LOOP_LOGITS * 4 * tokens * shape.vocabulary
     logits = logit_bytes(shape, tokens, job.dtype, on_gpu)
     if not on_gpu and shape.vocabulary <= _SMALL_VOCABULARY:
@@ -151,8 +161,8 @@ def process_bytes(job: Training, layout: Layout, on_gpu: bool) -> float:
     tokens = micro * job.rows * job.length
     activations = activation_bytes(job.shape, tokens, job.dtype)
     # Rows that hold several examples or answers have a mask of their own (`modecollapse.methods.rows`).
-    masks = 0.0 if job.kind == "pretrain" else 5.0 * micro * job.rows * job.length**2
-    total = state_bytes(job, layout) + activations + masks + head_bytes(job, tokens, on_gpu)
+    masks = 0.0 if job.kind in ("texts", "scored pairs") else 5.0 * micro * job.rows * job.length**2
+    total = state_bytes(job, layout) + job.others + activations + masks + head_bytes(job, tokens, on_gpu)
     return total + DEVICE_CONTEXT if on_gpu else resident(total)
 
 
@@ -220,7 +230,7 @@ def training_flops(job: Training) -> float:
     """
     shape, rows = job.shape, job.examples * job.rows
     weights = shape.parameters - shape.embedding  # looking up an embedding is no product
-    per_token = 4 if job.adapter else 6
+    per_token = (4 if job.adapter else 6) + 2 * job.forward_passes
     attention = 2 * per_token * shape.layers * shape.hidden_size * (job.tokens / job.rows)
     return rows * (job.tokens / job.rows) * (per_token * weights + attention)
 
@@ -243,7 +253,7 @@ def training_seconds(job: Training, layout: Layout, machine: Machine, threads: i
     # Gradients travel between GPUs once per update, weights too where they are sharded.
     exchange = job.updates * (8 if layout.zero_stage < 3 else 24) * job.shape.parameters / 50e9 if processes > 1 else 0
     saves = (job.updates // job.save_every + 1) * checkpoint_bytes(job) / _DISK
-    return compute + update + exchange + saves + job.text_tokens / 300_000
+    return compute + update + exchange + saves + job.text_tokens / 300_000 + job.seconds_beside
 
 
 def checkpoint_bytes(job: Training) -> float:

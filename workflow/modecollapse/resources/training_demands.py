@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from modecollapse.cells import Model, ReferenceScores, SampledData
 from modecollapse.errors import StudyError
 from modecollapse.methods.answers_file import ROWS_OF_A_PART
-from modecollapse.methods.dpo import OVER_THE_BATCH, DpoSettings
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.pretrain_settings import PretrainSettings
 from modecollapse.methods.rejection_sft import RejectionSftSettings
+from modecollapse.methods.rollout_settings import RolloutSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
 from modecollapse.resources.demand import CUDA_PROCESS, PROCESS, PROCESS_START, START, Demand
 from modecollapse.resources.known import Known
+from modecollapse.resources.rollout_demands import rollout_training
 from modecollapse.resources.shapes import Shape
 from modecollapse.resources.training import (
     GB,
@@ -62,7 +63,7 @@ class TrainingDemands(Known):
             sequences = math.ceil(settings.tokens / (settings.batch_size * settings.sequence_length))
             return Training(
                 shape=shape,
-                kind="pretrain",
+                kind="texts",
                 batch=settings.batch_size,
                 length=settings.sequence_length,
                 examples=sequences * settings.batch_size,
@@ -71,26 +72,32 @@ class TrainingDemands(Known):
                 text_tokens=settings.tokens,
                 whole=True,
             )
+        if isinstance(settings, RolloutSettings):
+            return rollout_training(self, model, settings)
         assert isinstance(settings, FineTuningSettings)
-        pairs = isinstance(settings, DpoSettings)
-        row, rows = extent.tokens_of_a_row(settings.max_length), extent.rows
+        method = self.study.method(model)
+        assert method is not None
+        apart = 2 if method.takes_pairs_apart else 1
+        rows = 2 if method.pairs else 1
+        row, count = extent.tokens_of_a_row(settings.max_length), extent.rows
         if isinstance(settings, RejectionSftSettings):
-            rows = _kept(settings, extent.rows)
+            count = _kept(settings, extent.rows)
         lora = settings.lora
         return Training(
             shape=shape,
-            kind="dpo" if pairs else "sft",
+            kind="scored pairs" if method.scores else "pairs" if method.pairs else "answers",
             batch=settings.batch_size,
             length=settings.max_length,
-            examples=rows * settings.epochs,
+            examples=count * apart * settings.epochs,
             # Rows are padded to the longest of their batch.
-            tokens=min(settings.max_length, 1.5 * row) * (2 if pairs else 1),
+            tokens=min(settings.max_length, 1.5 * row) * rows,
             dtype=settings.dtype,
             moments=2 if settings.optimizer == "adamw" else 1,
             adapter=None if lora is None else Adapter(lora.rank, lora.quantization is not None),
             save_every=settings.save_every,
-            text_tokens=rows * row * (2 if pairs else 1),
-            whole=isinstance(settings, DpoSettings) and settings.loss_type in OVER_THE_BATCH,
+            text_tokens=count * row * apart * rows,
+            whole=method.needs_whole_batch is not None and method.needs_whole_batch(settings),
+            forward_passes=method.forward_passes,
         )
 
     def layout(self, model: Model) -> Layout:
@@ -106,7 +113,9 @@ class TrainingDemands(Known):
         job, machine = self.training(model), self.machine
         key, asked = machine.gpus_asked(model.size)
         method = self.study.method(model)
-        gpus = 1 if job.whole or (method is not None and not method.several_processes) else asked
+        assert method is not None
+        alone = job.whole or not method.several_processes
+        gpus = 1 if alone else asked
         layout = choose_layout(job, machine, gpus)
         if layout is not None:
             return layout
@@ -120,10 +129,10 @@ class TrainingDemands(Known):
             if shape.assumed
             else ""
         )
-        more = f"raise {key}, " if gpus and gpus < machine.gpus_per_node and not job.whole else ""
+        more = f"raise {key}, " if gpus and gpus < machine.gpus_per_node and not alone else ""
         raise StudyError(
             f"{self.study.file}: stages.{stage} ({model}): {shape.parameters / 1e9:.2f} billion parameters, "
-            f"{job.batch} {'pairs' if job.kind == 'dpo' else 'examples'} per update and {job.length} tokens need "
+            f"{job.batch} {'pairs' if job.rows == 2 else 'examples'} per update and {job.length} tokens need "
             f"{needed:.0f} GB on each of {most} GPUs{' with ZeRO-3' if best.zero_stage == 3 else ''} even one at a "
             f"time, but machine.gpu_memory_gb is {machine.gpu_memory_gb:g} (gpus_per_node {machine.gpus_per_node}). "
             f"Train an adapter (stages.{stage}.lora, with quantization: nf4 if need be), {more}use larger GPUs or "

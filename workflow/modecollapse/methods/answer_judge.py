@@ -1,0 +1,80 @@
+"""What sampled answers are worth: the reward's scores for training, and the true utility for the curves."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modecollapse.errors import StudyError
+from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.reward_functions import FUNCTIONS
+from modecollapse.methods.scoring import Ids, open_scorer
+
+
+class AnswerJudge:
+    """Scores answers as TRL's trainers ask for them: by token ids, as they were sampled."""
+
+    def __init__(self, job: TrainingJob, model: Any, unended_penalty: float, device: str) -> None:
+        """`model`: the policy's tokenizer and end tokens. Raises as `open_scorer`."""
+        assert job.reward is not None
+        self._scorer = open_scorer(job.reward, job.world, model.tokenizer, job.threads, device)
+        self._name, self._tokenizer, self._ends = job.reward.name, model.tokenizer, frozenset(model.end_tokens)
+        self._utility = None if job.world is None else FUNCTIONS["utility"](job.world)
+        self._penalty = unended_penalty
+
+    def ended(self, answer_ids: Sequence[Ids]) -> NDArray[np.bool_]:
+        """(rows,): whether answers end, or were cut off."""
+        return np.array([bool(ids) and ids[-1] in self._ends for ids in answer_ids])
+
+    def scores(
+        self, prompts: Sequence[str], prompt_ids: Sequence[Ids], answer_ids: Sequence[Ids]
+    ) -> NDArray[np.float32]:
+        """(rows,): what the reward says, less the penalty of answers that did not end. Raises as `Scorer.score`."""
+        scores = self._scorer.score(prompts, prompt_ids, answer_ids)
+        return np.where(self.ended(answer_ids), scores, scores - self._penalty).astype(np.float32)
+
+    def utility(self, prompts: Sequence[str], answer_ids: Sequence[Ids]) -> float:
+        """Mean true utility of the answers that the world can judge; nan where there are none, or no world."""
+        if self._utility is None:
+            return math.nan
+        texts = [
+            self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            for ids in answer_ids
+        ]
+        found = np.array(self._utility(prompts, texts), dtype=np.float64)
+        judged = found[np.isfinite(found)]
+        return float(judged.mean()) if judged.size else math.nan
+
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        completion_ids: Sequence[Ids],
+        prompt_ids: Sequence[Ids],
+        trainer_state: Any,
+        log_metric: Any,
+        **_: Any,
+    ) -> list[float]:
+        """TRL's reward function. Its texts of answers, which lack the end-of-text token, are not looked at.
+
+        Raises:
+            StudyError: a score is not a finite number.
+        """
+        try:
+            scores = self.scores(prompts, prompt_ids, completion_ids)
+        except StudyError as error:
+            raise StudyError(f"After {trainer_state.global_step} updates: {error}") from error
+        wrong = np.flatnonzero(~np.isfinite(scores))
+        if wrong.size:
+            raise StudyError(
+                f"After {trainer_state.global_step} updates the reward {self._name} gives {scores[wrong[0]]} to an "
+                f"answer to {prompts[wrong[0]]!r}. Train the reward model with a lower learning_rate, or lower the one "
+                "of this stage."
+            )
+        log_metric("score", float(scores.mean(dtype=np.float64)))
+        log_metric("share_ended", float(self.ended(completion_ids).mean()))
+        utility = self.utility(prompts, completion_ids)
+        if math.isfinite(utility):
+            log_metric("utility", utility)
+        return [float(score) for score in scores]

@@ -1,0 +1,381 @@
+"""The course of PPO: sample, score, estimate advantages, update, again. Slow to import (torch, transformers)."""
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from modecollapse import stopping
+from modecollapse.errors import StudyError
+from modecollapse.generation.rollouts import Rollout, sample_rollouts
+from modecollapse.methods.base import TrainingJob, TrainingRecord
+from modecollapse.methods.ppo import PpoSettings
+from modecollapse.methods.ppo_losses import (
+    advantages_and_returns,
+    explained_variance,
+    kl_of_answers,
+    kl_of_update,
+    masked_mean,
+    normalised,
+    policy_losses,
+    token_rewards,
+    value_losses,
+)
+from modecollapse.methods.ppo_models import Answers, PpoModels, Role, SharedBase, load_models
+from modecollapse.methods.ppo_prompts import prompt_order, read_prompts
+from modecollapse.methods.ppo_state import read_state, write_state
+from modecollapse.methods.resume import checkpoint_path, checkpoint_step, newest_complete, remove_half_written
+from modecollapse.methods.saving import SaveClock
+from modecollapse.methods.schedule import learning_rate_share
+from modecollapse.methods.scoring import Scorer, open_scorer
+
+logger = logging.getLogger(__name__)
+
+_LINES = 10
+_DIFFERENCE = {"float32": 1e-3, "bfloat16": 0.1}
+"""Nats per token, on average, by which sampling and training may differ in the log-probabilities of the same tokens."""
+
+
+def train(job: TrainingJob, settings: PpoSettings) -> TrainingRecord:
+    """See `ppo.run`."""
+    course = Course(job, settings)
+    clock = SaveClock(job.layout.save_minutes)
+    while not course.finished:
+        try:
+            course.iterate()
+            if not course.finished:
+                stopping.check()
+        except stopping.Stopped:
+            course.save()
+            raise stopping.Stopped(
+                f"asked to stop; the state after {course.step} of {settings.steps} iterations is kept"
+            ) from None
+        if not course.finished and (clock.is_due() or course.step % settings.save_every == 0):
+            course.save()
+            clock.restart()
+    course.models.write(job)
+    return TrainingRecord(steps=course.step, tokens=course.tokens, curves=course.curves)
+
+
+@dataclass(frozen=True)
+class Experience:
+    """The answers of one iteration and all that its updates need of them; tensors are (rows, steps)."""
+
+    answers: Answers
+    log_probs: Tensor
+    """Of the policy that answered."""
+    log_ratios: Tensor
+    """Of that policy to the reference."""
+    values: Tensor
+    """Of the critic before the updates."""
+    advantages: Tensor
+    returns: Tensor
+    measured: dict[str, float]
+    """The iteration's point on the curves, as far as it is known before the updates."""
+
+
+class Course:
+    """A run under way: the models, their moments and the curves after `step` iterations.
+
+    A point of the curves is measured on an iteration's answers before it updates. Means over answers: `score`, the
+    reward's less `unended_penalty`; `score_minus_kl`, less β times `kl` as well; `kl` to the reference, in nats;
+    `response_length`, in tokens; `share_ended`; in a world `utility`, of the answers that it can judge. The same all
+    along: `baseline_score`, of answers of the reference, one each to `batch_size` prompts. Means over tokens:
+    `kl_per_token` and `entropy`, in nats; `advantage_mean` and `advantage_std`, before they are normalised;
+    `explained_variance` of the critic. Means over updates, each measured before it is made: `policy_loss`,
+    `value_loss`, `clip_share` of the tokens whose ratio is beyond 1 ± ε, `update_kl` to the policy that answered, in
+    nats per token. `ratio_first`: the mean ratio before the first update, 1. `updates`: how many were made.
+    `learning_rate`: the policy's. `stopped`: 1 where the run ended because of `stop_kl`.
+    """
+
+    def __init__(self, job: TrainingJob, settings: PpoSettings) -> None:
+        assert job.parent is not None
+        assert job.data is not None
+        assert job.format is not None
+        assert job.reward is not None
+        self.job, self.settings = job, settings
+        self.rows = job.layout.micro_batch or settings.minibatch_size
+        self.step, self.tokens, self.stopped = 0, 0, False
+        self.curves: list[dict[str, float]] = []
+        self.models = load_models(job, settings.lora, settings.max_length, settings.dtype, self.rows)
+        model = self.models.sampler(Role.REFERENCE)
+        room = settings.max_length - settings.max_new_tokens
+        self.prompts = read_prompts(job.data, model, job.format, room, settings.too_long)
+        per_step = settings.batch_size // settings.samples_per_prompt
+        order = prompt_order(self._tasks(), per_step * settings.steps, job.seed)
+        self.asked = [order[start : start + per_step] for start in range(0, len(order), per_step)]
+        self.scorer = _scorer(job, self.models, model.tokenizer)
+        self.judge = None
+        if job.world is not None:
+            from modecollapse.methods.reward_functions import FUNCTIONS
+
+            self.judge = FUNCTIONS["utility"](job.world)
+        groups = [(self.models.policy, settings.learning_rate), (self.models.critic, settings.critic_learning_rate)]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(trained.values()), "lr": rate, "peak": rate} for trained, rate in groups],
+            betas=settings.betas,
+            eps=1e-8,
+            weight_decay=0.0,
+            fused=True,
+        )
+        self.good: dict[str, Tensor] = {}
+        """The policy of the iteration before, where it may have to be gone back to."""
+        remove_half_written(job.state)
+        checkpoint = newest_complete(job.state)
+        if checkpoint is None:
+            self.baseline = self._baseline()
+        else:
+            self._load(checkpoint)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be learned."""
+        return self.stopped or self.step == self.settings.steps
+
+    def iterate(self) -> None:
+        """Sample answers, learn from them, and add a point to the curves.
+
+        Raises:
+            StudyError: the run diverged.
+            Stopped: the process was asked to stop while it sampled; nothing has changed.
+        """
+        settings = self.settings
+        experience = self.experience()
+        measured = experience.measured
+        if measured["kl"] > settings.limit_kl:
+            raise self._diverged(f"the KL to the reference is {measured['kl']:.1f} nats per answer (limit_kl)")
+        self.stopped = settings.stop_kl is not None and measured["kl"] > settings.stop_kl
+        share = learning_rate_share(self.step, settings.steps, settings.warmup_steps, settings.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        if settings.stop_kl is not None and not self.stopped:
+            self.good = {name: weight.detach().clone() for name, weight in self.models.policy.items()}
+        updates = self._update(experience)
+        if self.stopped:
+            logger.warning(
+                "stopping before iteration %d: the KL to the reference is %.2f nats per answer (stop_kl %s); the "
+                "policy is that of the iteration before", self.step + 1, measured["kl"], settings.stop_kl,
+            )  # fmt: skip
+            with torch.no_grad():
+                for name, weight in self.good.items():
+                    self.models.policy[name].copy_(weight)
+        self.step += 1
+        rate = settings.learning_rate * share
+        stopped = float(self.stopped)
+        self.curves.append({"step": self.step, **measured, **updates, "learning_rate": rate, "stopped": stopped})
+        if self.step * _LINES // settings.steps > (self.step - 1) * _LINES // settings.steps:
+            told = (self.step, settings.steps, measured["score"], measured["kl"])
+            logger.info("iteration %d of %d, score %.3f, KL %.2f", *told)
+
+    def experience(self) -> Experience:
+        """The policy's answers to the next prompts, with their advantages; changes nothing but the count of tokens.
+
+        Raises:
+            StudyError: the run diverged, or the model is not supported.
+            Stopped: the process was asked to stop.
+        """
+        settings, models = self.settings, self.models
+        places = np.repeat(self.asked[self.step], settings.samples_per_prompt).tolist()
+        rollouts = self._sample(Role.POLICY, f"iteration {self.step + 1}", places)
+        ids = [self.prompts.ids[place] for place in places]
+        answers = Answers.of(ids, [rollout.tokens for rollout in rollouts], models.device)
+        policy, reference, values = [], [], []
+        with torch.no_grad():
+            for part in answers.parts(self.rows):
+                policy.append(models.log_probabilities(Role.POLICY, part, settings.temperature))
+                reference.append(models.log_probabilities(Role.REFERENCE, part, settings.temperature)[0])
+                values.append(models.values(part))
+        log_probs, entropy = (torch.cat(parts) for parts in zip(*policy, strict=True))
+        self._check_sampling(rollouts, log_probs)
+        log_ratios, old_values, mask = log_probs - torch.cat(reference), torch.cat(values), answers.mask
+        scores = torch.from_numpy(self._scores(places, rollouts)).to(models.device)
+        rewards = token_rewards(scores, log_ratios, mask, settings.kl_weight)
+        advantages, returns = advantages_and_returns(rewards, old_values, mask, settings.gamma, settings.lam)
+        if not bool(returns.isfinite().all()):
+            raise self._diverged("a log-probability or a value of the critic is not a finite number")
+        self.tokens += int(answers.lengths.sum())
+        score, kl = scores.mean(), kl_of_answers(log_ratios, mask).mean()
+        mean = masked_mean(advantages, mask)
+        measured = {
+            "score": score,
+            "score_minus_kl": score - settings.kl_weight * kl,
+            "baseline_score": self.baseline,
+            "kl": kl,
+            "kl_per_token": masked_mean(log_ratios, mask),
+            "entropy": masked_mean(entropy, mask),
+            "response_length": mask.sum() / len(mask),
+            "share_ended": sum(rollout.ended for rollout in rollouts) / len(rollouts),
+            **self._utility(places, rollouts),
+            "advantage_mean": mean,
+            "advantage_std": masked_mean((advantages - mean) ** 2, mask).sqrt(),
+            "explained_variance": explained_variance(old_values, returns, mask),
+        }
+        if settings.normalise_advantages:
+            advantages = normalised(advantages, mask)
+        numbers = {name: float(value) for name, value in measured.items()}
+        return Experience(answers, log_probs, log_ratios, old_values, advantages, returns, numbers)
+
+    def _update(self, experience: Experience) -> dict[str, float]:
+        """Minibatch updates on an iteration's answers, and the means of what is measured before each of them.
+
+        Once the run has stopped they are measured, in one pass, and not made.
+        """
+        settings = self.settings
+        means: dict[str, list[float]] = defaultdict(list)
+        updates = 0
+        for minibatch in self._minibatches(len(experience.answers)):
+            measured = self.gradients(experience, minibatch)
+            for name, value in measured.items():
+                means[name].append(value)
+            if not math.isfinite(measured["policy_loss"] + measured["value_loss"]):
+                raise self._diverged(f"the losses are {measured['policy_loss']} and {measured['value_loss']}")
+            if self.stopped:
+                continue
+            if settings.target_update_kl is not None and measured["update_kl"] > settings.target_update_kl:
+                break
+            for group in self.optimizer.param_groups:
+                norm = torch.nn.utils.clip_grad_norm_(group["params"], settings.max_grad_norm)
+                if not bool(norm.isfinite()):
+                    raise self._diverged(f"the norm of a gradient is {float(norm)}")
+            self.optimizer.step()
+            updates += 1
+        first = means.pop("ratio")[0]
+        averaged = {name: sum(values) / len(values) for name, values in means.items()}
+        return {**averaged, "ratio_first": first, "updates": float(updates)}
+
+    def _minibatches(self, rows: int) -> Iterator[NDArray[np.int64]]:
+        size = self.settings.minibatch_size
+        for epoch in range(1 if self.stopped else self.settings.minibatch_epochs):
+            order = np.random.default_rng([self.job.seed, self.step, epoch]).permutation(rows)
+            yield from (order[start : start + size] for start in range(0, rows, size))
+
+    def gradients(self, experience: Experience, minibatch: NDArray[np.int64]) -> dict[str, float]:
+        """Leave the gradients of a minibatch's losses, which are means over its tokens; returns what they were."""
+        settings, models = self.settings, self.models
+        self.optimizer.zero_grad()
+        device = experience.answers.mask.device
+        whole = experience.answers.mask[torch.from_numpy(minibatch).to(device)].sum()
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
+        for start in range(0, len(minibatch), self.rows):
+            rows = torch.from_numpy(minibatch[start : start + self.rows]).to(device)
+            answers, old = experience.answers.rows(rows), experience.log_probs[rows]
+            share = answers.mask.sum() / whole
+            log_probs, entropy = models.log_probabilities(Role.POLICY, answers, settings.temperature)
+            losses, ratios = policy_losses(log_probs, old, experience.advantages[rows], settings.clip_policy)
+            policy_loss = masked_mean(losses - settings.entropy_weight * entropy, answers.mask)
+            (policy_loss * share).backward()
+            values = models.values(answers)
+            losses = value_losses(values, experience.values[rows], experience.returns[rows], settings.clip_value)
+            value_loss = masked_mean(losses, answers.mask)
+            (value_loss * share).backward()
+            with torch.no_grad():
+                beyond = ((ratios - 1).abs() > settings.clip_policy).float()
+                of_tokens = {"clip_share": beyond, "update_kl": kl_of_update(log_probs - old), "ratio": ratios}
+                means = {name: masked_mean(each, answers.mask) for name, each in of_tokens.items()}
+                for name, mean in {"policy_loss": policy_loss, "value_loss": value_loss, **means}.items():
+                    sums[name] += mean * share
+        return {name: float(value) for name, value in sums.items()}
+
+    def _sample(self, role: Role, stream: str, places: list[int]) -> list[Rollout]:
+        """An answer to the prompt at each of these places."""
+        settings = self.settings
+        prompts = {str(place): self.prompts.ids[place] for place in places}
+        taken: dict[int, Iterator[int]] = defaultdict(count)  # a prompt may be asked several times
+        rows = [(str(place), next(taken[place])) for place in places]
+        named = f"ppo, seed {self.job.seed}, {stream}"
+        model = self.models.sampler(role)
+        try:
+            with self.models.casting():
+                return sample_rollouts(model, prompts, rows, settings.temperature, settings.max_new_tokens, named)
+        except StudyError as error:
+            raise self._diverged(f"the policy cannot be sampled from: {error}") if self.step else error from error
+
+    def _scores(self, places: list[int], rollouts: list[Rollout]) -> NDArray[np.float32]:
+        """(rows,): what the reward says, less the penalty of answers that did not end."""
+        texts = [self.prompts.texts[place] for place in places]
+        ids = [self.prompts.ids[place] for place in places]
+        scores = self.scorer.score(texts, ids, [rollout.tokens for rollout in rollouts])
+        wrong = np.flatnonzero(~np.isfinite(scores))
+        if wrong.size:
+            assert self.job.reward is not None
+            raise self._diverged(
+                f"the reward {self.job.reward.name} gives {scores[wrong[0]]} to an answer to {texts[wrong[0]]!r}"
+            )
+        unended = np.array([not rollout.ended for rollout in rollouts])
+        return np.where(unended, scores - self.settings.unended_penalty, scores).astype(np.float32)
+
+    def _utility(self, places: list[int], rollouts: list[Rollout]) -> dict[str, float]:
+        if self.judge is None:
+            return {}
+        tokenizer = self.models.sampler(Role.POLICY).tokenizer
+        texts = [
+            tokenizer.decode(rollout.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            for rollout in rollouts
+        ]
+        found = np.array(self.judge([self.prompts.texts[place] for place in places], texts))
+        judged = found[np.isfinite(found)]
+        return {"utility": float(judged.mean())} if judged.size else {}
+
+    def _baseline(self) -> float:
+        places = prompt_order(self._tasks(), self.settings.batch_size, self.job.seed)
+        return float(self._scores(places, self._sample(Role.REFERENCE, "baseline", places)).mean())
+
+    def _tasks(self) -> list[str]:
+        tasks = self.prompts.tasks
+        return tasks if self.settings.balance_tasks else [""] * len(tasks)
+
+    def _check_sampling(self, rollouts: list[Rollout], log_probs: Tensor) -> None:
+        """Some architectures do more to their logits than their output layer: then training would be of another model.
+
+        Raises:
+            StudyError: the first answers have other log-probabilities than when they were sampled.
+        """
+        if self.step:
+            return
+        pairs = zip(rollouts, log_probs.cpu().numpy(), strict=True)
+        errors = [np.abs(row[: len(rollout.tokens)] - rollout.log_probs) for rollout, row in pairs]
+        difference = float(np.concatenate(errors).mean())
+        if not difference <= _DIFFERENCE[self.settings.dtype]:
+            raise StudyError(
+                f"The model in {self.job.parent} gives its tokens other log-probabilities when it is trained than when "
+                f"it is sampled from: they differ by {difference:.3g} nats per token. ppo supports models whose logits "
+                "are those of their output layer, such as GPT-NeoX or Llama. Use one of these."
+            )
+
+    def _diverged(self, what: str) -> StudyError:
+        kept = newest_complete(self.job.state)
+        where = "no state was kept before that" if kept is None else f"the state of before that is kept in {kept}"
+        return StudyError(
+            f"PPO diverged in iteration {self.step + 1} of {self.settings.steps}: {what}; {where}. Lower learning_rate "
+            "or minibatch_epochs, raise kl_weight, or set stop_kl to end the run before that."
+        )
+
+    def save(self) -> None:
+        """Write a sealed checkpoint, unless there is one or nothing has been learned."""
+        if self.step and not checkpoint_path(self.job.state, self.step).exists():
+            progress = {"tokens": self.tokens, "baseline": self.baseline, "curves": self.curves}
+            write_state(self.job.state, self.step, self._trained(), self.optimizer, self.good, progress)
+
+    def _load(self, checkpoint: Path) -> None:
+        self.step = checkpoint_step(checkpoint)
+        self.good, progress = read_state(checkpoint, self._trained(), self.optimizer)
+        self.tokens, self.baseline, self.curves = (progress[name] for name in ("tokens", "baseline", "curves"))
+
+    def _trained(self) -> dict[str, torch.nn.Parameter]:
+        groups = {"policy": self.models.policy, "critic": self.models.critic}
+        return {f"{role}.{name}": weight for role, named in groups.items() for name, weight in named.items()}
+
+
+def _scorer(job: TrainingJob, models: PpoModels, tokenizer: object) -> Scorer:
+    assert job.reward is not None
+    if isinstance(models, SharedBase) and job.reward.shares_base:
+        return models
+    return open_scorer(job.reward, job.world, tokenizer, job.threads, str(models.device))
