@@ -182,8 +182,12 @@ class Study:
         return None if name is None or self.config.data[name].sampled is None else self.data_for(name, model)
 
     def all_sampled_data(self) -> list[SampledData]:
-        """Those of all models, each once."""
-        return list(dict.fromkeys(found for model in self.trained() if (found := self.sampled_data(model))))
+        """Those that models are trained on, or reward models judged by, each once."""
+        found = [data for model in self.trained() if (data := self.sampled_data(model))]
+        for model in self.judged_rewards():
+            names = self.reward_data(model).values()
+            found += [self.data_for(name, model) for name in names if self.config.data[name].sampled is not None]
+        return list(dict.fromkeys(found))
 
     def data_for(self, name: str, model: Model) -> SampledData:
         """The data set of that name for a model, if a stage writes it."""

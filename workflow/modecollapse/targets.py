@@ -260,7 +260,7 @@ class Targets:
         return {
             "manifest": self.paths.manifest(model),
             "weights": ancient(self.paths.weights(model)),
-            "data": [self.paths.data(name) for name in self.study.reward_data(model).values()],
+            "data": [self.data_of(model, name) for name in self.study.reward_data(model).values()],
         }
 
     def all_divergences(self) -> list[str]:
