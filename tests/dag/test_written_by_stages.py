@@ -39,15 +39,19 @@ def generated(stage: str, project: Project) -> list[Path]:
     return sorted(project.result(f"generations/tiny/s0/{stage}").rglob("*.parquet"))
 
 
+MADE = sorted(
+    ["sample_pairs tiny/s0/onpolicy", REFERENCE, "train tiny/s0/dpo2", "choose tiny/s0/bon", "generate tiny/s0/dpo2"]
+)
+
+
+def test_stages_that_choose_and_are_iterated_schedule_themselves_and_what_is_written_for_them(
+    iterated: Project,
+) -> None:
+    assert iterated.plan("models", "generations") == MADE
+
+
+@pytest.mark.slow
 def test_what_a_stage_writes_is_made_once_and_again_when_what_decides_it_changes(iterated: Project) -> None:
-    made = [
-        "sample_pairs tiny/s0/onpolicy",
-        REFERENCE,
-        "train tiny/s0/dpo2",
-        "choose tiny/s0/bon",
-        "generate tiny/s0/dpo2",
-    ]
-    assert iterated.plan("models", "generations") == sorted(made)
     iterated.run("models", "generations")
 
     pairs = read_sealed(iterated.result("sampled/tiny/s0/onpolicy.parquet"))
@@ -69,7 +73,7 @@ def test_what_a_stage_writes_is_made_once_and_again_when_what_decides_it_changes
 
     iterated.edit_study("reward: words, n: 4,", "reward: words, n: 5,")
     iterated.edit_study("reward: words, n: 3}", "reward: words, n: 2}")
-    assert iterated.plan("models", "generations") == sorted(made), "of both that differ, and what descends from them"
+    assert iterated.plan("models", "generations") == MADE, "of both that differ, and what descends from them"
     assert {path: path.stat().st_ino for path in before} == before
 
 

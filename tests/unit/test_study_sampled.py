@@ -123,6 +123,20 @@ def test_training_and_its_reference_read_the_set_that_their_own_model_wrote():
     assert targets.all_sampled_data() == [own.replace("s1", "s0"), own]
 
 
+def test_a_reward_model_is_judged_by_the_pairs_that_its_own_size_and_seed_wrote():
+    study = content()
+    del study["stages"]["dpo2"]
+    study["measures"]["rewards"] = {"data": ["onpolicy"]}
+    targets = Targets(parse(study))
+    own = "results/smoke/sampled/tiny/s0/onpolicy.parquet"
+    assert targets.reward_inputs(Model("tiny", 0, "rm"))["data"] == ["results/smoke/data/preferences.parquet", own]
+    assert targets.all_sampled_data() == [own]
+    study["models"]["other"] = study["models"]["tiny"]
+    study["stages"]["dpo"]["sizes"] = ["tiny"]
+    with pytest.raises(StudyError, match=r"measures\.rewards\.data: onpolicy is written for the sizes tiny only"):
+        parse(study)
+
+
 def test_a_set_that_nothing_is_trained_on_is_not_sampled():
     study = content()
     del study["stages"]["dpo2"]

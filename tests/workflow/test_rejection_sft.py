@@ -5,10 +5,13 @@ import pytest
 
 from modecollapse.digests import sha256_directory
 from modecollapse.errors import StudyError
+from modecollapse.generation.models import load_causal_model
 from modecollapse.methods import METHODS, answers_file, sampled_answers
 from modecollapse.methods.answers_file import SCHEMA
 from modecollapse.methods.rejection_sft import ANSWERS
+from modecollapse.methods.sampled_answers import ask
 from modecollapse.sealed import read_sealed, write_sealed
+from tests.workflow.conftest import HUMAN
 from tests.workflow.test_resume import kill_in_child
 
 METHOD = METHODS["rejection_sft"]
@@ -76,19 +79,22 @@ def test_a_run_that_was_killed_while_it_sampled_goes_on_with_the_next_part(toy, 
     assert sampled(job) == sampled(undisturbed)
 
 
-def test_fewer_prompts_are_a_draw_of_all_and_depend_on_nothing_but_the_seed(toy, tmp_path):
-    few, more = (
-        toy.job("rejection_sft", tmp_path / str(prompts), {"epochs": 1, "prompts": prompts, "quantile": 0.5})
-        for prompts in (8, 16)
-    )
-    for job in (few, more):
-        METHOD.run(job)
-    rows = {
-        prompts: {(row["prompt"], row["text"]) for row in sampled(job).to_pylist()}
-        for prompts, job in ((8, few), (16, more))
-    }
-    assert len({prompt for prompt, _ in rows[8]}) == 8
-    assert rows[8] < rows[16]
+def test_fewer_prompts_are_a_draw_of_all_that_depends_on_nothing_but_the_seed(toy):
+    model = load_causal_model(toy.root / "parent", "float32", 1, "cpu")
+    texts = [f"tell me of a {' '.join(['old'] * number)} fox ." for number in range(12)]
+
+    def asked(number: int | None, seed: int, room: int | None = None) -> list[int]:
+        return ask(model, HUMAN, texts, number, seed, room, "truncate", toy.root / "data").rows
+
+    few, more = asked(4, 0), asked(8, 0)
+    assert few == sorted(few)
+    assert set(few) < set(more)
+    assert asked(4, 1) != few
+    assert asked(None, 0) == asked(99, 0) == list(range(12))
+    # The shortest prompt has ten tokens in its format, and every "old" is one more.
+    assert asked(None, 0, room=14) == [0, 1, 2, 3, 4], "what leaves no room for an answer is left out"
+    with pytest.raises(StudyError, match=r"7 of 12 prompts have more than 14 tokens, e\.g\. row 5.*too_long: truncate"):
+        ask(model, HUMAN, texts, None, 0, 14, "error", toy.root / "data")
 
 
 def test_a_model_whose_answers_never_end_is_one_clear_error(toy, tmp_path):

@@ -183,11 +183,11 @@ class Study:
         return None if name is None or self.config.data[name].sampled is None else self.data_for(name, model)
 
     def all_sampled_data(self) -> list[SampledData]:
-        """Those of all models, and those that reward models are judged by, each once."""
+        """Those that models are trained on, or reward models judged by, each once."""
         found = [data for model in self.trained() if (data := self.sampled_data(model))]
         for model in self.judged_rewards():
-            written = [name for name in self.reward_data(model).values() if self.config.data[name].sampled is not None]
-            found += [self.data_for(name, model) for name in written]
+            names = self.reward_data(model).values()
+            found += [self.data_for(name, model) for name in names if self.config.data[name].sampled is not None]
         return list(dict.fromkeys(found))
 
     def data_for(self, name: str, model: Model) -> SampledData:

@@ -237,18 +237,17 @@ def _check_reward_data(config: StudyConfig) -> None:
                 f"{key}: tables call the pairs that a reward model was trained on {TRAIN!r}, so no other set can be "
                 "called so. Give the data set another name."
             )
-        sampled = config.data[name].sampled
-        writer = config.stages[sampled.stage] if sampled and sampled.stage in config.stages else None
-        for judged, stage in config.stages.items():
-            if writer is None or writer.sizes is None or not _method_has(stage, "scores"):
+        for stage, each in config.stages.items():
+            sampled = config.data[name].sampled
+            if sampled is None or not _method_has(each, "scores"):
                 continue
-            lacking = [size for size in stage.sizes or config.models if size not in writer.sizes]
-            if lacking:
-                raise StudyError(
-                    f"{key}: {name} is written by a stage that {lacking[0]} does not have, but {judged} is to be "
-                    f"judged by it there. Allowed: sets of stages that all sizes of {judged} have. Give "
-                    f"stages.{judged} the same `sizes`, or remove the set from the list."
-                )
+            for writer in (sampled.stage, sampled.reward):
+                there = config.stages[writer].sizes if writer in config.stages else None
+                if there is not None and set(each.sizes or config.models) - set(there):
+                    raise StudyError(
+                        f"{key}: {name} is written for the sizes {', '.join(there)} only, which have {writer}, but "
+                        f"{stage} has others as well. Give {stage} the same `sizes`, or leave the set out."
+                    )
 
 
 def _check_divergence(config: StudyConfig) -> None:
