@@ -12,7 +12,7 @@ from modecollapse.prompts import Prompt
 
 SelfBleu = Callable[[Sequence[str]], float]
 
-STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+STRENGTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """λ of the curve: answers with probability ∝ p(answer) · exp(λ · utility)."""
 COMPLETIONS = 25
 WORDS = 20
