@@ -44,7 +44,8 @@ def test_the_embedded_study_is_computed_as_ever_and_asks_for_what_a_laptop_has(t
     study = load("nano", tmp_path)
     demands = Demands(study, Machine())
     for model in study.trained():
-        batch = study.settings(model).batch_size  # type: ignore[attr-defined]
+        settings = study.settings(model)
+        batch = getattr(settings, "minibatch_size", None) or settings.batch_size  # type: ignore[attr-defined]
         assert demands.layout(model) == Layout(processes=1, zero_stage=0, micro_batch=batch)
         for demand in jobs(demands, model).values():
             assert demand.gpus == 0

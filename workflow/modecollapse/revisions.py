@@ -147,7 +147,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jobs.embeddings",
     ),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "prompts", "jobs.scores"),
-    "analysis": ("analysis", "lineage", "wordings", "metrics.registry", "jobs.tables"),
+    "analysis": ("analysis", "lineage", "wordings", "jobs.tables"),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "comparison": (
         "comparison",
@@ -193,6 +193,10 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
     "method ppo": ("data.nano",),
+    "method rloo": ("data.nano",),
+    "method grpo": ("data.nano",),
+    # Of the metrics it needs no more than which way diversity lies.
+    "analysis": ("metrics.registry",),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""
