@@ -44,9 +44,11 @@ GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
 
 # Okabe and Ito's colour-blind safe palette without its yellow, which is too light for lines on white.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+# What is further down a lineage of more stages: darker or duller than the first seven, most of Tol's muted palette.
+_COLOURS += ("#332288", "#882255", "#999933", "#AA4499", "#7F4F24", "#44AA99", "#888888")
 _LIGHTEST, _DARKEST = -0.5, 0.4
 """How much of white (below 0) and of black is mixed into the colour of a run's first and last epoch."""
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "d", "h", "8")
 _HEADING = "heading"
 """Marks the heading among a figure's texts."""
 
@@ -106,7 +108,9 @@ def marks(stages: Mapping[str, StageInfo]) -> dict[str, Mark]:
     """The look of each stage, by the place in the lineage of it or of its run."""
     looks = {}
     for place, members in enumerate(families(stages)):
-        colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+        # One marker on in each further turn through the colours: no two of the first 196 look the same.
+        turn, colour = place // len(_COLOURS), _COLOURS[place % len(_COLOURS)]
+        marker = _MARKERS[(place + turn) % len(_MARKERS)]
         for epoch, stage in enumerate(members):
             looks[stage] = Mark(_shade(colour, epoch / (len(members) - 1)) if len(members) > 1 else colour, marker)
     return looks
@@ -115,9 +119,17 @@ def marks(stages: Mapping[str, StageInfo]) -> dict[str, Mark]:
 def _shade(colour: str, share: float) -> str:
     """A colour mixed with white at `share` 0, with black at 1, pure in between."""
     amount = _LIGHTEST + (_DARKEST - _LIGHTEST) * share
+    return lightened(colour, -amount) if amount < 0 else _mixed(colour, 0, amount)
+
+
+def lightened(colour: str, amount: float) -> str:
+    """A colour with this share of white mixed into it."""
+    return _mixed(colour, 255, amount)
+
+
+def _mixed(colour: str, other: int, amount: float) -> str:
     channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    mixed = [channel + (255 - channel) * -amount if amount < 0 else channel * (1 - amount) for channel in channels]
-    return "#" + "".join(f"{round(channel):02X}" for channel in mixed)
+    return "#" + "".join(f"{round(channel + (other - channel) * amount):02X}" for channel in channels)
 
 
 def band_opacity(stages: int) -> float:
