@@ -20,6 +20,9 @@ STAGES = ("plm", "sft", "dpo")
 
 SIZES = ("small", "large")
 
+LACKING = ("grpo", "dpo2")
+"""Stages of `methods_context` that the large size does not have."""
+
 
 def grid(**axes: tuple[Any, ...]) -> pd.DataFrame:
     return pd.MultiIndex.from_product(axes.values(), names=list(axes)).to_frame(index=False)
@@ -143,7 +146,7 @@ def methods_context() -> FigureContext:
         "data": data | {"bon": None},
         "lineage": lineage,
         "stages": list(lineage),
-        "some_sizes": {"grpo": ["small"], "dpo2": ["small"]},
+        "some_sizes": {stage: ["small"] for stage in LACKING},
         "rewards": dict.fromkeys(rewarded, "rm") | {"grpo": "utility"},
         "log_ratio_scales": {size: {"dpo": 0.1, "ipo": 0.5, "kto": 0.1, "dpo2": 0.1} for size in SIZES},
         "sharpness": 2.0,
@@ -172,6 +175,10 @@ def methods_tables() -> dict[str, pd.DataFrame]:
                     for place, step in enumerate([*(f"{a}>{b}" for a, b in itertools.pairwise(line)), "total"])
                 ]
                 parts = [part.assign(low=part["delta"] - 0.01, high=part["delta"] + 0.01) for part in parts]
+                for part in parts:
+                    leaf = part["path"].str.split(">").str[-1]
+                    unknown = (leaf == "bon") & (part.get("level", "") == "token")
+                    part.drop(part.index[unknown | (leaf.isin(LACKING) & (part["size"] == "large"))], inplace=True)
         elif "stage" in frame:
             stages = predicting if name in ("tokens_pooled", "vocabulary_cdf", "benchmarks_pooled") else answering
             parts = [_moved(frame[frame["stage"] == "sft"], n).assign(stage=stage) for n, stage in enumerate(stages)]
@@ -182,9 +189,8 @@ def methods_tables() -> dict[str, pd.DataFrame]:
     bounded = tables["divergence"]["stage"] == "bon"
     tables["divergence"].loc[bounded, ["low", "high"]] = math.nan
     tables["divergence"].loc[bounded, "source"] = BOUND
-    lacking = [stage for stage, info in context.stages.items() if info.sizes == ("small",)]
     return {
-        name: frame[~((frame["size"] == "large") & frame["stage"].isin(lacking))]
+        name: frame[~((frame["size"] == "large") & frame["stage"].isin(LACKING))]
         if {"size", "stage"} <= set(frame)
         else frame
         for name, frame in tables.items()
@@ -215,7 +221,7 @@ def _logged(context: FigureContext) -> pd.DataFrame:
             known = of_rewards
         elif info.method == "reward":
             known = of_scores
-        elif info.data in ("preferences", "sampled"):
+        elif info.data in ("preferences", "sampled") and stage != "rsft":
             known = of_pairs
         if stage == "bon":
             continue

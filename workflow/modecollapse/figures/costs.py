@@ -84,7 +84,7 @@ def costs(tables: Tables, context: FigureContext, metric: str = _TRUE_METRIC) ->
 
 
 def _sheet(columns: int, rows: int) -> style.Sheet:
-    left, right, top, bottom = 0.66, 0.1, 0.5, 0.62
+    left, right, top, bottom = 0.66 if rows == 1 else 0.78, 0.1, 0.5, 0.62
     gaps = ([0.14, 0.42] * columns)[: max(0, columns - 1)]
     return style.sheet(
         widths=style.spread(max(1, columns), style.PAGE_WIDTH - left - right, gaps),
@@ -152,4 +152,4 @@ def _handles(rows: pd.DataFrame, known: Mapping[str, pd.DataFrame], context: Fig
         handle.set_linestyle("none")
         yield handle
     if any(name in known for name in context.prompts):
-        yield Line2D([], [], color="black", marker=".", linewidth=1.0, label="true answers, tilted by exp(λ · utility)")
+        yield Line2D([], [], color="black", marker=".", linewidth=1.0, label="true answers, tilted")

@@ -17,6 +17,8 @@ _COLUMN, _ROW = 1.75, 0.86
 """Distance between the middles of neighbouring boxes, in inches."""
 _LANE = 0.24
 """Height in a column of a lane, in which edges pass the boxes of a column."""
+_APART = 0.16
+"""Distance between the ends of a stage's arrows, in inches."""
 
 Node = str | tuple[str, int]
 """A stage, or the lane (parent, column) in which all edges of a parent that lead further pass through a column."""
@@ -50,8 +52,13 @@ def lineage(tables: Tables, context: FigureContext) -> Figure:
             at[node] = (left + _COLUMN * place, top - _room(node) / 2)
             top -= _room(node)
     for stage, info in context.stages.items():
-        for role, parent in enumerate(info.parents):
-            _arrow(axes, [at[node] for node in _route(parent, stage, columns)], dashed=role > 0)
+        routes = [[at[node] for node in _route(parent, stage, columns)] for parent in info.parents]
+        ends = sorted(range(len(routes)), key=lambda role: -routes[role][-2][1])
+        for role, route in enumerate(routes):
+            # The arrows of several parents end apart, in the order in which they come from above.
+            x, y = route[-1]
+            end = y + _APART * ((len(routes) - 1) / 2 - ends.index(role))
+            _arrow(axes, [*route[:-1], (x, end)], dashed=role > 0)
         _box(axes, at[stage], stage, info, context)
     sizes = "size" if len(context.sizes) == 1 else "sizes"
     which = "stages" if any(info.sizes for info in context.stages.values()) else "every stage"

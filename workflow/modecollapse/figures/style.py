@@ -9,6 +9,7 @@ from typing import ParamSpec
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -202,6 +203,17 @@ def sheet(
 def spread(count: int, total: float, gaps: Sequence[float]) -> list[float]:
     """Widths of `count` equal panels that fill `total` inches together with their `gaps`."""
     return [(total - sum(gaps)) / count] * count
+
+
+def shifts(rows: pd.DataFrame, stages: Sequence[str], room: float) -> dict[tuple[str, str], float]:
+    """(size, stage) → how far beside the middle of its size's place a stage stands, with `room` for each that `rows`
+    hold of that size.
+    """
+    found = {}
+    for size, of_size in rows.groupby("size", sort=False):
+        shown = [stage for stage in stages if (of_size["stage"] == stage).any()]
+        found |= {(str(size), stage): room * (order - (len(shown) - 1) / 2) for order, stage in enumerate(shown)}
+    return found
 
 
 def stage_handles(context: FigureContext, stages: Collection[str]) -> list[Line2D]:

@@ -95,6 +95,9 @@ def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext, crowded: bo
                 markerfacecolor="white", zorder=3,
             )  # fmt: skip
         for end in {0, len(line) - 1} if named in (None, (stage, form)) else set():
+            if crowded:
+                # Beyond the end, where the line's neighbours are least likely to be.
+                offset, side = (0, 4 if y.iloc[end] == y.max() else -9), "center"
             axes.annotate(
                 f"T {line['temperature'].iloc[end]}", (x.iloc[end], y.iloc[end]), xytext=offset, ha=side,
                 textcoords="offset points", fontsize=style.TINY, color=look.colour, zorder=4,
