@@ -136,7 +136,7 @@ def methods_context() -> FigureContext:
     tuned = ("dpo", "ipo", "kto", "orpo", "simpo", "rm")
     rewarded = ("ppo", "rloo", "grpo", "bon", "rsft")
     lineage = {"plm": [], "sft": ["plm"], **{name: ["sft"] for name in tuned}}
-    lineage |= {name: ["sft", "rm"] for name in rewarded} | {"dpo2": ["dpo", "dpo"]}
+    lineage |= {name: ["sft", "rm"] for name in rewarded} | {"dpo2": ["dpo", "rm"]}
     methods = {name: name for name in lineage} | {"rm": "reward", "bon": "best_of_n", "rsft": "rejection_sft"}
     data = dict.fromkeys(lineage, "preferences") | {"plm": "corpus", "sft": "answers", "dpo2": "sampled"}
     spec = {
@@ -175,10 +175,12 @@ def methods_tables() -> dict[str, pd.DataFrame]:
                     for place, step in enumerate([*(f"{a}>{b}" for a, b in itertools.pairwise(line)), "total"])
                 ]
                 parts = [part.assign(low=part["delta"] - 0.01, high=part["delta"] + 0.01) for part in parts]
-                for part in parts:
+                for place, part in enumerate(parts):
                     leaf = part["path"].str.split(">").str[-1]
                     unknown = (leaf == "bon") & (part.get("level", "") == "token")
-                    part.drop(part.index[unknown | (leaf.isin(LACKING) & (part["size"] == "large"))], inplace=True)
+                    parts[place] = part[~unknown & ~(leaf.isin(LACKING) & (part["size"] == "large"))]
+        elif name == "rewards":
+            parts = [frame.assign(stage="rm")]
         elif "stage" in frame:
             stages = predicting if name in ("tokens_pooled", "vocabulary_cdf", "benchmarks_pooled") else answering
             parts = [_moved(frame[frame["stage"] == "sft"], n).assign(stage=stage) for n, stage in enumerate(stages)]
@@ -217,7 +219,7 @@ def _logged(context: FigureContext) -> pd.DataFrame:
     parts = []
     for order, (stage, info) in enumerate(context.stages.items()):
         known = of_text
-        if "rm" in info.parents and stage != "rsft":
+        if stage in ("ppo", "rloo", "grpo"):
             known = of_rewards
         elif info.method == "reward":
             known = of_scores

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -62,8 +63,8 @@ def costs(tables: Tables, context: FigureContext, metric: str = _TRUE_METRIC) ->
         _panel(axes, points[points["size"] == size], context)
         if curve is not None and kind in curve:
             axes.plot(curve[kind], curve["loss"], color="black", marker=".", linewidth=1.0, zorder=1.5)
-        axes.set_xlim(_limits(points, "x", 0.0))
-        axes.set_ylim(_limits(of_pair, "loss", 0.0))
+        axes.set_xlim(_limits(points, "x"))
+        axes.set_ylim(_limits(of_pair, "loss"))
         axes.tick_params(labelleft=column % 2 == 0, labelbottom=row == len(sizes) - 1)
         if row == 0 and column % 2 == 0:
             axes.set_title(f"{name.capitalize()} prompts", pad=5, loc="left")
@@ -103,7 +104,7 @@ def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext) -> None:
     for stage in context.stages:
         for point in records(points[points["stage"] == stage].dropna(subset=["x"])):
             look = marks[stage]
-            faint = {"color": look.colour, "alpha": 0.5, "linewidth": 0.8}
+            faint: dict[str, Any] = {"color": look.colour, "alpha": 0.5, "linewidth": 0.8}
             axes.hlines(point["loss"], point["x_low"], point["x_high"], **faint)
             axes.vlines(point["x"], point["loss_low"], point["loss_high"], **faint)
             axes.plot(
@@ -112,11 +113,11 @@ def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext) -> None:
             )  # fmt: skip
 
 
-def _limits(points: pd.DataFrame, of: str, always: float) -> tuple[float, float]:
-    """A range for all that was measured and for `always`, whatever else is drawn."""
+def _limits(points: pd.DataFrame, of: str) -> tuple[float, float]:
+    """A range for zero and all that was measured, whatever else is drawn."""
     values = points[[of, f"{of}_low", f"{of}_high"]].to_numpy(dtype=float).ravel()
     values = values[pd.notna(values)]
-    low, high = min([*values, always]), max([*values, always])
+    low, high = min([*values, 0.0]), max([*values, 0.0])
     room = _MARGIN * (high - low) or 0.1
     return low - room, high + room
 

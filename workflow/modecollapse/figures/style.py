@@ -44,9 +44,11 @@ BAND_OPACITY = 0.18
 GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
 
 # Okabe and Ito's colour-blind safe palette without its yellow, which is too light for lines on white.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-# What is further down a lineage of more stages: darker or duller than the first seven, most of Tol's muted palette.
-_COLOURS += ("#332288", "#882255", "#999933", "#AA4499", "#7F4F24", "#44AA99", "#888888")
+# After its seven what is further down a lineage of more stages: darker or duller, most of Tol's muted palette.
+_COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000",
+    "#332288", "#882255", "#999933", "#AA4499", "#7F4F24", "#44AA99", "#888888",
+)  # fmt: skip
 _LIGHTEST, _DARKEST = -0.5, 0.4
 """How much of white (below 0) and of black is mixed into the colour of a run's first and last epoch."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "d", "h", "8")
@@ -209,7 +211,7 @@ def shifts(rows: pd.DataFrame, stages: Sequence[str], room: float) -> dict[tuple
     """(size, stage) → how far beside the middle of its size's place a stage stands, with `room` for each that `rows`
     hold of that size.
     """
-    found = {}
+    found: dict[tuple[str, str], float] = {}
     for size, of_size in rows.groupby("size", sort=False):
         shown = [stage for stage in stages if (of_size["stage"] == stage).any()]
         found |= {(str(size), stage): room * (order - (len(shown) - 1) / 2) for order, stage in enumerate(shown)}

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
-from modecollapse.figures.context import FigureContext, Tables, longest_cut
+from modecollapse.figures.context import FigureContext, Tables, longest_cut, records
 from modecollapse.figures.labels import Label, output_label
 from modecollapse.metrics.registry import QUALITIES
 
@@ -107,9 +107,9 @@ def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext, crowded: bo
 
 def _longest(points: pd.DataFrame) -> tuple[str, str]:
     """The stage and format whose line goes through most diversity, where the names of its temperatures stand apart."""
-    diversity = points.groupby(["stage", "format"], sort=False)["value_diversity"]
-    stage, form = (diversity.max() - diversity.min()).idxmax()
-    return str(stage), str(form)
+    diversity = points.groupby(["stage", "format"], sort=False)["value_diversity"].agg(["min", "max"]).reset_index()
+    longest = max(records(diversity), key=lambda line: float(line["max"] - line["min"]))
+    return str(longest["stage"]), str(longest["format"])
 
 
 def _diverse(rows: pd.DataFrame, name: str) -> pd.DataFrame:

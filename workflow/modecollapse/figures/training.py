@@ -12,8 +12,10 @@ _NOT_DRAWN = ("learning_rate", "epoch", "grad_norm", "num_tokens", "tokens", "se
 """Settings and bookkeeping."""
 _OF_REWARDS = ("score", "score_minus_kl", "baseline_score", "kl", "response_length", "entropy")
 """What the figure `reward_curves` shows of stages that learn from rewards."""
-_OF_PAIRS = ("loss", *SCORES_OF_PAIRS, "score/chosen", "score/rejected", *LIKELIHOODS_OF_PAIRS)
-_OF_PAIRS += ("rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected")
+_OF_PAIRS = (
+    *("loss", *SCORES_OF_PAIRS, *LIKELIHOODS_OF_PAIRS),
+    *(f"{quantity}/{answer}" for quantity in ("score", "rewards", "logps") for answer in ("chosen", "rejected")),
+)
 """What the figure `preference_curves` shows of stages that learn from pairs."""
 _FEW_RUNS, _FEW_COLUMNS, _MANY_COLUMNS = 8, 3, 5
 """Up to so many runs a page has few columns and all that preference tuning logged."""
