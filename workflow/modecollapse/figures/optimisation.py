@@ -7,6 +7,7 @@ where the true utility is known, over-optimisation of the reward model (Gao et a
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,7 +26,9 @@ _COLUMNS = (
 _PENALISED, _BASELINE = 0.5, "black"
 """How much of white is mixed into the colour of the score less its penalty; colour of the score before training."""
 
-_PROXY_DASHES, _TRUE_COLOUR = "dashed", "black"
+_TRUE_COLOUR = "black"
+_GROUPS = 8
+"""Groups of updates whose means are joined where divergence is the horizontal axis."""
 
 
 @style.styled
@@ -101,20 +104,27 @@ def over_optimisation(tables: Tables, context: FigureContext) -> Figure:
         for run in runs
     ]
     handles.append(Line2D([], [], color=_TRUE_COLOUR, label="true utility"))
-    style.footer(sheet.figure, f"Change since the first update. {population(runs)}")
+    right = f"Right: each update, and means of {_GROUPS} groups of neighbouring divergence."
+    style.footer(sheet.figure, f"Change since the first update. {population(runs)} {right}")
     style.top_legend(sheet.figure, [*handles, *_sizes(runs, context)] if runs else [])
     return sheet.figure
 
 
 def _against(axes: Axes, values: pd.DataFrame, kl: pd.DataFrame, context: FigureContext, colour: str) -> None:
-    """The means over seeds of each update as points in the plane of divergence and value, joined in their order."""
+    """Means over seeds of each update as points in the plane of divergence and value, and a line through the means of
+    groups of updates of neighbouring divergence, which goes up and down from update to update.
+    """
     keys = ["size", "seed", "stage", "step"]
     both = values.merge(kl, on=keys, suffixes=("", "_kl"))
     lines = style.line_styles(context.sizes)
     for size, of_size in both.groupby("size", sort=False):
-        found = of_size.groupby("step")[["value", "value_kl"]].mean().sort_index()
-        axes.plot(found["value_kl"], found["value"], color=colour, linestyle=lines[str(size)], linewidth=0.6, alpha=0.5)
-        axes.plot(found["value_kl"], found["value"], color=colour, marker=".", markersize=2.5, linestyle="none")
+        found = of_size.groupby("step")[["value_kl", "value"]].mean().sort_values("value_kl")
+        axes.plot(
+            found["value_kl"], found["value"], color=colour, marker=".", markersize=2.5, linestyle="none", alpha=0.5
+        )
+        group = np.arange(len(found)) * min(_GROUPS, len(found)) // len(found)
+        means = found.groupby(group).mean()
+        axes.plot(means["value_kl"], means["value"], color=colour, linestyle=lines[str(size)])
 
 
 def _grid(rows: int, columns: int, gap: float) -> style.Sheet:

@@ -17,7 +17,7 @@ _DIVERSITY = ("self_bleu", "cosine", "ncd")
 
 _KEYS = ["stage", "format", "prompts", "temperature"]
 
-_FEW = 6
+_FEW = 4
 """Up to so many lines each has the names of its temperatures; of more, one, and the others begin hollow."""
 
 
@@ -91,8 +91,8 @@ def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext, crowded: bo
         axes.plot(x, y, color=look.colour, marker=look.marker, linestyle=lines[form], markersize=3.2, zorder=3)
         if crowded:
             axes.plot(
-                x.iloc[:1], y.iloc[:1], color=look.colour, marker=look.marker, linestyle="none", markersize=3.2,
-                markerfacecolor="white", zorder=3,
+                x.iloc[:1], y.iloc[:1], color=look.colour, marker=look.marker, linestyle="none", markersize=4.4,
+                markeredgewidth=0.7, markerfacecolor="white", zorder=3,
             )  # fmt: skip
         for end in {0, len(line) - 1} if named in (None, (stage, form)) else set():
             if crowded:

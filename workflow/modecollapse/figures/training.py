@@ -8,7 +8,10 @@ from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, families
 from modecollapse.figures.logged import LIKELIHOODS_OF_PAIRS, REWARDS, SCORES_OF_PAIRS
 
-_NOT_DRAWN = ("learning_rate", "epoch", "grad_norm", "num_tokens", "tokens", "seconds", "updates", "stopped")
+_NOT_DRAWN = (
+    *("learning_rate", "epoch", "grad_norm", "num_tokens", "tokens", "seconds"),
+    *("updates", "stopped", "ratio_first"),
+)
 """Settings and bookkeeping."""
 _OF_REWARDS = ("score", "score_minus_kl", "baseline_score", "kl", "response_length", "entropy")
 """What the figure `reward_curves` shows of stages that learn from rewards."""
@@ -17,7 +20,7 @@ _OF_PAIRS = (
     *(f"{quantity}/{answer}" for quantity in ("score", "rewards", "logps") for answer in ("chosen", "rejected")),
 )
 """What the figure `preference_curves` shows of stages that learn from pairs."""
-_FEW_RUNS, _FEW_COLUMNS, _MANY_COLUMNS = 8, 3, 5
+_FEW_RUNS, _FEW_COLUMNS, _MANY_COLUMNS = 5, 3, 5
 """Up to so many runs a page has few columns and all that preference tuning logged."""
 
 
@@ -37,7 +40,7 @@ def training_curves(tables: Tables, context: FigureContext) -> Figure:
     ]
     columns = _MANY_COLUMNS if crowded else _FEW_COLUMNS
     rows = max(1, -(-len(panels) // columns))
-    gaps = [0.5 if not crowded else 0.36] * (columns - 1)
+    gaps = [0.5 if not crowded else 0.44] * (columns - 1)
     left, right, top, bottom = 0.5, 0.1, 0.46, 0.4
     sheet = style.sheet(
         widths=style.spread(columns, style.PAGE_WIDTH - left - right, gaps),
