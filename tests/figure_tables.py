@@ -1,12 +1,15 @@
 """Small tables that figures are drawn from in tests."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from modecollapse.analysis.costs import BOUND
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.tokens import UNITS
 from modecollapse.figures.context import FigureContext
@@ -16,6 +19,9 @@ STAGES = ("plm", "sft", "dpo")
 
 
 SIZES = ("small", "large")
+
+LACKING = ("grpo", "dpo2")
+"""Stages of `methods_context` that the large size does not have."""
 
 
 def grid(**axes: tuple[Any, ...]) -> pd.DataFrame:
@@ -102,4 +108,132 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         ),
         "training": logged.assign(seed=0, value=1.0),
         "truth": pd.concat([strengths.assign(value=strengths["lambda"] / 4), floor]),
+        **cost_tables(STAGES[1:], "plm"),
     }
+
+
+def cost_tables(stages: Sequence[str], reference: str) -> dict[str, pd.DataFrame]:
+    """`costs` of self-BLEU, and `divergence`: each stage costs more than the one before it."""
+    keys = grid(size=SIZES, prompts=("creative", "factual"), stage=tuple(stages))
+    order = keys["stage"].map({stage: 1 + place for place, stage in enumerate(stages)})
+    order = order * keys["prompts"].map({"creative": 1.0, "factual": 0.4}) + 0.3 * (keys["size"] == SIZES[1])
+    far = {"value": order, "low": order - 0.3, "high": order + 0.3, "source": "measured", "per_token": order / 20}
+    costs = keys.assign(temperature="1.0", format="human", words=20, metric="self_bleu", definition="corrected")
+    for name, value in {"loss": order * 0.04, "gain": order**0.5 * 0.5, "cost": order * 0.1}.items():
+        costs = costs.assign(**{name: value, f"{name}_low": value - 0.03, f"{name}_high": value + 0.03})
+    known = {"quality": "utility", "kl": order, "tilted_loss": order * 0.03, "tilted_gain": order**0.5 * 0.6}
+    frames = {"costs": costs.assign(**known), "divergence": keys.assign(**far)}
+    return {
+        name: frame.assign(reference=reference, **{c: 20 for c in SCHEMAS[name].names if c.startswith("n_")})[
+            SCHEMAS[name].names
+        ]
+        for name, frame in frames.items()
+    }
+
+
+def methods_context() -> FigureContext:
+    """Fourteen stages: a reward model without completions, stages with two parents, and stages of one size."""
+    tuned = ("dpo", "ipo", "kto", "orpo", "simpo", "rm")
+    rewarded = ("ppo", "rloo", "grpo", "bon", "rsft")
+    lineage = {"plm": [], "sft": ["plm"], **{name: ["sft"] for name in tuned}}
+    lineage |= {name: ["sft", "rm"] for name in rewarded} | {"dpo2": ["dpo", "rm"]}
+    methods = {name: name for name in lineage} | {"rm": "reward", "bon": "best_of_n", "rsft": "rejection_sft"}
+    data = dict.fromkeys(lineage, "preferences") | {"plm": "corpus", "sft": "answers", "dpo2": "sampled"}
+    spec = {
+        "title": "Methods",
+        "labels": {name: name.upper() for name in lineage},
+        "methods": methods,
+        "data": data | {"bon": None},
+        "lineage": lineage,
+        "stages": list(lineage),
+        "some_sizes": {stage: ["small"] for stage in LACKING},
+        "rewards": dict.fromkeys(rewarded, "rm") | {"grpo": "utility"},
+        "log_ratio_scales": {size: {"dpo": 0.1, "ipo": 0.5, "kto": 0.1, "dpo2": 0.1} for size in SIZES},
+        "sharpness": 2.0,
+        "temperature": "1.0",
+        "prompts": {"creative": {"c0": "Write a poem that costs $5."}, "factual": {"f0": "What is it?"}},
+    }
+    return FigureContext.from_spec(spec, SIZES, "small")
+
+
+def methods_tables() -> dict[str, pd.DataFrame]:
+    """Tables of that study. `rm` has no completions, it and `bon` predict no tokens, `bon` is not trained."""
+    context = methods_context()
+    answering = [stage for stage in context.stages if stage != "rm"]
+    predicting = [stage for stage in answering if stage != "bon"]
+    tables = {}
+    for name, frame in figure_tables().items():
+        if "path" in frame or "effect" in frame:
+            leaves = [stage for stage in answering if stage not in ("plm", "sft", "dpo")]
+            lines = [["plm", "sft", *(["dpo"] if leaf == "dpo2" else []), leaf] for leaf in leaves]
+            if "effect" in frame:
+                parts = [frame[frame["step"] == "plm>sft"]]
+            else:
+                parts = [
+                    frame[frame["step"] == "plm>sft"].assign(path=">".join(line), step=step, delta=0.02 * (1 + place))
+                    for line in lines
+                    for place, step in enumerate([*(f"{a}>{b}" for a, b in itertools.pairwise(line)), "total"])
+                ]
+                parts = [part.assign(low=part["delta"] - 0.01, high=part["delta"] + 0.01) for part in parts]
+                for place, part in enumerate(parts):
+                    leaf = part["path"].str.split(">").str[-1]
+                    unknown = (leaf == "bon") & (part.get("level", "") == "token")
+                    parts[place] = part[~unknown & ~(leaf.isin(LACKING) & (part["size"] == "large"))]
+        elif name == "rewards":
+            parts = [frame.assign(stage="rm")]
+        elif "stage" in frame:
+            stages = predicting if name in ("tokens_pooled", "vocabulary_cdf", "benchmarks_pooled") else answering
+            parts = [_moved(frame[frame["stage"] == "sft"], n).assign(stage=stage) for n, stage in enumerate(stages)]
+        else:
+            parts = [frame]
+        tables[name] = pd.concat(parts, ignore_index=True)
+    tables |= cost_tables(answering[2:], "sft") | {"training": _logged(context)}
+    bounded = tables["divergence"]["stage"] == "bon"
+    tables["divergence"].loc[bounded, ["low", "high"]] = math.nan
+    tables["divergence"].loc[bounded, "source"] = BOUND
+    return {
+        name: frame[~((frame["size"] == "large") & frame["stage"].isin(LACKING))]
+        if {"size", "stage"} <= set(frame)
+        else frame
+        for name, frame in tables.items()
+    }
+
+
+def _moved(frame: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """The same with other numbers."""
+    numbers = [name for name in ("value", "low", "high") if name in frame]
+    return frame.assign(**{name: frame[name] * (1 + 0.04 * steps) for name in numbers})
+
+
+def _logged(context: FigureContext) -> pd.DataFrame:
+    """The table `training` of that study: two seeds, twenty points each."""
+    of_rewards = {"score": (0.0, 3.0), "score_minus_kl": (0.0, 2.0), "baseline_score": (0.0, 0.0), "kl": (0.0, 9.0)}
+    of_rewards |= {"response_length": (30.0, 12.0), "entropy": (1.2, -0.6), "policy_loss": (0.1, -0.1)}
+    of_rewards |= {"kl_per_token": (0.0, 0.3), "share_ended": (0.9, 0.1), "clip_share": (0.0, 0.1)}
+    of_pairs = {"loss": (0.69, -0.4), "rewards/accuracies": (0.5, 0.3), "rewards/margins": (0.0, 2.0)}
+    of_pairs |= {"rewards/chosen": (0.0, -0.5), "rewards/rejected": (0.0, -2.5), "logps/chosen": (-60.0, -5.0)}
+    of_pairs |= {"logps/rejected": (-70.0, -25.0), "logits/chosen": (1.0, 0.5), "entropy": (1.2, -0.3)}
+    of_scores = {"loss": (0.69, -0.3), "accuracy": (0.5, 0.25), "margin": (0.0, 1.5)}
+    of_scores |= {"score/chosen": (0.0, 1.0), "score/rejected": (0.0, -0.5)}
+    of_text = {"loss": (2.0, -1.0), "learning_rate": (1e-3, 0.0)}
+    parts = []
+    for order, (stage, info) in enumerate(context.stages.items()):
+        known = of_text
+        if stage in ("ppo", "rloo", "grpo"):
+            known = of_rewards
+        elif info.method == "reward":
+            known = of_scores
+        elif info.data in ("preferences", "sampled") and stage != "rsft":
+            known = of_pairs
+        if stage == "bon":
+            continue
+        keys = grid(size=SIZES, seed=(0, 1), step=tuple(range(0, 100, 5)))
+        at = keys["step"] / 95
+        noise = 0.03 * np.sin(7 * keys["step"] + 3 * keys["seed"] + (keys["size"] == SIZES[1]))
+        for quantity, (start, change) in known.items():
+            value = start + change * (at**0.5 * (1 + 0.03 * order) + noise * (at > 0))
+            parts.append(keys.assign(stage=stage, quantity=quantity, value=value))
+        if stage in ("ppo", "rloo", "grpo"):
+            # The true utility falls where the score goes on to rise.
+            parts.append(keys.assign(stage=stage, quantity="utility", value=1 + 2 * at - 1.8 * at**2 + noise))
+    return pd.concat(parts, ignore_index=True)[SCHEMAS["training"].names]

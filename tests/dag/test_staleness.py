@@ -24,14 +24,15 @@ FIGURES_OF_COMPLETIONS = [
     "plot_whole_completions_tiny",
 ]
 FIGURES_OF_TOKENS = ["plot_entropy_floor", "plot_token_table", "plot_vocabulary_cdf"]
-ALL_FIGURES = sorted([*FIGURES_OF_COMPLETIONS, *FIGURES_OF_TOKENS, "plot_lineage", "plot_training_curves"])
+FIGURES_OF_TRAINING = ["plot_preference_curves", "plot_training_curves"]
+ALL_FIGURES = sorted([*FIGURES_OF_COMPLETIONS, *FIGURES_OF_TOKENS, *FIGURES_OF_TRAINING, "plot_lineage"])
 
 FIRST_ANSWER = "Dunhal"
 FIRST_FACTUAL = "In Dorrin, which city is the capital?"
 
 REFERENCE = "score_reference tiny/s0/sft/preferences/human/128-64-truncate-float32"
 SCORES = ["embed tiny/s0", "score tiny/s0/dpo", "score tiny/s0/plm", "score tiny/s0/sft"]
-AFTER_COMPLETIONS = [*SCORES, "tabulate", "attribute", "plot_training_curves", *FIGURES_OF_COMPLETIONS]
+AFTER_COMPLETIONS = [*SCORES, "tabulate", "attribute", *FIGURES_OF_TRAINING, *FIGURES_OF_COMPLETIONS]
 
 
 def of(rule: str, *stages: str, seed: int = 0) -> list[str]:

@@ -125,8 +125,8 @@ def test_quality_is_drawn_against_diversity_with_more_diversity_upwards(
 
 
 def test_a_study_without_quality_scores_has_no_figure_of_them() -> None:
-    assert "quality_diversity_S" not in figures_of(["curves"], ["S"], quality=False)
-    assert "quality_diversity_S" in figures_of(["curves"], ["S"], quality=True)
+    assert "quality_diversity_S" not in figures_of(["curves"], ["S"], ())
+    assert "quality_diversity_S" in figures_of(["curves"], ["S"], ["quality"])
 
 
 def test_the_token_table_prints_each_value_with_its_interval(

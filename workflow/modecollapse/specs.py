@@ -13,6 +13,7 @@ from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
+from modecollapse.figures.features import FACTS
 from modecollapse.figures.registry import Drawing
 from modecollapse.hub import Kind
 from modecollapse.lineage import ordered
@@ -434,6 +435,9 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
         context["stages"] = study.stages  # a canonical string sorts names, and would lose their order
     if study.runs.stages:
         context["runs"] = {stage: run for run, stages in study.runs.stages.items() for stage in stages}
+    if some := {name: list(stage.sizes) for name, stage in stages.items() if stage.sizes is not None}:
+        context["some_sizes"] = some
+    context |= {name: FACTS[name](study) for name in drawing.spec.facts}
     if drawing.view is not None:
         context["view"] = {"name": drawing.view, "formats": study.views()[drawing.view]}
     return canonical(

@@ -8,6 +8,7 @@ from typing import Any
 import modecollapse
 from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
 from modecollapse.epochs import epoch_stage
+from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.hub import Needed
 from modecollapse.measures.benchmarks import hub_revisions
@@ -369,12 +370,13 @@ class Targets:
     def drawings(self) -> dict[str, Drawing]:
         """The study's figures by file name."""
         views, compared = list(self.study.views()), self.study.compared_views()
-        sizes, quality = list(self.study.config.models), self.study.scores_quality()
-        return figures_of(self.table_names(), sizes, quality, *((views, compared) if self.study.has_formats() else ()))
+        sizes, features = list(self.study.config.models), features_of(self.study)
+        return figures_of(self.table_names(), sizes, features, *((views, compared) if self.study.has_formats() else ()))
 
     def figure_inputs(self, drawing: Drawing) -> dict[str, str]:
         """The tables that a figure is drawn from, by name."""
-        return {name: self.paths.table(name) for name in drawing.spec.tables}
+        further = [name for name in drawing.spec.further_tables if name in self.table_names()]
+        return {name: self.paths.table(name) for name in (*drawing.spec.tables, *further)}
 
     def figure_code(self, drawing: Drawing) -> list[str]:
         """The modules that decide what a figure looks like."""

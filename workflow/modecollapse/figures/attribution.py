@@ -1,8 +1,8 @@
 """Attribution as stacked bars: what each step adds to the change of every metric, with intervals."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -15,6 +15,8 @@ from modecollapse.analysis.attribution import MEAN_TEMPERATURE
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, longest_cut, records
 from modecollapse.figures.labels import Label, axis_lines, drawn, output_label, token_label
+
+Bar = TypeVar("Bar", bound=Hashable)
 
 PAIRS_PER_ROW = 2
 BAR = 0.8
@@ -118,6 +120,7 @@ def _bars(
     """
     every = pd.concat([frame for _, frame in panels]) if panels else pd.DataFrame(columns=_DRAWN)
     bars = list(dict.fromkeys(zip(every["path"], every["format"], strict=True)))
+    of_sizes = bars_of_sizes(bars, zip(every["size"], zip(every["path"], every["format"], strict=True), strict=True))
     if len(bars) * len(context.sizes) > _CROWDED:
         groups_per_row, titles = 1, titles[:group]
     n = (style.counted(every["n_prompts"], unit), style.counted(every["n_seeds"], "training seed"))
@@ -125,7 +128,7 @@ def _bars(
     changed = _changed_words(every)
     notes += _sentence(changed, context)
     sheet = panel_grid(
-        panels, group, groups_per_row, titles, lambda axes, frame: _panel(axes, frame, bars, context), notes
+        panels, group, groups_per_row, titles, lambda axes, frame: _panel(axes, frame, of_sizes, context), notes
     )
     style.heading(sheet.figure, scope)
     style.top_legend(sheet.figure, _handles(bars, context, kind, changed))
@@ -194,16 +197,33 @@ def _sentence(changed: Mapping[tuple[str, ...], str], context: FigureContext) ->
     return style.wrapped(text, style.PAGE_WIDTH - 0.15, style.TINY)
 
 
-def _panel(axes: Axes, changes: pd.DataFrame, bars: Sequence[tuple[str, str]], context: FigureContext) -> None:
+def bars_of_sizes(bars: Sequence[Bar], drawn: Iterable[tuple[str, Bar]]) -> dict[str, list[Bar]]:
+    """Size → its bars in the order of `bars`: those of them that are `drawn` for it. Some sizes lack stages."""
+    known = set(drawn)
+    return {size: [bar for bar in bars if (size, bar) in known] for size in dict.fromkeys(size for size, _ in known)}
+
+
+def places(of_sizes: Mapping[str, Sequence[Bar]], sizes: Sequence[str]) -> Iterator[tuple[str, Bar, float, float]]:
+    """(size, bar, middle, room) for every bar: equally wide for all sizes, and in the middle of its size's place."""
+    room = BAR / max((len(bars) for bars in of_sizes.values()), default=1)
+    for place, size in enumerate(sizes):
+        bars = of_sizes.get(size, ())
+        for order, bar in enumerate(bars):
+            yield size, bar, place + (order - (len(bars) - 1) / 2) * room, room
+
+
+def _panel(
+    axes: Axes, changes: pd.DataFrame, of_sizes: Mapping[str, Sequence[tuple[str, str]]], context: FigureContext
+) -> None:
     """Per size one bar for each (path, format): steps stacked from zero by sign, the total as a diamond."""
-    marks, hatches = style.marks(context.stages), dict(zip(_formats(bars), HATCHES, strict=False))
-    room = BAR / max(1, len(bars))
+    marks = style.marks(context.stages)
+    formats = dict.fromkeys(form for bars in of_sizes.values() for _, form in bars)
+    hatches = dict(zip(formats, HATCHES, strict=False))
     rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in records(changes):
         rows.setdefault((row["size"], row["path"], row["format"]), []).append(row)
-    for (place, size), (order, (path, form)) in itertools.product(enumerate(context.sizes), enumerate(bars)):
+    for size, (path, form), middle, room in places(of_sizes, context.sizes):
         bar = rows.get((size, path, form), [])
-        middle = place + (order - (len(bars) - 1) / 2) * room
         steps = [row for row in bar if row["step"] != "total"]
         tops = {True: 0.0, False: 0.0}
         offsets = across_bar(len(steps) + 1, room)

@@ -75,11 +75,11 @@ def _panel(axes: Axes, frame: pd.DataFrame, context: FigureContext) -> bool:
     """Draw the points of one task; returns whether guessing has a line."""
     marks = style.marks(context.stages)
     stages = [stage for stage in context.stages if (frame["stage"] == stage).any()]
-    for order, stage in enumerate(stages):
+    shifts = style.shifts(frame, stages, _ROOM / len(stages))
+    for stage in stages:
         look = marks[stage]
-        shift = _ROOM * ((order + 0.5) / len(stages) - 0.5)
         for row in records(frame[frame["stage"] == stage]):
-            at = context.sizes.index(row["size"]) + shift
+            at = context.sizes.index(row["size"]) + shifts[row["size"], stage]
             axes.vlines(at, row["low"], row["high"], color=look.colour)
             axes.plot([at], [row["value"]], color=look.colour, marker=look.marker, linestyle="none")
     chance = float(frame["chance"].mean())

@@ -1,7 +1,7 @@
 """What a figure has to know about its study besides its tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modecollapse.lineage import ordered
@@ -35,6 +35,8 @@ class StageInfo:
     """Name of the data it is trained on; empty if none."""
     run: str = ""
     """The training run that it is an epoch of; empty if it is trained alone."""
+    sizes: tuple[str, ...] = ()
+    """The sizes that have it; none where all have."""
 
     @property
     def run_label(self) -> str:
@@ -84,6 +86,14 @@ class FigureContext:
     """Which definition of the metrics is drawn."""
     view: View | None = None
     """The prompt formats that are shown, where a study has several."""
+    rewards: Mapping[str, str] = field(default_factory=dict)
+    """Stage → the stage or the function that scores answers for it; where a figure asks for it."""
+    log_ratio_scales: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Size → stage → what the rewards of answers on its curves are multiples of, of the difference between their
+    log-probabilities in the model and in the reference; where a figure asks for it."""
+    sharpness: float = 1.0
+    """The annotators of a world prefer an answer to another with log-odds of this times the difference of utilities;
+    where a figure asks for it."""
 
     def in_view(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The rows of a table with `stage` and `format` that this figure shows; the view is then their format."""
@@ -112,8 +122,9 @@ class FigureContext:
     def from_spec(cls, spec: Mapping[str, Any], sizes: Sequence[str], size: str | None = None) -> "FigureContext":
         """From the spec of a figure: `title`, `labels`, `methods`, `data`, `lineage`, `temperature`, `prompts`.
 
-        Three may be left out: `stages`, their order where it is not that of their names with parents first; `runs`, the
-        run of each stage that is an epoch of one; and `view`, which prompt format is shown.
+        Others may be left out: `stages`, their order where it is not that of their names with parents first; `runs`,
+        the run of each stage that is an epoch of one; `some_sizes`, the sizes of stages that not all sizes have;
+        `view`, which prompt format is shown; and what only some figures ask for (`features.FACTS`).
 
         The factual prompts come first, as in the figures of O'Mahony et al. (2024); other sets as in the study.
         """
@@ -124,10 +135,12 @@ class FigureContext:
                 parents=tuple(spec["lineage"][stage]),
                 data=spec["data"][stage] or "",
                 run=spec.get("runs", {}).get(stage, ""),
+                sizes=tuple(spec.get("some_sizes", {}).get(stage, ())),
             )
             for stage in spec.get("stages") or ordered(spec["lineage"])
         }
         sets = sorted(spec["prompts"], key=lambda name: name != "factual")
         prompts = {name: spec["prompts"][name] for name in sets}
         view = View(spec["view"]["name"], spec["view"]["formats"]) if "view" in spec else None
-        return cls(spec["title"], stages, tuple(sizes), prompts, spec["temperature"], size, view=view)
+        facts = {name: spec[name] for name in ("rewards", "log_ratio_scales", "sharpness") if name in spec}
+        return cls(spec["title"], stages, tuple(sizes), prompts, spec["temperature"], size, view=view, **facts)

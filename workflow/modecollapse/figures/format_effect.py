@@ -1,7 +1,7 @@
 """How much of an apparent stage effect is format: parts that sum to it, or what the format changes at each stage."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,7 +15,16 @@ from matplotlib.patches import Patch
 from modecollapse.analysis.attribution import MEAN_TEMPERATURE
 from modecollapse.analysis.format_effects import APPARENT, BOTH, FORMAT, STAGE
 from modecollapse.figures import style
-from modecollapse.figures.attribution import BAR, HATCHES, PAIRS_PER_ROW, TOTAL, across_bar, panel_grid, size_axis
+from modecollapse.figures.attribution import (
+    HATCHES,
+    PAIRS_PER_ROW,
+    TOTAL,
+    across_bar,
+    bars_of_sizes,
+    panel_grid,
+    places,
+    size_axis,
+)
 from modecollapse.figures.context import FigureContext, Tables, longest_cut, records
 from modecollapse.figures.labels import drawn, output_label
 
@@ -58,6 +67,8 @@ def format_effect(tables: Tables, context: FigureContext) -> Figure:
     split = effects[effects["step"].str.contains(">", regex=False)]
     shown = split[split["within"].isin([BOTH, ""])] if len(split) else effects
     bars = [_Bar(*key) for key in dict.fromkeys(zip(*(shown[c] for c in _KEY), strict=True))]
+    drawn_bars = ((str(size), _Bar(*key)) for size, *key in zip(*(shown[c] for c in ["size", *_KEY]), strict=True))
+    of_sizes = bars_of_sizes(bars, drawn_bars)
     sets = list(context.prompts)
     per_row = max(1, 2 * PAIRS_PER_ROW // len(sets)) if len(bars) * len(context.sizes) <= _BARS else 1
     panels = [
@@ -70,7 +81,7 @@ def format_effect(tables: Tables, context: FigureContext) -> Figure:
     what = "of each part and of the apparent effect" if len(split) else "of each effect"
     notes = [f"Each bar: {', '.join(n)}. Lines: 95 % bootstrap intervals {what}."]
     sheet = panel_grid(
-        panels, len(sets), per_row, titles, lambda axes, frame: _panel(axes, frame, bars, context), notes
+        panels, len(sets), per_row, titles, lambda axes, frame: _panel(axes, frame, bars, of_sizes, context), notes
     )
     style.heading(sheet.figure, f"first {words} words · mean over T")
     style.top_legend(sheet.figure, _handles(bars, context))
@@ -80,13 +91,17 @@ def format_effect(tables: Tables, context: FigureContext) -> Figure:
 _KEY = ["step", "format_before", "format_after"]
 
 
-def _panel(axes: Axes, effects: pd.DataFrame, bars: Sequence[_Bar], context: FigureContext) -> None:
+def _panel(
+    axes: Axes,
+    effects: pd.DataFrame,
+    bars: Sequence[_Bar],
+    of_sizes: Mapping[str, Sequence[_Bar]],
+    context: FigureContext,
+) -> None:
     """Per size one bar for each change: its parts stacked from zero by sign, the apparent effect as a diamond."""
     marks, hatches = style.marks(context.stages), _hatches(bars)
-    room = BAR / max(1, len(bars))
     rows = {(row["size"], _Bar(*(row[c] for c in _KEY)), row["effect"]): row for row in records(effects)}
-    for (place, size), (order, bar) in itertools.product(enumerate(context.sizes), enumerate(bars)):
-        middle = place + (order - (len(bars) - 1) / 2) * room
+    for size, bar, middle, room in places(of_sizes, context.sizes):
         parts = [effect for effect in (STAGE, FORMAT, APPARENT) if (size, bar, effect) in rows]
         ends = {True: 0.0, False: 0.0}
         for offset, effect in zip(across_bar(len(parts), room), parts, strict=True):

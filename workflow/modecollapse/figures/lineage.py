@@ -1,5 +1,6 @@
 """The study's pipeline as a diagram: every stage with its method and data, and who descends from whom."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -14,9 +15,15 @@ _BOX = (1.15, 0.5)
 """Width and height of a stage, in inches."""
 _COLUMN, _ROW = 1.75, 0.86
 """Distance between the middles of neighbouring boxes, in inches."""
+_LANE = 0.24
+"""Height in a column of a lane, in which edges pass the boxes of a column."""
+_APART = 0.16
+"""Distance between the ends of a stage's arrows, in inches."""
 
-Node = str | tuple[str, str, int]
-"""A stage, or the point (parent, child, column) at which a long edge passes through a column."""
+Node = str | tuple[str, int]
+"""A stage, or the lane (parent, column) in which all edges of a parent that lead further pass through a column."""
+Before = Mapping[Node, Sequence[Node]]
+"""Node → its neighbours in the column before."""
 
 
 @style.styled
@@ -26,10 +33,10 @@ def lineage(tables: Tables, context: FigureContext) -> Figure:
     Reads no table.
     """
     columns = _ordered_columns(context.stages)
-    tallest = max(len(column) for column in columns)
+    tallest = max(sum(_room(node) for node in column) for column in columns)
     margin = 0.12
     width = _COLUMN * (len(columns) - 1) + _BOX[0] + 2 * margin
-    height = _ROW * (tallest - 1) + _BOX[1] + 0.85
+    height = tallest - _ROW + _BOX[1] + 0.85
     # A short pipeline keeps its box size on a page-wide sheet; a long one makes the sheet wider.
     page = max(width, 0.6 * style.PAGE_WIDTH)
     left, middle = (page - width) / 2 + margin + _BOX[0] / 2, (height - 0.85) / 2 + 0.42
@@ -38,21 +45,34 @@ def lineage(tables: Tables, context: FigureContext) -> Figure:
     axes.set_xlim(0, page)
     axes.set_ylim(0, height)
     axes.set_axis_off()
-    at = {
-        node: (left + _COLUMN * place, middle + _ROW * ((len(column) - 1) / 2 - rank))
-        for place, column in enumerate(columns)
-        for rank, node in enumerate(column)
-    }
+    at = {}
+    for place, column in enumerate(columns):
+        top = middle + sum(_room(node) for node in column) / 2
+        for node in column:
+            at[node] = (left + _COLUMN * place, top - _room(node) / 2)
+            top -= _room(node)
     for stage, info in context.stages.items():
-        for role, parent in enumerate(info.parents):
-            _arrow(axes, [at[node] for node in _route(parent, stage, columns)], dashed=role > 0)
+        routes = [[at[node] for node in _route(parent, stage, columns)] for parent in info.parents]
+        ends = sorted(range(len(routes)), key=lambda role: -routes[role][-2][1])
+        for role, route in enumerate(routes):
+            # The arrows of several parents end apart, in the order in which they come from above.
+            x, y = route[-1]
+            end = y + _APART * ((len(routes) - 1) / 2 - ends.index(role))
+            _arrow(axes, [*route[:-1], (x, end)], dashed=role > 0)
         _box(axes, at[stage], stage, info, context)
     sizes = "size" if len(context.sizes) == 1 else "sizes"
+    which = "stages" if any(info.sizes for info in context.stages.values()) else "every stage"
+    exception = " where nothing else is said" if which == "stages" else ""
     axes.text(
-        page / 2, height - 0.08, f"{context.title} · every stage for {sizes} {', '.join(context.sizes)}", ha="center",
-        va="top", fontsize=style.BODY, color=style.GREY,
+        page / 2, height - 0.08, f"{context.title} · {which} for {sizes} {', '.join(context.sizes)}{exception}",
+        ha="center", va="top", fontsize=style.BODY, color=style.GREY,
     )  # fmt: skip
     return figure
+
+
+def _room(node: Node) -> float:
+    """Height that a node takes in its column."""
+    return _ROW if isinstance(node, str) else _LANE
 
 
 def _box(axes: Axes, at: tuple[float, float], stage: str, info: StageInfo, context: FigureContext) -> None:
@@ -73,9 +93,11 @@ def _box(axes: Axes, at: tuple[float, float], stage: str, info: StageInfo, conte
         x, y - 0.1, style.shortened(info.method, fit, style.SMALL), ha="center", va="center", fontsize=style.SMALL,
         zorder=3,
     )  # fmt: skip
-    if info.data:
+    notes = [f"data: {info.data}"] if info.data else []
+    notes += [f"only {', '.join(info.sizes)}"] if info.sizes else []
+    for place, note in enumerate(notes):
         axes.text(
-            x, y - height / 2 - 0.05, style.shortened(f"data: {info.data}", _COLUMN - 0.1, style.TINY), ha="center",
+            x, y - height / 2 - 0.05 - 0.1 * place, style.shortened(note, _COLUMN - 0.1, style.TINY), ha="center",
             va="top", fontsize=style.TINY, color=style.GREY, zorder=3,
         )  # fmt: skip
 
@@ -105,7 +127,7 @@ def _arrow(axes: Axes, points: Sequence[tuple[float, float]], dashed: bool) -> N
 
 
 def _ordered_columns(stages: Mapping[str, StageInfo]) -> list[list[Node]]:
-    """Stages by their distance from the roots, with the points of long edges, ordered so that few edges cross."""
+    """Stages by their distance from the roots, with the lanes of long edges, ordered so that few edges cross."""
     depth: dict[str, int] = {}
     for stage, info in stages.items():
         depth[stage] = 1 + max((depth[parent] for parent in info.parents), default=-1)
@@ -117,21 +139,47 @@ def _ordered_columns(stages: Mapping[str, StageInfo]) -> list[list[Node]]:
         for parent in info.parents:
             previous: Node = parent
             for column in range(depth[parent] + 1, depth[stage]):
-                point: Node = (parent, stage, column)
-                columns[column].append(point)
-                before[point] = [previous]
-                previous = point
+                lane: Node = (parent, column)
+                if lane not in before:
+                    columns[column].append(lane)
+                    before[lane] = [previous]
+                previous = lane
             before[stage].append(previous)
+    after: dict[Node, list[Node]] = {}
+    for node, parents in before.items():
+        for parent_node in parents:
+            after.setdefault(parent_node, []).append(node)
     for place in range(1, len(columns)):
-        rank = {node: order / max(1, len(columns[place - 1]) - 1) for order, node in enumerate(columns[place - 1])}
-        columns[place].sort(key=lambda node: _mean([rank[parent] for parent in before[node] if parent in rank]))
-    return columns
+        columns[place] = _sorted(columns[place], columns[place - 1], before)
+    # Once back from the leaves and forth again, where that leaves fewer crossings.
+    other = list(columns)
+    for place in range(len(columns) - 2, -1, -1):
+        other[place] = _sorted(other[place], other[place + 1], after)
+    for place in range(1, len(columns)):
+        other[place] = _sorted(other[place], other[place - 1], before)
+    return min(columns, other, key=lambda each: _crossings(each, before))
+
+
+def _sorted(column: Sequence[Node], beside: Sequence[Node], neighbours: Before) -> list[Node]:
+    """A column by the mean place of each node's neighbours in the one beside it; nodes without any keep their place."""
+    rank = {node: order / max(1, len(beside) - 1) for order, node in enumerate(beside)}
+    own = {node: order / max(1, len(column) - 1) for order, node in enumerate(column)}
+    places = {node: [rank[each] for each in neighbours.get(node, ()) if each in rank] or [own[node]] for node in column}
+    return sorted(column, key=lambda node: sum(places[node]) / len(places[node]))
+
+
+def _crossings(columns: Sequence[Sequence[Node]], before: Before) -> int:
+    """How many pairs of edges between neighbouring columns cross."""
+    count = 0
+    for left, right in itertools.pairwise(columns):
+        rank = {node: order for order, node in enumerate(left)}
+        edges = [(rank[each], order) for order, node in enumerate(right) for each in before[node] if each in rank]
+        count += sum((a - c) * (b - d) < 0 for (a, b), (c, d) in itertools.combinations(edges, 2))
+    return count
 
 
 def _route(parent: str, stage: str, columns: Sequence[Sequence[Node]]) -> list[Node]:
-    points = [node for column in columns for node in column if isinstance(node, tuple) and node[:2] == (parent, stage)]
-    return [parent, *points, stage]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.5
+    """The nodes that an edge goes through."""
+    own = next(place for place, column in enumerate(columns) if stage in column)
+    lanes = [(parent, place) for place, column in enumerate(columns[:own]) if (parent, place) in column]
+    return [parent, *lanes, stage]

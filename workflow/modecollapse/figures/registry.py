@@ -1,7 +1,7 @@
 """All figures: what each reads, what draws it, and its caption. Importing this module does not load matplotlib."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -25,13 +25,17 @@ class FigureSpec:
     """Heading under which reports show it."""
     per_size: bool = False
     """One figure for each size of the study."""
-    needs_quality: bool = False
-    """Whether it shows quality scores, which not every study has."""
+    needs: str | None = None
+    """What it shows that not every study has, one of `features.FEATURES`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     per_view: bool = False
     """One figure for each prompt format, or choice of formats, in studies that have several."""
     compares: bool = False
     """Whether it needs stages of a path that are compared, which not every view has."""
+    further_tables: tuple[str, ...] = ()
+    """Tables that it reads beside in studies that have them."""
+    facts: tuple[str, ...] = ()
+    """What it has to know of stages beside the context of all figures, among `features.FACTS`."""
     uses: tuple[str, ...] = ()
     """Further modules of this package that it draws with."""
 
@@ -66,12 +70,13 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED, _BENCHMARKS, _REWARDS = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS = (
     "Output diversity",
     "Token level",
     "Attribution",
     "Against the truth",
     "The study",
+    "Rewards and preferences",
     "Comparison with stored results",
     "Benchmarks",
     "Reward models",
@@ -79,14 +84,36 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _PUBLISHED, _BENCHMARKS, _REWARDS
 
 FIGURES: Mapping[str, FigureSpec] = {
     "lineage": FigureSpec("lineage", "lineage", (), _STUDY),
-    "training_curves": FigureSpec("training", "training_curves", ("training",), _STUDY),
+    "training_curves": FigureSpec("training", "training_curves", ("training",), _STUDY, uses=("logged",)),
+    "reward_curves": FigureSpec(
+        "optimisation", "reward_curves", ("training",), _TUNING, needs="rewards", facts=("rewards",), uses=("logged",)
+    ),
+    "preference_curves": FigureSpec(
+        "preferences",
+        "preference_curves",
+        ("training",),
+        _TUNING,
+        needs="pairs",
+        facts=("log_ratio_scales",),
+        uses=("logged",),
+    ),
+    "over_optimisation": FigureSpec(
+        "optimisation",
+        "over_optimisation",
+        ("training",),
+        _TUNING,
+        needs="proxies",
+        facts=("rewards", "sharpness"),
+        uses=("logged",),
+    ),
+    "costs": FigureSpec("costs", "costs", ("costs", "divergence"), _TUNING, per_view=True, further_tables=("truth",)),
     "self_bleu_cosine": FigureSpec("curves", "self_bleu_cosine", ("curves",), _OUTPUT, per_size=True, per_view=True),
     "output_metrics": FigureSpec("curves", "output_metrics", ("curves",), _OUTPUT, per_size=True, per_view=True),
     "whole_completions": FigureSpec(
         "curves", "output_metrics", ("curves",), _OUTPUT, per_size=True, per_view=True, options={"words": 0}
     ),
     "quality_diversity": FigureSpec(
-        "tradeoff", "quality_diversity", ("curves",), _OUTPUT, per_size=True, per_view=True, needs_quality=True
+        "tradeoff", "quality_diversity", ("curves",), _OUTPUT, per_size=True, per_view=True, needs="quality"
     ),
     "samples": FigureSpec("samples", "samples", ("samples",), _OUTPUT, per_size=True, per_view=True),
     "vocabulary_cdf": FigureSpec("token_level", "vocabulary_cdf", ("vocabulary_cdf",), _TOKENS),
@@ -129,7 +156,7 @@ FIGURES: Mapping[str, FigureSpec] = {
 def figures_of(
     tables: Sequence[str],
     sizes: Sequence[str],
-    quality: bool = False,
+    features: Collection[str] = (),
     views: Sequence[str] = (),
     compared: Sequence[str] = (),
 ) -> dict[str, Drawing]:
@@ -138,13 +165,13 @@ def figures_of(
     Args:
         tables: the study's tables.
         sizes: its sizes.
-        quality: whether it has quality scores.
+        features: what it has that not every study has, of `features.FEATURES`.
         views: its choices of prompt formats, none if it has one only.
         compared: those of them that have the stages of a path.
     """
     drawings = {}
     for kind, spec in FIGURES.items():
-        if not set(spec.tables) <= set(tables) or (spec.needs_quality and not quality):
+        if not set(spec.tables) <= set(tables) or (spec.needs and spec.needs not in features):
             continue
         of_kind = (compared if spec.compares else views) if spec.per_view else ()
         each_view: Sequence[str | None] = of_kind or [None]

@@ -9,6 +9,7 @@ from typing import ParamSpec
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -43,10 +44,14 @@ BAND_OPACITY = 0.18
 GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
 
 # Okabe and Ito's colour-blind safe palette without its yellow, which is too light for lines on white.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+# After its seven what is further down a lineage of more stages: darker or duller, most of Tol's muted palette.
+_COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000",
+    "#332288", "#882255", "#999933", "#AA4499", "#7F4F24", "#44AA99", "#888888",
+)  # fmt: skip
 _LIGHTEST, _DARKEST = -0.5, 0.4
 """How much of white (below 0) and of black is mixed into the colour of a run's first and last epoch."""
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "d", "h", "8")
 _HEADING = "heading"
 """Marks the heading among a figure's texts."""
 
@@ -106,7 +111,9 @@ def marks(stages: Mapping[str, StageInfo]) -> dict[str, Mark]:
     """The look of each stage, by the place in the lineage of it or of its run."""
     looks = {}
     for place, members in enumerate(families(stages)):
-        colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+        # One marker on in each further turn through the colours: no two of the first 196 look the same.
+        turn, colour = place // len(_COLOURS), _COLOURS[place % len(_COLOURS)]
+        marker = _MARKERS[(place + turn) % len(_MARKERS)]
         for epoch, stage in enumerate(members):
             looks[stage] = Mark(_shade(colour, epoch / (len(members) - 1)) if len(members) > 1 else colour, marker)
     return looks
@@ -115,9 +122,17 @@ def marks(stages: Mapping[str, StageInfo]) -> dict[str, Mark]:
 def _shade(colour: str, share: float) -> str:
     """A colour mixed with white at `share` 0, with black at 1, pure in between."""
     amount = _LIGHTEST + (_DARKEST - _LIGHTEST) * share
+    return lightened(colour, -amount) if amount < 0 else _mixed(colour, 0, amount)
+
+
+def lightened(colour: str, amount: float) -> str:
+    """A colour with this share of white mixed into it."""
+    return _mixed(colour, 255, amount)
+
+
+def _mixed(colour: str, other: int, amount: float) -> str:
     channels = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    mixed = [channel + (255 - channel) * -amount if amount < 0 else channel * (1 - amount) for channel in channels]
-    return "#" + "".join(f"{round(channel):02X}" for channel in mixed)
+    return "#" + "".join(f"{round(channel + (other - channel) * amount):02X}" for channel in channels)
 
 
 def band_opacity(stages: int) -> float:
@@ -190,6 +205,17 @@ def sheet(
 def spread(count: int, total: float, gaps: Sequence[float]) -> list[float]:
     """Widths of `count` equal panels that fill `total` inches together with their `gaps`."""
     return [(total - sum(gaps)) / count] * count
+
+
+def shifts(rows: pd.DataFrame, stages: Sequence[str], room: float) -> dict[tuple[str, str], float]:
+    """(size, stage) → how far beside the middle of its size's place a stage stands, with `room` for each that `rows`
+    hold of that size.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for size, of_size in rows.groupby("size", sort=False):
+        shown = [stage for stage in stages if (of_size["stage"] == stage).any()]
+        found |= {(str(size), stage): room * (order - (len(shown) - 1) / 2) for order, stage in enumerate(shown)}
+    return found
 
 
 def stage_handles(context: FigureContext, stages: Collection[str]) -> list[Line2D]:

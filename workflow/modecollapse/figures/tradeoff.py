@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
-from modecollapse.figures.context import FigureContext, Tables, longest_cut
+from modecollapse.figures.context import FigureContext, Tables, longest_cut, records
 from modecollapse.figures.labels import Label, output_label
 from modecollapse.metrics.registry import QUALITIES
 
@@ -16,6 +16,9 @@ _DIVERSITY = ("self_bleu", "cosine", "ncd")
 """The first of these that was measured is the vertical axis; one minus it where it falls as diversity rises."""
 
 _KEYS = ["stage", "format", "prompts", "temperature"]
+
+_FEW = 4
+"""Up to so many lines each has the names of its temperatures; of more, one, and the others begin hollow."""
 
 
 @style.styled
@@ -35,10 +38,11 @@ def quality_diversity(tables: Tables, context: FigureContext) -> Figure:
     qualities = [name for name in QUALITIES if (whole["metric"] == name).any()]
     sets = list(context.prompts)
     rows, columns = max(1, len(qualities)), max(1, len(sets))
+    crowded = len(whole[["stage", "format"]].drop_duplicates()) > _FEW
     left, right, top, bottom, gap = 0.62, 0.1, 0.48, 0.54, 0.5
     sheet = style.sheet(
         widths=style.spread(columns, style.PAGE_WIDTH - left - right, [gap] * (columns - 1)),
-        heights=[1.9] * rows,
+        heights=[2.6 if crowded else 1.9] * rows,
         column_gaps=[gap] * (columns - 1),
         row_gaps=[0.45] * (rows - 1),
         margins=(left, right, top, bottom),
@@ -56,19 +60,21 @@ def quality_diversity(tables: Tables, context: FigureContext) -> Figure:
             style.note(axes, f"{what}: not defined for\n{prompts} prompts")
             continue
         shown.append(points)
-        _panel(axes, points, context)
+        _panel(axes, points, context, crowded)
         axes.set_xlabel(f"{output_label(name).axis} → better", labelpad=2)
         if column == 0:
             axes.set_ylabel(_axis(output_label(diversity)))
     every = pd.concat(shown) if shown else whole.iloc[:0]
     style.heading(sheet.figure, context.scope(f"{context.size} · first {words} words"))
     n = style.counted(every["n_prompts"], "prompt"), style.counted(every["n_seeds"], "training seed")
-    style.footer(sheet.figure, f"Each point: one temperature, {', '.join(n)}. Crosses: 95 % bootstrap intervals.")
+    notes = f"Each point: one temperature, {', '.join(n)}. Crosses: 95 % bootstrap intervals."
+    style.footer(sheet.figure, notes + (" Hollow: the lowest temperature of a line." if crowded else ""))
     style.top_legend(sheet.figure, _handles(every, context))
     return sheet.figure
 
 
-def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext) -> None:
+def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext, crowded: bool) -> None:
+    opacity, named = (0.2, _longest(points)) if crowded else (0.45, None)
     marks, lines = style.marks(context.stages), style.line_styles(list(dict.fromkeys(points["format"])))
     for stage, form in itertools.product(context.stages, lines):
         line = points[(points["stage"] == stage) & (points["format"] == form)]
@@ -80,15 +86,30 @@ def _panel(axes: Axes, points: pd.DataFrame, context: FigureContext) -> None:
         odd = list(context.stages).index(stage) % 2
         offset, side = ((-3, -8), "right") if odd else ((3, 3), "left")
         x, y = line["value"], line["value_diversity"]
-        axes.hlines(y, line["low"], line["high"], color=look.colour, alpha=0.45, linewidth=0.7)
-        axes.vlines(x, line["low_diversity"], line["high_diversity"], color=look.colour, alpha=0.45, linewidth=0.7)
+        axes.hlines(y, line["low"], line["high"], color=look.colour, alpha=opacity, linewidth=0.7)
+        axes.vlines(x, line["low_diversity"], line["high_diversity"], color=look.colour, alpha=opacity, linewidth=0.7)
         axes.plot(x, y, color=look.colour, marker=look.marker, linestyle=lines[form], markersize=3.2, zorder=3)
-        for end in {0, len(line) - 1}:
+        if crowded:
+            axes.plot(
+                x.iloc[:1], y.iloc[:1], color=look.colour, marker=look.marker, linestyle="none", markersize=4.4,
+                markeredgewidth=0.7, markerfacecolor="white", zorder=3,
+            )  # fmt: skip
+        for end in {0, len(line) - 1} if named in (None, (stage, form)) else set():
+            if crowded:
+                # Beyond the end, where the line's neighbours are least likely to be.
+                offset, side = (0, 4 if y.iloc[end] == y.max() else -9), "center"
             axes.annotate(
                 f"T {line['temperature'].iloc[end]}", (x.iloc[end], y.iloc[end]), xytext=offset, ha=side,
                 textcoords="offset points", fontsize=style.TINY, color=look.colour, zorder=4,
             )  # fmt: skip
     axes.margins(0.08)
+
+
+def _longest(points: pd.DataFrame) -> tuple[str, str]:
+    """The stage and format whose line goes through most diversity, where the names of its temperatures stand apart."""
+    diversity = points.groupby(["stage", "format"], sort=False)["value_diversity"].agg(["min", "max"]).reset_index()
+    longest = max(records(diversity), key=lambda line: float(line["max"] - line["min"]))
+    return str(longest["stage"]), str(longest["format"])
 
 
 def _diverse(rows: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -98,9 +98,10 @@ def entropy_floor(tables: Tables, context: FigureContext) -> Figure:
     sheet = style.sheet([width], [1.9], [], [], (0.6, 0.2, 0.4, 0.46))
     axes = sheet.panels[0][0]
     marks = style.marks(context.stages)
-    for order, stage in enumerate(context.stages):
+    shifts = style.shifts(tokens, list(context.stages), room)
+    for stage in context.stages:
         for place, size in enumerate(context.sizes):
-            at = place + room * (order - (len(context.stages) - 1) / 2)
+            at = place + shifts.get((size, stage), 0.0)
             for model in records(tokens[(tokens["stage"] == stage) & (tokens["size"] == size)]):
                 look = marks[stage]
                 axes.vlines(at, math.log(model["low"]), math.log(model["high"]), color=look.colour)
