@@ -105,7 +105,7 @@ def over_optimisation(tables: Tables, context: FigureContext) -> Figure:
     ]
     handles.append(Line2D([], [], color=_TRUE_COLOUR, label="true utility"))
     right = f"Right: each update, and means of {_GROUPS} groups of neighbouring divergence."
-    style.footer(sheet.figure, f"Change since the first update. {population(runs)} {right}")
+    style.footer(sheet.figure, f"Change since the first update. {population(runs)}\n{right}")
     style.top_legend(sheet.figure, [*handles, *_sizes(runs, context)] if runs else [])
     return sheet.figure
 
@@ -128,7 +128,7 @@ def _against(axes: Axes, values: pd.DataFrame, kl: pd.DataFrame, context: Figure
 
 
 def _grid(rows: int, columns: int, gap: float) -> style.Sheet:
-    left, right, top, bottom = 0.62, 0.1, 0.5, 0.5
+    left, right, top, bottom = 0.62, 0.1, 0.5, 0.56
     gaps = [gap] * (columns - 1)
     return style.sheet(
         widths=style.spread(columns, style.PAGE_WIDTH - left - right, gaps),
