@@ -435,9 +435,7 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
         context["stages"] = study.stages  # a canonical string sorts names, and would lose their order
     if study.runs.stages:
         context["runs"] = {stage: run for run, stages in study.runs.stages.items() for stage in stages}
-    if some := {name: list(stage.sizes) for name, stage in stages.items() if stage.sizes is not None}:
-        context["some_sizes"] = some
-    context |= {name: FACTS[name](study) for name in drawing.spec.facts}
+    context |= {name: fact for name in drawing.spec.facts if (fact := FACTS[name](study)) is not None}
     if drawing.view is not None:
         context["view"] = {"name": drawing.view, "formats": study.views()[drawing.view]}
     return canonical(

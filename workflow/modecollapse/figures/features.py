@@ -62,9 +62,15 @@ def _sharpness(study: "Study") -> float:
     return 1.0 if study.config.world is None else study.config.world.sharpness
 
 
+def _some_sizes(study: "Study") -> dict[str, list[str]] | None:
+    stages = study.config.stages.items()
+    return {name: list(stage.sizes) for name, stage in stages if stage.sizes is not None} or None
+
+
 FACTS: Mapping[str, Callable[["Study"], Any]] = {
+    "some_sizes": _some_sizes,
     "rewards": _rewards,
     "log_ratio_scales": _log_ratio_scales,
     "sharpness": _sharpness,
 }
-"""Facts by the name of the context's field that holds them."""
+"""Facts by the key of a figure's spec that holds them; None is left out of it."""

@@ -83,7 +83,7 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS,
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
-    "lineage": FigureSpec("lineage", "lineage", (), _STUDY),
+    "lineage": FigureSpec("lineage", "lineage", (), _STUDY, facts=("some_sizes",)),
     "training_curves": FigureSpec("training", "training_curves", ("training",), _STUDY, uses=("logged",)),
     "reward_curves": FigureSpec(
         "optimisation", "reward_curves", ("training",), _TUNING, needs="rewards", facts=("rewards",), uses=("logged",)
