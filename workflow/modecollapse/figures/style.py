@@ -44,10 +44,11 @@ BAND_OPACITY = 0.18
 GREY, LIGHT_GREY, FAINT = "#555555", "#B0B0B0", "#EFEFEF"
 
 # Okabe and Ito's colour-blind safe palette without its yellow, which is too light for lines on white.
-# After its seven what is further down a lineage of more stages: darker or duller, most of Tol's muted palette.
+# After its seven what is further down a lineage of more stages: most of Tol's muted palette first.
 _COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000",
     "#332288", "#882255", "#999933", "#AA4499", "#7F4F24", "#44AA99", "#888888",
+    "#B2182B", "#005F5F", "#7FD13B", "#9A8CF0",
 )  # fmt: skip
 _LIGHTEST, _DARKEST = -0.5, 0.4
 """How much of white (below 0) and of black is mixed into the colour of a run's first and last epoch."""
@@ -111,7 +112,7 @@ def marks(stages: Mapping[str, StageInfo]) -> dict[str, Mark]:
     """The look of each stage, by the place in the lineage of it or of its run."""
     looks = {}
     for place, members in enumerate(families(stages)):
-        # One marker on in each further turn through the colours: no two of the first 196 look the same.
+        # One marker on in each further turn through the colours: no two of the first 252 look the same.
         turn, colour = place // len(_COLOURS), _COLOURS[place % len(_COLOURS)]
         marker = _MARKERS[(place + turn) % len(_MARKERS)]
         for epoch, stage in enumerate(members):
