@@ -1,80 +1,140 @@
-"""Reward models of a study: what judges them, and what is refused."""
+"""Stages that another one scores, stages of some sizes only, and reward models, which answer nothing."""
 
-import json
-from typing import Any
+import copy
 
 import pytest
 
+from modecollapse import lineage
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
-from modecollapse.specs import model_spec, rewards_spec
-from modecollapse.study import Study
+from modecollapse.specs import analysis_spec, model_spec
 from modecollapse.targets import Targets
-from tests.studies import parse
+from modecollapse.yaml_files import read_yaml
+from tests.studies import SMOKE, parse, put
 
-RM = Model("tiny", 0, "rm")
-
-
-def with_rewards(content: dict[str, Any], **changes: Any) -> Study:
-    content["data"]["held"] = {"world": "preferences", "n": 40, "seed": 1}
-    content["stages"]["rm"] = {"method": "reward", "from": "sft", "data": "preferences", "max_length": 128,
-                               "max_prompt_length": 64, "dtype": "float32"}  # fmt: skip
-    content["measures"]["rewards"] = {"data": ["held"], **changes}
-    return parse(content)
+RM = {"method": "reward", "from": "sft", "data": "preferences", "max_length": 128, "max_prompt_length": 64}
+PPO = {"method": "ppo", "from": "sft", "reward": "rm", "data": "preferences", "max_new_tokens": 24, "max_length": 128}
+BON = {"method": "best_of_n", "from": "sft", "reward": "rm", "n": 2}
 
 
-def test_a_reward_model_is_judged_by_its_own_pairs_and_by_others(content: dict[str, Any]) -> None:
-    study = with_rewards(content)
-    targets = Targets(study)
-    assert study.judged_rewards() == [RM]
-    assert targets.all_reward_scores() == ["results/smoke/rewards/tiny/s0/rm.parquet"]
-    assert set(targets.all_reward_scores()) <= set(targets.measurements())
-    data = targets.reward_inputs(RM)["data"]
-    assert data == ["results/smoke/data/preferences.parquet", "results/smoke/data/held.parquet"]
-    spec = json.loads(rewards_spec(study, RM))
-    assert spec["data"] == ["train", "held"]
-    assert spec["settings"] == {"max_length": 128, "max_prompt_length": 64, "too_long": "truncate"}
-    assert "rewards" in targets.table_names()
-    assert "reward_accuracy" in targets.drawings()
+def content(**stages):
+    found = read_yaml(SMOKE)
+    found["models"]["large"] = {**found["models"]["tiny"]}
+    found["stages"] |= copy.deepcopy({"rm": RM, "ppo": PPO, "bon": BON, **stages})
+    return found
 
 
-def test_what_is_not_asked_for_or_has_no_reward_model_leaves_no_trace(content: dict[str, Any]) -> None:
-    del content["stages"]["dpo"]
-    before = json.loads(model_spec(parse(content), Model("tiny", 0, "sft")))
-    study = with_rewards(content)
-    assert json.loads(model_spec(study, Model("tiny", 0, "sft"))) == before
-    del content["measures"]["rewards"]
-    assert not [path for path in Targets(parse(content)).everything() if "rewards" in path]
-    del content["stages"]["rm"]
-    content["measures"]["rewards"] = {"data": ["held"]}
-    assert not [path for path in Targets(parse(content)).everything() if "rewards" in path]
+def test_what_scores_is_a_second_parent_and_no_line_of_comparison_leads_through_it():
+    study = parse(content())
+    assert study.lineage["ppo"] == ["sft", "rm"]
+    assert study.stages.index("rm") < study.stages.index("ppo")
+    assert lineage.paths(study.compared_lineage) == [
+        ["plm", "sft", "dpo"],
+        ["plm", "sft", "ppo"],
+        ["plm", "sft", "bon"],
+    ]
+    assert '"rm"' not in analysis_spec(study)
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (["hold"], r"measures\.rewards\.data.*hold.*held"),
-        (["answers"], r"measures\.rewards\.data: answers has the columns .*but chosen, rejected is needed"),
-        ([], r"measures\.rewards\.data"),
-    ],
-)
-def test_only_sets_of_pairs_judge_reward_models(content: dict[str, Any], data: list[str], message: str) -> None:
-    with pytest.raises(StudyError, match=message):
-        with_rewards(content, data=data)
+def test_each_stage_has_the_files_that_it_can_have():
+    targets = Targets(parse(content()))
+    files = targets.everything()
+    assert not [path for path in files if "/rm/" in path and ("generations" in path or "tokens" in path)]
+    assert any("generations/tiny/s0/bon/" in path for path in files)
+    assert not [path for path in files if "/bon/" in path and ("models" in path or "tokens" in path)]
+    inputs = targets.training_inputs(Model("tiny", 0, "ppo"))
+    assert inputs["reward_manifest"] == "results/smoke/models/tiny/s0/rm/manifest.json"
 
 
-def test_no_other_set_is_called_like_the_pairs_of_training(content: dict[str, Any]) -> None:
-    content["data"]["train"] = {"world": "preferences", "n": 40, "seed": 2}
-    with pytest.raises(StudyError, match=r"'train', so no other set can be called so"):
-        with_rewards(content, data=["train"])
+def test_a_reward_s_name_is_no_matter_and_a_function_is():
+    model = Model("tiny", 0, "ppo")
+    renamed = content(ppo={**PPO, "reward": "judge"}, judge=RM, bon={**BON, "reward": "judge"})
+    del renamed["stages"]["rm"]
+    assert model_spec(parse(renamed), model) == model_spec(parse(content()), model)
+    specs = {model_spec(parse(content(ppo={**PPO, "reward": reward})), model) for reward in ("rm", "utility", "words")}
+    assert len(specs) == 3
 
 
-def test_a_source_may_say_which_task_a_row_is_of(content: dict[str, Any]) -> None:
-    columns = {"task": "category", "prompt": "question", "chosen": "better", "rejected": "worse"}
-    content["data"]["preferences"] = {"source": {"hub": "someone/pairs", "revision": "a" * 40}, "columns": columns}
-    study = with_rewards(content)
-    assert study.data_columns("preferences") == {
-        name: columns[name] for name in ("prompt", "chosen", "rejected", "task")
-    }
-    del content["data"]["preferences"]["columns"]
-    assert set(parse(content).data_columns("preferences")) == {"prompt", "chosen", "rejected"}
+def test_a_stage_of_some_sizes_is_nowhere_for_the_others():
+    sizes = {"sizes": ["tiny"]}
+    study = parse(content(rm={**RM, **sizes}, ppo={**PPO, **sizes}, bon={**BON, **sizes}))
+    assert {model.size for model in study.models if model.stage in ("rm", "ppo", "bon")} == {"tiny"}
+    assert not [path for path in Targets(study).everything() if "/large/" in path and "ppo" in path]
+    assert {model.stage for model in study.models if model.size == "large"} == {"plm", "sft", "dpo"}
+
+
+BAD = {
+    "a stage that continues a reward model": (
+        put("stages", "dpo", "from", "rm"),
+        ["stages.dpo.from", "rm is a reward model", "cannot write any", "reward: rm"],
+    ),
+    "a stage that continues what has no weights": (
+        put("stages", "dpo", "from", "bon"),
+        ["stages.dpo.from", "bon only chooses among answers of sft", "Name a stage with weights"],
+    ),
+    "no reward": (
+        put("stages", "ppo", {key: value for key, value in PPO.items() if key != "reward"}),
+        ["stages.ppo.reward", "the method ppo needs what scores answers", "Allowed: rm, utility, words"],
+    ),
+    "a reward that gives no scores": (
+        put("stages", "ppo", "reward", "dpo"),
+        ["stages.ppo.reward", "of the method dpo, which gives no scores", "Allowed: rm, utility, words"],
+    ),
+    "a reward that does not exist": (
+        put("stages", "ppo", "reward", "rn"),
+        ["stages.ppo.reward", "'rn' is no stage of the study", "Allowed: rm, utility, words"],
+    ),
+    "a reward for a method that has none": (
+        put("stages", "dpo", "reward", "rm"),
+        ["stages.dpo.reward", "the method dpo needs none", "Remove it"],
+    ),
+    "a stage called like a function": (
+        put("stages", "utility", {"method": "sft", "from": "plm", "data": "answers"}),
+        ["stages.utility", "reward function", "another name"],
+    ),
+    "prompt formats of a reward model": (
+        put("stages", "rm", "formats", ["human"]),
+        ["stages.rm.formats", "asked nothing", "Remove it"],
+    ),
+    "a size that does not exist": (
+        put("stages", "dpo", "sizes", ["huge"]),
+        ["stages.dpo.sizes", "no size is called 'huge'", "Allowed: tiny, large"],
+    ),
+    "a stage that is made from one that its size lacks": (
+        put("stages", "rm", "sizes", ["tiny"]),
+        ["stages.ppo.sizes", "ppo is made from rm, which large does not have", "Allowed: tiny"],
+    ),
+    "differences of a size in a stage that it lacks": (
+        lambda found: (
+            put("stages", "dpo", "sizes", ["tiny"])(found),
+            put("models", "large", "stages", {"dpo": {"beta": 0.2}})(found),
+        ),
+        ["models.large.stages.dpo", "does not have the stage", "Allowed: tiny"],
+    ),
+    "a divergence from a stage that nothing is compared with": (
+        put("measures", "divergence", {"reference": "dpo"}),
+        ["measures.divergence.reference", "'dpo' has no descendant", "Allowed: plm, sft"],
+    ),
+    "a divergence from a reward model": (
+        put("measures", "divergence", {"reference": "rm"}),
+        ["measures.divergence.reference", "Allowed: plm, sft"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_rewards_and_sizes_are_refused_with_what_is_allowed(case):
+    change, told = BAD[case]
+    found = content()
+    change(found)
+    with pytest.raises(StudyError) as caught:
+        parse(found)
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_the_true_utility_needs_a_world():
+    found = content(ppo={**PPO, "reward": "utility"})
+    del found["world"]
+    with pytest.raises(StudyError, match=r"stages\.ppo\.reward: utility is the true one"):
+        parse(found)

@@ -55,8 +55,9 @@ def check_rewards(config: StudyConfig) -> None:
         if stage.reward is None:
             raise StudyError(f"{key}.reward: the method {method.name} needs what scores answers. {allowed}. Add one.")
         if stage.reward not in scoring and stage.reward not in FUNCTIONS:
-            kind = f"a stage of the method {config.stages[stage.reward].method}, which gives no scores, and no function"
-            found = kind if stage.reward in config.stages else "no stage of the study, and no function"
+            other = config.stages.get(stage.reward)
+            kind = "no stage of the study" if other is None else f"of the method {other.method}, which gives no scores"
+            found = f"{kind}, and no function"
             raise StudyError(
                 f"{key}.reward: {stage.reward!r} is {found}. {allowed}. Name one of these, or add a stage "
                 "{method: reward, from: …, data: …}."
