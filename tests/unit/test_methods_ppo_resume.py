@@ -107,7 +107,7 @@ def test_a_killed_run_without_adapters_does_so_too(undisturbed, parent, tmp_path
     assert run(job) == undisturbed("whole")
 
 
-@pytest.mark.parametrize("iteration", [2, 99])
+@pytest.mark.parametrize("iteration", [2, pytest.param(99, marks=pytest.mark.slow)])
 def test_a_run_that_ends_early_does_so_with_the_same_policy_wherever_it_was_killed(
     iteration, undisturbed, parent, tmp_path
 ) -> None:
@@ -120,7 +120,7 @@ def test_a_run_that_ends_early_does_so_with_the_same_policy_wherever_it_was_kill
     assert run(job) == expected
 
 
-@pytest.mark.parametrize("looks", [3, 40])
+@pytest.mark.parametrize("looks", [3, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_run_that_is_asked_to_stop_keeps_what_it_has_and_goes_on_from_there(
     looks, undisturbed, parent, tmp_path, monkeypatch
 ) -> None:

@@ -34,7 +34,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_neox(tmp_path_factory.mktemp("parent") / "weights", context=64)
 
 
-@pytest.mark.parametrize("by_model", [False, True])
+@pytest.mark.parametrize("by_model", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_each_completion_is_the_best_of_its_own_n_candidates(by_model: bool, parent: Path, tmp_path: Path) -> None:
     sources, reward = AnswerSources(parent, with_manifest(parent), "words"), {"function": "words", "world": None}
     if by_model:

@@ -87,6 +87,7 @@ def study(directory: Path, hub: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_every_kind_of_source_goes_through_every_format_to_tables_and_figures(tmp_path: Path, hub: Path) -> None:
     project = make_project(tmp_path / "project", study="mine.yaml")
     (project.root / "mine.yaml").write_text(yaml.safe_dump(study(tmp_path, hub), sort_keys=False))
