@@ -32,11 +32,23 @@ def test_of_another_method_the_keys_are_taken_over_that_both_have():
 
 def test_sizes_do_differently_what_they_do_differently_in_the_other_stage():
     content = _study(softer={"like": "dpo", "beta": 0.05}, ipo={"like": "dpo", "method": "ipo"})
+    content["stages"] |= {"same": {"like": "dpo"}, "softest": {"like": "softer", "learning_rate": 5e-4}}
     content["models"]["tiny"]["stages"] = {"dpo": {"learning_rate": 1e-3, "beta": 0.3}, "ipo": {"tau": 0.2}}
     study = parse(content)
-    softer, ipo = (study.settings(Model("tiny", 0, stage)) for stage in ("softer", "ipo"))
-    assert (softer.learning_rate, softer.beta) == (1e-3, 0.3)
+    same, softer, softest, ipo = (
+        study.settings(Model("tiny", 0, stage)) for stage in ("same", "softer", "softest", "ipo")
+    )
+    assert (same.learning_rate, same.beta) == (1e-3, 0.3)
+    # What the stage states itself counts for all sizes, along a chain as well.
+    assert (softer.learning_rate, softer.beta) == (1e-3, 0.05)
+    assert (softest.learning_rate, softest.beta) == (5e-4, 0.05)
     assert (ipo.learning_rate, ipo.tau) == (1e-3, 0.2)
+
+
+def test_sizes_that_lack_the_stage_take_nothing_over():
+    content = _study(ipo={"like": "dpo", "method": "ipo", "sizes": ["tiny"]})
+    content["models"]["large"] = {**content["models"]["tiny"], "stages": {"dpo": {"learning_rate": 1e-3}}}
+    assert {model.size for model in parse(content).models if model.stage == "ipo"} == {"tiny"}
 
 
 def test_a_label_is_a_stage_s_own():

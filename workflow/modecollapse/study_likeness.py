@@ -14,8 +14,8 @@ _OWN = ("like", "label", "published_as", "each_epoch")
 def resolved_likeness(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a study file with the keys of the other stage written out in every stage that is `like` it.
 
-    Of a stage of another method the keys are taken over that both methods have; what single sizes do differently is
-    taken over as well.
+    Of a stage of another method the keys are taken over that both methods have. What single sizes do differently is
+    taken over as well, but for keys that the stage states itself.
 
     Raises:
         StudyError: there is no such stage, or stages are like each other in a circle.
@@ -50,10 +50,17 @@ def _resolve(name: str, stages: dict[str, Any], models: Any, done: dict[str, Any
         )
     _resolve(base, stages, models, done, (*below, name))
     done[name] = _merged(done[base], stage)
-    for size in models.values() if isinstance(models, dict) else ():
-        of_size = size.get("stages") if isinstance(size, dict) else None
-        if isinstance(of_size, dict) and isinstance(of_size.get(base), dict):
-            of_size[name] = _merged(of_size[base], of_size.get(name) or {}, done[name].get("method"))
+    sizes = done[name].get("sizes")
+    for size, model in models.items() if isinstance(models, dict) else ():
+        of_size = model.get("stages") if isinstance(model, dict) else None
+        if not isinstance(of_size, dict) or not isinstance(of_size.get(base), dict):
+            continue
+        if isinstance(sizes, list) and size not in sizes:
+            continue
+        taken = {key: value for key, value in of_size[base].items() if key not in stage}
+        own = of_size.get(name) or {}
+        if isinstance(own, dict) and (merged := _merged(taken, own, done[name].get("method"))):
+            of_size[name] = merged
 
 
 def _merged(base: Any, changes: Mapping[str, Any], method: Any = None) -> dict[str, Any]:
