@@ -28,8 +28,9 @@ def _scores(
 
 
 def _distances(**of_stages: float) -> pd.DataFrame:
-    rows = [{"size": "s", "prompts": "creative", "stage": stage, "value": kl} for stage, kl in of_stages.items()]
-    return pd.DataFrame(rows, columns=["size", "prompts", "stage", "value"])
+    fixed = {"size": "s", "prompts": "creative", "format": "human"}
+    rows = [{**fixed, "stage": stage, "value": kl} for stage, kl in of_stages.items()]
+    return pd.DataFrame(rows, columns=[*fixed, "stage", "value"])
 
 
 def _costs(*frames: pd.DataFrame, truth: pd.DataFrame | None = None, **kl: float) -> pd.DataFrame:
@@ -78,6 +79,24 @@ def test_the_mean_over_temperatures_is_a_row_of_its_own_without_divergence() -> 
     assert frame["kl"].isna().tolist() == [True, False, True]
 
 
+def test_a_divergence_stands_beside_its_own_format_alone() -> None:
+    frames = [_scores("sft", BASE, USEFUL), _scores("dpo", BASE, USEFUL)]
+    both = [pd.concat([frame, frame.assign(format="qa")]) for frame in frames]
+    frame = _costs(*both, dpo=1.0).query("temperature == '1.0'")
+    assert dict(zip(frame["format"], frame["kl"].isna(), strict=True)) == {"human": False, "qa": True}
+
+
+def test_a_mean_over_temperatures_is_over_those_at_which_both_are_defined() -> None:
+    cold, warm = ("0.5",), ("1.0",)
+    gains = [
+        _scores("dpo", list(np.add(BASE, lost)), list(np.add(USEFUL, gained)), at)
+        for lost, gained, at in ((0.1, 1.0, cold), (np.nan, 3.0, warm))
+    ]
+    frame = _costs(_scores("sft", BASE, USEFUL, ("0.5", "1.0")), pd.concat(gains))
+    mean = frame[frame["temperature"] == "mean"].iloc[0]
+    assert (mean["loss"], mean["gain"]) == pytest.approx((0.1, 1.0))
+
+
 def test_true_answers_at_the_same_divergence_are_interpolated_and_not_extrapolated() -> None:
     curve = {"kl": [0.0, 1.0, 3.0], "self_bleu": [0.6, 0.7, 0.8], "utility": [1.0, 2.0, 4.0]}
     truth = pd.DataFrame(
@@ -98,7 +117,12 @@ def test_the_divergence_is_the_mean_over_prompts_and_that_of_best_of_n_its_bound
         {"prompts": "creative", "prompt": ["a", "a", "b", "b"], "n_tokens": [1, 3, 2, 4], "kl": [1.0, 3.0, 0.0, 1.0]}
     )
     table = divergence_table(
-        [(Model("s", 0, "dpo"), frame)], "sft", {"bon": 4}, {"s": ["sft", "dpo", "bon"]}, BOOTSTRAP
+        [(Model("s", 0, "dpo"), frame)],
+        "sft",
+        {"s": {"bon": 4}},
+        {"dpo": "human", "bon": "human"},
+        ["creative"],
+        BOOTSTRAP,
     )
     measured, bound = table.to_dict("records")
     assert (measured["value"], measured["per_token"]) == pytest.approx((1.25, 0.5))

@@ -113,3 +113,15 @@ def test_a_model_that_is_always_right_is_not_certain_and_one_prompt_tells_nothin
     assert row["low"] == pytest.approx(20 / (20 + 1.96**2), abs=1e-3)  # Wilson
     row = value(rewards_table({RM: frame(rows, prompts=[0] * 20)}, BOOTSTRAP), "accuracy")
     assert math.isnan(row["low"])
+
+
+def test_pairs_that_a_stage_wrote_may_differ_by_seed() -> None:
+    more = [*PAIRS, (3.0, 1.0, 9, 5, 1.0, 0.0, "tale"), (2.0, 1.0, 9, 5, 1.0, 0.0, "tale")]
+    table = rewards_table({RM: frame(), Model("S", 1, "rm"): frame(more, prompts=[9, 8, 7, 6, 5, 4])}, BOOTSTRAP)
+    row = value(table, "accuracy")
+    assert row["value"] == pytest.approx((2.5 / 4 + 4.5 / 6) / 2)
+    assert (row["n_seeds"], row["n_pairs"], row["n_prompts"]) == (2, 5, 10)
+    alone = rewards_table({Model("S", 1, "rm"): frame(more)}, BOOTSTRAP)
+    both = value(table, "pearson")["value"]
+    first = value(rewards_table({RM: frame()}, BOOTSTRAP), "pearson")["value"]
+    assert both == pytest.approx((first + value(alone, "pearson")["value"]) / 2)

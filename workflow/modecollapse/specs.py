@@ -250,14 +250,20 @@ def costs_spec(study: Study) -> str:
     settings = study.config.measures.divergence
     assert settings is not None
     stages = {stage: study.config.stages[stage] for stage in study.answering_stages}
-    chosen = {
-        name: stage.n  # type: ignore[attr-defined]
-        for name, stage in stages.items()
-        if stage.method in METHODS and METHODS[stage.method].decodes and stage.parent == settings.reference
+    chosen: dict[str, dict[str, int]] = {
+        size: {
+            name: study.resolved[size, name].n  # type: ignore[attr-defined]
+            for name, stage in stages.items()
+            if stage.method in METHODS
+            and METHODS[stage.method].decodes
+            and stage.parent == settings.reference
+            and study.has(size, name)
+        }
+        for size in study.config.models
     }
-    sizes = {size: [stage for stage in stages if study.has(size, stage)] for size in study.config.models}
-    analysis = json.loads(analysis_spec(study))
-    return canonical({**analysis, "reference": settings.reference, "best_of": chosen, "sizes": sizes})
+    formats = {stage: study.formats(stage)[0] for stage in stages}
+    known = {"reference": settings.reference, "best_of": chosen, "formats": formats, "prompts": list(study.prompts)}
+    return canonical({**json.loads(analysis_spec(study)), **known})
 
 
 def benchmarks_spec(study: Study, model: Model) -> str:

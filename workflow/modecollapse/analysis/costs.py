@@ -1,13 +1,12 @@
 """What a stage costs: how much diversity it loses for the quality it gains, and how far it is from its reference.
 
 The cost is a ratio of two means over the same prompts and seeds, loss per unit of quality. It is told only where the
-gain's interval lies above 0; its interval is that of the mean of (loss − cost · gain), divided by the gain (Fieller's
-way, as for shares in `analysis.attribution`).
+gain's interval lies above 0; its interval is that of the mean of (loss − cost · gain), divided by the gain, as for
+shares in `analysis.attribution`: a linear approximation, which covers too little where the gain is barely known.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -34,48 +33,49 @@ _MODEL_TEMPERATURE = "1.0"
 def divergence_table(
     models: Divergences,
     reference: str,
-    best_of: Mapping[str, int],
-    sizes: Mapping[str, Sequence[str]],
+    best_of: Mapping[str, Mapping[str, int]],
+    formats: Mapping[str, str],
+    sets: Sequence[str],
     bootstrap: Bootstrap,
 ) -> pd.DataFrame:
     """KL divergence of each stage's answers from those of `reference`, in nats per answer and per token.
 
-    Of `best_of` (stage → n), which choose among the reference's answers, the divergence is at most
-    log n − (n − 1)/n (Beirami et al. 2024), and about that where no two answers score the same.
+    Of stages that choose the best of n answers of the reference, the divergence is at most log n − (n − 1)/n (Beirami
+    et al. 2024), and about that where no two answers score the same.
 
     Args:
-        models: the models of a size stand together.
-        sizes: size → stages that it has.
+        models: what was measured.
+        reference: the stage that it was measured from.
+        best_of: size → stage that chooses → n.
+        formats: stage → the prompt format under which it is measured.
+        sets: the prompt sets.
+        bootstrap: how intervals are made.
     """
-    rows = []
-    for size, of_size in groupby(models, lambda entry: entry[0].size):
-        by_stage: dict[str, list[tuple[int, pd.DataFrame]]] = {}
-        for model, frame in of_size:
-            by_stage.setdefault(model.stage, []).append((model.seed, frame))
-        sets: list[str] = []
-        for stage, seeds in by_stage.items():
-            answers = pd.concat([frame.assign(seed=seed) for seed, frame in seeds])
-            sets = sets or list(dict.fromkeys(answers["prompts"]))
-            for prompts, of_set in answers.groupby("prompts", sort=False):
-                means = of_set.groupby(["seed", "prompt"])["kl"].agg(["mean", "sem"])
-                values, errors = (means[name].unstack().to_numpy()[None] for name in ("mean", "sem"))
-                found = estimate(values, str(prompts), bootstrap, errors)
-                rows.append(
-                    {
-                        **{"size": size, "stage": stage, "prompts": prompts, "reference": reference},
-                        **{"value": found.value[0], "low": found.low[0], "high": found.high[0]},
-                        "per_token": of_set["kl"].sum() / of_set["n_tokens"].sum(),
-                        **{"source": MEASURED, "n_seeds": found.n_seeds[0], "n_prompts": found.n_prompts[0]},
-                        "n_completions": len(of_set),
-                    }
-                )
-        for stage in sizes[size]:
-            if (n := best_of.get(stage)) is not None:
-                fixed = {"value": math.log(n) - (n - 1) / n, "low": np.nan, "high": np.nan, "per_token": np.nan}
-                counts = {"n_seeds": 0, "n_prompts": 0, "n_completions": 0}
-                known = {"size": size, "stage": stage, "reference": reference, "source": BOUND}
-                rows += [{**known, "prompts": prompts, **fixed, **counts} for prompts in sets]
-    return pd.DataFrame(rows, columns=SCHEMAS["divergence"].names)
+    pooled: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for model, frame in models:
+        pooled.setdefault((model.size, model.stage), []).append(frame.assign(seed=model.seed))
+    rows: list[dict[str, object]] = []
+    for (size, stage), seeds in pooled.items():
+        for prompts, of_set in pd.concat(seeds).groupby("prompts", sort=False):
+            means = of_set.groupby(["seed", "prompt"])["kl"].agg(["mean", "sem"])
+            values, errors = (means[name].unstack().to_numpy()[None] for name in ("mean", "sem"))
+            found = estimate(values, str(prompts), bootstrap, errors)
+            rows.append(
+                {
+                    **{"size": size, "stage": stage, "prompts": prompts, "format": formats[stage]},
+                    **{"value": found.value[0], "low": found.low[0], "high": found.high[0]},
+                    "per_token": of_set["kl"].sum() / of_set["n_tokens"].sum(),
+                    **{"source": MEASURED, "n_seeds": found.n_seeds[0], "n_prompts": found.n_prompts[0]},
+                    "n_completions": len(of_set),
+                }
+            )
+    for size, chosen in best_of.items():
+        for stage, n in chosen.items():
+            known: dict[str, object] = {"size": size, "stage": stage, "format": formats[stage], "source": BOUND}
+            known |= dict.fromkeys(("low", "high", "per_token"), np.nan)
+            known |= dict.fromkeys(("n_seeds", "n_prompts", "n_completions"), 0)
+            rows += [{**known, "prompts": prompts, "value": math.log(n) - (n - 1) / n} for prompts in sets]
+    return pd.DataFrame(rows, columns=SCHEMAS["divergence"].names).assign(reference=reference)
 
 
 def costs_parts(
@@ -97,12 +97,15 @@ def costs_parts(
     """
     for block in blocks(scores):
         known = divergences[(divergences["size"] == block.size) & (divergences["prompts"] == block.prompts)]
-        distance = known.set_index("stage")["value"]
+        distance = known.set_index(["stage", "format"])["value"]
         curve = None if truth is None else _tilting(truth, block.prompts)
         for stage in stages:
             frame = _costs(block, stage, reference, bootstrap)
             if frame is not None:
-                yield _beside(frame, float(distance.get(stage, np.nan)), curve)
+                yield pd.concat(
+                    _beside(of_format, float(distance.get((stage, form), np.nan)), curve)
+                    for form, of_format in frame.groupby("format", sort=False)
+                )
 
 
 def _costs(block: Block, stage: str, reference: str, bootstrap: Bootstrap) -> pd.DataFrame | None:
@@ -126,9 +129,11 @@ def _costs(block: Block, stage: str, reference: str, bootstrap: Bootstrap) -> pd
             moved = _moved(block, index, stage, reference, (form, temperature, words, name, definition))
             better = _moved(block, index, stage, reference, (form, temperature, *scored))
             if moved is not None and better is not None:
+                # A prompt counts in both means or in neither.
+                undefined = np.isnan(moved + better)
                 keys.append((form, temperature, words, name, definition))
-                loss.append(-sign * moved)
-                gain.append(better)
+                loss.append(np.where(undefined, np.nan, -sign * moved))
+                gain.append(np.where(undefined, np.nan, better))
         if len(loss) > first:
             keys.append((form, MEAN_TEMPERATURE, words, name, definition))
             for values in (loss, gain):
@@ -136,9 +141,6 @@ def _costs(block: Block, stage: str, reference: str, bootstrap: Bootstrap) -> pd
     if not keys:
         return None
     lost, gained = np.stack(loss), np.stack(gain)
-    # A prompt counts in both means or in neither.
-    undefined = np.isnan(lost + gained)
-    lost, gained = np.where(undefined, np.nan, lost), np.where(undefined, np.nan, gained)
     losses, gains = (estimate(values, block.prompts, bootstrap) for values in (lost, gained))
     cost, low, high = _ratio(lost, gained, losses.value, gains, block.prompts, bootstrap)
     return pd.DataFrame(keys, columns=_KEYS).assign(

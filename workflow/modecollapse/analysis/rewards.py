@@ -8,10 +8,12 @@ All quantities are ratios of sums over blocks of prompts, and the blocks are res
 together, and memory does not grow with the data (see `analysis.tokens`, which does the same with documents).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
@@ -30,7 +32,10 @@ BETTER = (ALL, "longer", "shorter")
 """Which pairs: all, those whose better answer has more tokens, those whose better answer has fewer."""
 
 SHARES = ("accuracy", "contradicted", "utility_accuracy")
-"""Quantities that are shares of pairs; the others are correlations."""
+"""Quantities that are shares of pairs."""
+
+CORRELATIONS = ("pearson", "spearman")
+"""Those that are correlations of differences."""
 
 
 Ratio = Callable[[Array], Array]
@@ -46,81 +51,81 @@ def rewards_table(models: Mapping[Model, pd.DataFrame], bootstrap: Bootstrap) ->
     correlations of the differences of scores with those of utilities.
 
     Args:
-        models: what each gives to pairs (`methods.reward_file.SCHEMA`); the same pairs for all.
+        models: what each gives to pairs (`methods.reward_file.SCHEMA`); pairs that a stage wrote differ by seed.
         bootstrap: how intervals are made: over seeds and blocks of prompts.
     """
     first = next(iter(models))
     parts = []
-    for data in dict.fromkeys(next(iter(models.values()))["data"]):
-        frames = [frame[frame["data"] == data].reset_index(drop=True) for frame in models.values()]
-        rows = [
-            row
-            for task, better, chosen in _subsets(frames[0])
-            for row in _rows(frames, chosen, task, better, bootstrap)
-        ]
-        parts.append(pd.DataFrame(rows).assign(size=first.size, stage=first.stage, data=data, n_seeds=len(models)))
+    for data in dict.fromkeys(name for frame in models.values() for name in frame["data"].unique()):
+        frames = [frame[frame["data"] == data] for frame in models.values()]
+        blocks = _blocks(frames)
+        tasks = sorted({task for frame in frames for task in frame["task"].dropna().unique()})
+        rows: list[dict[str, object]] = []
+        for task, better in itertools.product((ALL, *tasks), BETTER):
+            subset = [part for frame in frames if len(part := frame[_chosen(frame, task, better)])]
+            rows += [{**row, "task": task, "better": better} for row in _rows(subset, blocks, bootstrap)]
+        parts.append(pd.DataFrame(rows).assign(size=first.size, stage=first.stage, data=data))
     return joined("rewards", parts)
 
 
-def _subsets(frame: pd.DataFrame) -> Iterator[tuple[str, str, Array]]:
-    """(task, better, which pairs) of every subset that has pairs."""
+def _blocks(frames: list[pd.DataFrame]) -> Mapping[object, int]:
+    """Prompt → its block, the same for all seeds."""
+    prompts = np.unique(np.concatenate([frame["prompt"].to_numpy() for frame in frames]))
+    number = min(BLOCKS, len(prompts))
+    return {prompt: place * number // len(prompts) for place, prompt in enumerate(prompts.tolist())}
+
+
+def _chosen(frame: pd.DataFrame, task: str, better: str) -> NDArray[np.bool_]:
+    """Which pairs belong to a subset."""
     difference = frame["chosen_tokens"] - frame["rejected_tokens"]
-    lengths = dict(zip(BETTER, (np.ones(len(frame), dtype=bool), difference > 0, difference < 0), strict=True))
-    for task in (ALL, *sorted(frame["task"].dropna().unique())):
-        of_task = np.ones(len(frame), dtype=bool) if task == ALL else (frame["task"] == task).to_numpy()
-        for better, of_length in lengths.items():
-            chosen = of_task & np.asarray(of_length)
-            if chosen.any():
-                yield task, better, chosen
+    of_length = {"longer": difference > 0, "shorter": difference < 0}.get(better, difference == difference)
+    chosen: NDArray[np.bool_] = (of_length & ((frame["task"] == task) | (task == ALL))).to_numpy()
+    return chosen
 
 
 def _rows(
-    frames: list[pd.DataFrame], chosen: Array, task: str, better: str, bootstrap: Bootstrap
+    frames: list[pd.DataFrame], blocks: Mapping[object, int], bootstrap: Bootstrap
 ) -> Iterator[dict[str, object]]:
-    """One row for each quantity of one subset."""
-    _, blocks = np.unique(frames[0]["prompt"].to_numpy(), return_inverse=True)
-    blocks = blocks * min(BLOCKS, blocks.max() + 1) // (blocks.max() + 1)
-    subset = [frame[chosen] for frame in frames]
-    of_pairs, prompts = blocks[chosen], subset[0]["prompt"].to_numpy()
-    scores = np.stack([_difference(frame, "score") for frame in subset])
-    utility = _difference(subset[0], "utility")
-    known, decided = np.isfinite(utility), np.isfinite(utility) & (utility != 0)
-    right = (np.sign(scores) + 1) / 2
-    agreed = (np.sign(scores) * np.sign(utility) + 1) / 2
-    terms = {
-        "accuracy": (right, np.ones(len(utility), dtype=bool)),
-        "contradicted": (1 - right, np.ones(len(utility), dtype=bool)),
-        "utility_accuracy": (agreed, decided),
-    }
-    for quantity, (values, counted) in terms.items():
-        if counted.any():
-            sums = _block_sums(np.stack([values, np.ones_like(values)], axis=-1)[:, counted], of_pairs[counted])
-            yield {
-                **_estimate(sums, _share, quantity, len(np.unique(prompts[counted])), bootstrap),
-                **{"task": task, "better": better, "n_pairs": int(counted.sum())},
-                **{"n_prompts": len(np.unique(prompts[counted])), "n_ties": _ties(scores[:, counted])},
-            }
-    for quantity, transform in (("pearson", _as_they_are), ("spearman", _signed_ranks)):
-        if known.sum() > 1:
-            ours, true = (np.stack([transform(row[known]) for row in rows]) for rows in (scores, utility[None]))
-            products = np.stack(np.broadcast_arrays(ours * true, ours**2, true**2), axis=-1)
-            sums = _block_sums(products, of_pairs[known])
-            yield {
-                **_estimate(sums, _correlation, quantity, len(np.unique(prompts[known])), bootstrap),
-                **{"task": task, "better": better, "n_pairs": int(known.sum())},
-                **{"n_prompts": len(np.unique(prompts[known])), "n_ties": _ties(scores[:, known])},
-            }
+    """One row for each quantity of one subset, of which every frame holds one seed's pairs."""
+    for quantity in (*SHARES, *CORRELATIONS):
+        counted = [part for frame in frames if len(part := frame[_counts(frame, quantity)])]
+        if not counted or (quantity in CORRELATIONS and min(map(len, counted)) < 2):
+            continue
+        places = [np.array([blocks[prompt] for prompt in frame["prompt"].tolist()]) for frame in counted]
+        sums = _block_sums([_terms(frame, quantity) for frame in counted], places)
+        prompts = len({prompt for frame in counted for prompt in frame["prompt"].tolist()})
+        ties = [(_difference(frame, "score") == 0).sum() for frame in counted]
+        yield {
+            **_estimate(sums, _share if quantity in SHARES else _correlation, quantity, prompts, bootstrap),
+            "n_seeds": len(counted),
+            "n_pairs": round(float(np.mean([len(frame) for frame in counted]))),
+            **{"n_prompts": prompts, "n_ties": round(float(np.mean(ties)))},
+        }
+
+
+def _counts(frame: pd.DataFrame, quantity: str) -> NDArray[np.bool_]:
+    """The pairs that a quantity is about: all, those whose utilities are known, or known and different."""
+    utility = _difference(frame, "utility")
+    if quantity in CORRELATIONS:
+        return np.isfinite(utility)
+    return np.isfinite(utility) & (utility != 0) if quantity == "utility_accuracy" else np.ones(len(frame), dtype=bool)
+
+
+def _terms(frame: pd.DataFrame, quantity: str) -> Array:
+    """What is summed over pairs, [pairs, terms]."""
+    score, utility = _difference(frame, "score"), _difference(frame, "utility")
+    if quantity in CORRELATIONS:
+        transform = _signed_ranks if quantity == "spearman" else _as_they_are
+        ours, true = transform(score), transform(utility)
+        return np.stack([ours * true, ours**2, true**2], axis=-1)
+    right = (np.sign(score) * (np.sign(utility) if quantity == "utility_accuracy" else 1.0) + 1) / 2
+    return np.stack([1 - right if quantity == "contradicted" else right, np.ones(len(frame))], axis=-1)
 
 
 def _difference(frame: pd.DataFrame, of: str) -> Array:
     """Chosen minus rejected, (pairs,)."""
     pair = (frame[f"{answer}_{of}"].to_numpy(dtype=np.float64) for answer in ("chosen", "rejected"))
     return np.subtract(*pair)
-
-
-def _ties(scores: Array) -> int:
-    """Pairs of equal scores, on average over seeds."""
-    return round(float((scores == 0).sum(axis=1).mean()))
 
 
 def _as_they_are(differences: Array) -> Array:
@@ -134,12 +139,17 @@ def _signed_ranks(differences: Array) -> Array:
     return ranks
 
 
-def _block_sums(terms: Array, blocks: Array) -> Array:
-    """Sums over the pairs of each block, [seeds, blocks, terms], of `terms` [seeds, pairs, terms]."""
-    present, place = np.unique(blocks, return_inverse=True)
-    sums = np.zeros((len(terms), len(present), terms.shape[-1]))
-    for seed, of_seed in enumerate(terms):
-        np.add.at(sums[seed], place, of_seed)
+def _block_sums(terms: Sequence[Array], blocks: Sequence[Array]) -> Array:
+    """Sums over the pairs of each block that has any, [seeds, blocks, terms].
+
+    Args:
+        terms: of each seed, [pairs, terms].
+        blocks: the block of each of its pairs.
+    """
+    present = np.unique(np.concatenate(blocks))
+    sums = np.zeros((len(terms), len(present), terms[0].shape[-1]))
+    for of_seed, values, places in zip(sums, terms, blocks, strict=True):
+        np.add.at(of_seed, np.searchsorted(present, places), values)
     return sums
 
 

@@ -106,7 +106,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "divergence": pa.schema(
         [
-            *(*_POOLED, ("prompts", pa.string()), ("reference", pa.string()), *_INTERVAL),
+            *(*_POOLED, ("prompts", pa.string()), ("format", pa.string()), ("reference", pa.string()), *_INTERVAL),
             *(*_numbers("per_token"), ("source", pa.string()), *_counts("n_seeds", "n_prompts", "n_completions")),
         ]
     ),

@@ -42,8 +42,11 @@ def costs(tables: Tables, context: FigureContext, metric: str = _TRUE_METRIC) ->
     quality = next(iter(rows["quality"]), _TRUE_QUALITY)
     gained = rows.assign(x=rows["gain"], x_low=rows["gain_low"], x_high=rows["gain_high"], bound=False)
     distances = tables["divergence"].rename(columns={"value": "x", "low": "x_low", "high": "x_high"})
-    distances = distances[["size", "stage", "prompts", "x", "x_low", "x_high", "source"]]
-    far = rows.merge(distances, on=["size", "stage", "prompts"])
+    distances = distances[["size", "stage", "prompts", "format", "x", "x_low", "x_high", "source"]]
+    if context.view is not None:  # the rows' format is then the view's name
+        measured = distances["format"] == distances["stage"].map(context.view.formats)
+        distances = distances[measured].assign(format=context.view.name)
+    far = rows.merge(distances, on=["size", "stage", "prompts", "format"])
     far = far.assign(bound=far["source"] == BOUND)
     reference = next((context.stages[name].label for name in rows["reference"] if name in context.stages), "–")
     known = _tilted(tables.get("truth"), quality) if metric == _TRUE_METRIC else {}

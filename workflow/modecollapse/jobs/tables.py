@@ -227,7 +227,7 @@ def tabulate_costs(
         (model_of_table(table), table.to_pandas())
         for table in (read_sealed(path, ["prompts", "prompt", "n_tokens", "kl"]) for path in divergences)
     )
-    distances = divergence_table(measured, reference, spec["best_of"], spec["sizes"], bootstrap)
+    distances = divergence_table(measured, reference, spec["best_of"], spec["formats"], spec["prompts"], bootstrap)
     below = [path[path.index(reference) + 1 :] for path in paths(spec["lineage"]) if reference in path]
     stages = [stage for stage in spec["stages"] if any(stage in line for line in below)]
     known = read_sealed(truth[0]).to_pandas() if truth else None
