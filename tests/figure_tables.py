@@ -122,7 +122,7 @@ def cost_tables(stages: Sequence[str], reference: str) -> dict[str, pd.DataFrame
     for name, value in {"loss": order * 0.04, "gain": order**0.5 * 0.5, "cost": order * 0.1}.items():
         costs = costs.assign(**{name: value, f"{name}_low": value - 0.03, f"{name}_high": value + 0.03})
     known = {"quality": "utility", "kl": order, "tilted_loss": order * 0.03, "tilted_gain": order**0.5 * 0.6}
-    frames = {"costs": costs.assign(**known), "divergence": keys.assign(**far)}
+    frames = {"costs": costs.assign(**known), "divergence": keys.assign(format="human", **far)}
     return {
         name: frame.assign(reference=reference, **{c: 20 for c in SCHEMAS[name].names if c.startswith("n_")})[
             SCHEMAS[name].names
