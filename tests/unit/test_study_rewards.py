@@ -14,6 +14,7 @@ from tests.studies import SMOKE, parse, put
 
 RM = {"method": "reward", "from": "sft", "data": "preferences", "max_length": 128, "max_prompt_length": 64}
 PPO = {"method": "ppo", "from": "sft", "reward": "rm", "data": "preferences", "max_new_tokens": 24, "max_length": 128}
+SAMPLED = {"from": "sft", "prompts": "preferences", "reward": "rm"}
 BON = {"method": "best_of_n", "from": "sft", "reward": "rm", "n": 2}
 
 
@@ -111,6 +112,26 @@ BAD = {
         ),
         ["models.large.stages.dpo", "does not have the stage", "Allowed: tiny"],
     ),
+    "a reward stage by epochs": (
+        put("stages", "rm", "each_epoch", True),
+        ["stages.rm.each_epoch", "kept at its end alone", "Remove it"],
+    ),
+    "no stage that it starts from": (
+        put("stages", "ppo", {key: value for key, value in PPO.items() if key != "from"}),
+        ["stages.ppo.from", "the method ppo answers as another stage does", "Add `from: STAGE`"],
+    ),
+    "likeness of a size": (
+        put("models", "large", "stages", {"dpo": {"like": "sft"}}),
+        ["models.large.stages.dpo.like", "the same for all sizes"],
+    ),
+    "sampled answers that no context holds": (
+        put(
+            "data",
+            "again",
+            {"sampled": {"from": "sft", "prompts": "preferences", "reward": "rm", "max_new_tokens": 500}},
+        ),
+        ["data.again.sampled.max_new_tokens", "500 tokens do not fit the context", "at most 127"],
+    ),
     "a divergence from a stage that nothing is compared with": (
         put("measures", "divergence", {"reference": "dpo"}),
         ["measures.divergence.reference", "'dpo' has no descendant", "Allowed: plm, sft"],
@@ -131,6 +152,15 @@ def test_bad_rewards_and_sizes_are_refused_with_what_is_allowed(case):
         parse(found)
     for part in told:
         assert part in str(caught.value)
+
+
+def test_best_of_n_alone_below_the_reference_has_its_bound_told() -> None:
+    found = content()
+    del found["stages"]["ppo"], found["stages"]["dpo"]
+    found["measures"]["divergence"] = {"reference": "sft"}
+    study = parse(found)
+    assert study.diverging() == []
+    assert {"divergence", "costs"} <= set(Targets(study).table_names())
 
 
 def test_the_true_utility_needs_a_world():

@@ -7,6 +7,7 @@ from typing import Any
 
 from modecollapse.config import StageBase, StudyConfig
 from modecollapse.errors import StudyError
+from modecollapse.methods import METHODS
 
 
 def epoch_stage(run: str, epoch: int) -> str:
@@ -29,6 +30,13 @@ class Runs:
             StudyError: one of their stages has the name of another stage, or is spoken of where the run is meant, or
                 the other way round.
         """
+        for name, stage in config.stages.items():
+            method = METHODS.get(stage.method)
+            if method is not None and method.scores and _epochs(stage):
+                raise StudyError(
+                    f"stages.{name}.each_epoch: a reward model is kept at its end alone, since nothing continues one. "
+                    "Remove it."
+                )
         stages = {
             name: [epoch_stage(name, epoch) for epoch in range(1, _epochs(stage) + 1)]
             for name, stage in config.stages.items()

@@ -504,7 +504,7 @@ def _find(file: str, study: Path, config_directory: Path) -> Path:
 def _override(stage: StageBase, changes: Mapping[str, Any], path: Path, size: str, name: str) -> StageBase:
     if not changes:
         return stage
-    for key in ("formats", "label", "sizes"):
+    for key in ("formats", "label", "sizes", "like"):
         if key in changes:
             raise StudyError(
                 f"{path}: models.{size}.stages.{name}.{key}: it is the same for all sizes. Set it in stages.{name}."

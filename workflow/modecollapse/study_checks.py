@@ -51,6 +51,8 @@ def check_rewards(config: StudyConfig) -> None:
             if stage.reward is not None:
                 raise StudyError(f"{key}.reward: the method {stage.method} needs none. Remove it.")
             continue
+        if stage.parent is None:
+            raise StudyError(f"{key}.from: the method {method.name} answers as another stage does. Add `from: STAGE`.")
         allowed = f"Allowed: {', '.join([*scoring, *FUNCTIONS])}"
         if stage.reward is None:
             raise StudyError(f"{key}.reward: the method {method.name} needs what scores answers. {allowed}. Add one.")
@@ -402,6 +404,9 @@ def check_lengths(config: StudyConfig, size: str, name: str, stage: StageBase, c
         if hasattr(stage, key)
     }
     limits["generation.max_new_tokens"] = (config.generation.max_new_tokens, context - 1)
+    for written, data in config.data.items():
+        if data.sampled is not None and data.sampled.stage == name:
+            limits[f"data.{written}.sampled.max_new_tokens"] = (data.sampled.max_new_tokens, context - 1)
     if config.measures.tokens:
         limits["measures.tokens.context"] = (config.measures.tokens.context, context)
     for setting, (length, limit) in limits.items():

@@ -280,8 +280,8 @@ class Targets:
         }
 
     def has_costs(self) -> bool:
-        """Whether the costs of stages are told: their divergence is measured, and there is something to gain."""
-        return bool(self.study.diverging()) and self.study.scores_quality()
+        """Whether the costs of stages are told: the study names their reference, and there is something to gain."""
+        return self.study.config.measures.divergence is not None and self.study.scores_quality()
 
     def all_benchmark_results(self) -> list[str]:
         models = self.study.language_models() if self.study.runs_benchmarks() else []
