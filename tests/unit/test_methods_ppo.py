@@ -267,7 +267,7 @@ def test_a_run_whose_losses_are_no_numbers_says_so(parent, tmp_path) -> None:
 
 
 def test_a_run_that_diverges_says_when_and_keeps_its_last_good_state(parent, tmp_path) -> None:
-    job = ppo_job(tmp_path, parent, save_every=1, learning_rate=0.3, limit_kl=20.0)
+    job = ppo_job(tmp_path, parent, save_every=1, learning_rate=0.1, limit_kl=20.0)
     with pytest.raises(StudyError, match=r"the KL to the reference is [\d.]+ nats per answer \(limit_kl\)") as refused:
         METHOD.run(job)
     kept = newest_complete(job.state)
@@ -275,6 +275,15 @@ def test_a_run_that_diverges_says_when_and_keeps_its_last_good_state(parent, tmp
     assert f"is kept in {kept}" in str(refused.value)
     assert "raise kl_weight" in str(refused.value)
     assert not any(job.output.iterdir())
+    course = course_of(job)
+    assert course.experience().measured["kl"] <= 20
+
+
+def test_an_update_that_goes_beyond_the_limit_at_once_leaves_no_state(parent, tmp_path) -> None:
+    job = ppo_job(tmp_path, parent, save_every=1, learning_rate=0.3, limit_kl=5.0)
+    with pytest.raises(StudyError, match=r"iteration 2 of 6: .*\(limit_kl\); no state was kept"):
+        METHOD.run(job)
+    assert not list(job.state.glob("checkpoint-*"))
 
 
 def test_a_run_that_goes_too_far_stops_with_the_policy_of_the_iteration_before(parent, tmp_path) -> None:

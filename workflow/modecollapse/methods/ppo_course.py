@@ -32,7 +32,13 @@ from modecollapse.methods.ppo_losses import (
 from modecollapse.methods.ppo_models import Answers, PpoModels, Role, SharedBase, load_models
 from modecollapse.methods.ppo_prompts import prompt_order, read_prompts
 from modecollapse.methods.ppo_state import read_state, write_state
-from modecollapse.methods.resume import checkpoint_path, checkpoint_step, newest_complete, remove_half_written
+from modecollapse.methods.resume import (
+    checkpoint_path,
+    checkpoint_step,
+    newest_complete,
+    remove_half_written,
+    remove_older,
+)
 from modecollapse.methods.saving import SaveClock
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.methods.scoring import Scorer, open_scorer
@@ -59,7 +65,7 @@ def train(job: TrainingJob, settings: PpoSettings) -> TrainingRecord:
                 f"asked to stop; the state after {course.step} of {settings.steps} iterations is kept"
             ) from None
         if not course.finished and (clock.is_due() or course.step % settings.save_every == 0):
-            course.save()
+            course.save_due = True
             clock.restart()
     course.models.write(job)
     return TrainingRecord(steps=course.step, tokens=course.tokens, curves=course.curves)
@@ -72,8 +78,6 @@ class Experience:
     answers: Answers
     log_probs: Tensor
     """Of the policy that answered."""
-    log_ratios: Tensor
-    """Of that policy to the reference."""
     values: Tensor
     """Of the critic before the updates."""
     advantages: Tensor
@@ -128,8 +132,12 @@ class Course:
         )
         self.good: dict[str, Tensor] = {}
         """The policy of the iteration before, where it may have to be gone back to."""
+        self.measured = True
+        """Whether the KL of the present policy to the reference is known to be within `limit_kl`; at first it is 0."""
+        self.save_due = False
+        """Whether the present state is to be saved once that is known."""
         remove_half_written(job.state)
-        checkpoint = newest_complete(job.state)
+        checkpoint = newest_complete(job.state, keep_older=True)
         if checkpoint is None:
             self.baseline = self._baseline()
         else:
@@ -150,8 +158,6 @@ class Course:
         settings = self.settings
         experience = self.experience()
         measured = experience.measured
-        if measured["kl"] > settings.limit_kl:
-            raise self._diverged(f"the KL to the reference is {measured['kl']:.1f} nats per answer (limit_kl)")
         self.stopped = settings.stop_kl is not None and measured["kl"] > settings.stop_kl
         share = learning_rate_share(self.step, settings.steps, settings.warmup_steps, settings.schedule)
         for group in self.optimizer.param_groups:
@@ -168,6 +174,7 @@ class Course:
                 for name, weight in self.good.items():
                     self.models.policy[name].copy_(weight)
         self.step += 1
+        self.measured = False
         rate = settings.learning_rate * share
         stopped = float(self.stopped)
         self.curves.append({"step": self.step, **measured, **updates, "learning_rate": rate, "stopped": stopped})
@@ -177,6 +184,8 @@ class Course:
 
     def experience(self) -> Experience:
         """The policy's answers to the next prompts, with their advantages; changes nothing but the count of tokens.
+
+        A state that is due to be saved is saved here, as soon as the answers tell that its policy is a good one.
 
         Raises:
             StudyError: the run diverged, or the model is not supported.
@@ -196,13 +205,15 @@ class Course:
         log_probs, entropy = (torch.cat(parts) for parts in zip(*policy, strict=True))
         self._check_sampling(rollouts, log_probs)
         log_ratios, old_values, mask = log_probs - torch.cat(reference), torch.cat(values), answers.mask
+        kl = kl_of_answers(log_ratios, mask).mean()
+        self._check_distance(float(kl))
         scores = torch.from_numpy(self._scores(places, rollouts)).to(models.device)
         rewards = token_rewards(scores, log_ratios, mask, settings.kl_weight)
         advantages, returns = advantages_and_returns(rewards, old_values, mask, settings.gamma, settings.lam)
         if not bool(returns.isfinite().all()):
             raise self._diverged("a log-probability or a value of the critic is not a finite number")
         self.tokens += int(answers.lengths.sum())
-        score, kl = scores.mean(), kl_of_answers(log_ratios, mask).mean()
+        score = scores.mean()
         mean = masked_mean(advantages, mask)
         measured = {
             "score": score,
@@ -221,7 +232,7 @@ class Course:
         if settings.normalise_advantages:
             advantages = normalised(advantages, mask)
         numbers = {name: float(value) for name, value in measured.items()}
-        return Experience(answers, log_probs, log_ratios, old_values, advantages, returns, numbers)
+        return Experience(answers, log_probs, old_values, advantages, returns, numbers)
 
     def _update(self, experience: Experience) -> dict[str, float]:
         """Minibatch updates on an iteration's answers, and the means of what is measured before each of them.
@@ -350,8 +361,22 @@ class Course:
                 "are those of their output layer, such as GPT-NeoX or Llama. Use one of these."
             )
 
+    def _check_distance(self, kl: float) -> None:
+        """Raises StudyError if the present policy is too far from the reference; saves its state if not, and if due."""
+        if not math.isfinite(kl):
+            raise self._diverged(f"the KL to the reference is {kl}: a log-probability is not a finite number")
+        if kl > self.settings.limit_kl:
+            raise self._diverged(f"the KL to the reference is {kl:.1f} nats per answer (limit_kl)")
+        self.measured = True
+        if self.save_due:
+            self.save()
+        here = checkpoint_path(self.job.state, self.step)
+        if here.exists():
+            remove_older(here)
+
     def _diverged(self, what: str) -> StudyError:
-        kept = newest_complete(self.job.state)
+        """The error, which names the newest state of a good policy; a state of the diverged one is removed."""
+        kept = newest_complete(self.job.state, before=self.step + self.measured, keep_older=True)
         where = "no state was kept before that" if kept is None else f"the state of before that is kept in {kept}"
         return StudyError(
             f"PPO diverged in iteration {self.step + 1} of {self.settings.steps}: {what}; {where}. Lower learning_rate "
@@ -359,15 +384,22 @@ class Course:
         )
 
     def save(self) -> None:
-        """Write a sealed checkpoint, unless there is one or nothing has been learned."""
+        """Write a sealed checkpoint, unless there is one or nothing has been learned; older ones are left."""
+        self.save_due = False
         if self.step and not checkpoint_path(self.job.state, self.step).exists():
-            progress = {"tokens": self.tokens, "baseline": self.baseline, "curves": self.curves}
+            progress = {
+                "tokens": self.tokens,
+                "baseline": self.baseline,
+                "curves": self.curves,
+                "measured": self.measured,
+            }
             write_state(self.job.state, self.step, self._trained(), self.optimizer, self.good, progress)
 
     def _load(self, checkpoint: Path) -> None:
         self.step = checkpoint_step(checkpoint)
         self.good, progress = read_state(checkpoint, self._trained(), self.optimizer)
         self.tokens, self.baseline, self.curves = (progress[name] for name in ("tokens", "baseline", "curves"))
+        self.measured = progress["measured"]
 
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         groups = {"policy": self.models.policy, "critic": self.models.critic}
