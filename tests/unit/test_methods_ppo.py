@@ -247,7 +247,7 @@ def test_answers_that_never_end_are_fined_and_those_that_end_at_once_scored_as_o
     assert all(np.isfinite(list(point.values())).all() for point in at_once.curves)
 
 
-def test_a_reward_that_is_no_number_is_an_error_that_names_the_prompt(parent, tmp_path, monkeypatch) -> None:
+def test_a_reward_that_is_no_number_is_an_error_that_says_when_and_what_is_kept(parent, tmp_path, monkeypatch) -> None:
     calls = iter(range(99))
 
     def sometimes(_: object) -> Any:
@@ -255,14 +255,15 @@ def test_a_reward_that_is_no_number_is_an_error_that_names_the_prompt(parent, tm
 
     name_reward(monkeypatch, "capitals", sometimes)
     job = ppo_job(tmp_path, parent)
-    with pytest.raises(StudyError, match="nan"):
+    told = r"In iteration 3 of 6: reward: capitals gives nan .* is kept in .*checkpoint-2\.$"
+    with pytest.raises(StudyError, match=told):
         METHOD.run(job)
     assert newest_complete(job.state) == job.state / "checkpoint-2"
     assert not any(job.output.iterdir())
 
 
 def test_a_run_whose_losses_are_no_numbers_says_so(parent, tmp_path) -> None:
-    with pytest.raises(StudyError, match=r"PPO diverged in iteration 1 of 6: the losses are nan .*no state was kept"):
+    with pytest.raises(StudyError, match=r"PPO diverged in iteration 1 of 6: the losses are nan .*No state was kept"):
         METHOD.run(ppo_job(tmp_path, parent, learning_rate=1e30))
 
 
@@ -281,7 +282,7 @@ def test_a_run_that_diverges_says_when_and_keeps_its_last_good_state(parent, tmp
 
 def test_an_update_that_goes_beyond_the_limit_at_once_leaves_no_state(parent, tmp_path) -> None:
     job = ppo_job(tmp_path, parent, save_every=1, learning_rate=0.3, limit_kl=5.0)
-    with pytest.raises(StudyError, match=r"iteration 2 of 6: .*\(limit_kl\); no state was kept"):
+    with pytest.raises(StudyError, match=r"iteration 2 of 6: .*\(limit_kl\)\. No state was kept"):
         METHOD.run(job)
     assert not list(job.state.glob("checkpoint-*"))
 

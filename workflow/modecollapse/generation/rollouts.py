@@ -57,8 +57,8 @@ def sample_rollouts(
         rows_per_batch: how many are sampled side by side; None for as many as memory allows.
 
     Raises:
-        StudyError: a prompt and `max_new_tokens` exceed the model's context, the model predicts something that is not a
-            number, or memory does not do.
+        StudyError: a prompt and `max_new_tokens` exceed the model's context, or memory does not do.
+        BrokenWeights: the model predicts something that is not a number.
         Stopped: the process was asked to stop.
     """
     used = list(dict.fromkeys(prompt for prompt, _ in rows))

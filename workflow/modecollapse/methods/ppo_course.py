@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modecollapse import stopping
-from modecollapse.errors import StudyError
+from modecollapse.errors import BrokenWeights, StudyError
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.ppo import PpoSettings
@@ -306,20 +306,20 @@ class Course:
         try:
             with self.models.casting():
                 return sample_rollouts(model, prompts, rows, settings.temperature, settings.max_new_tokens, named)
-        except StudyError as error:
+        except BrokenWeights as error:
             raise self._diverged(f"the policy cannot be sampled from: {error}") if self.step else error from error
 
     def _scores(self, places: list[int], rollouts: list[Rollout]) -> NDArray[np.float32]:
         """(rows,): what the reward says, less the penalty of answers that did not end."""
         texts = [self.prompts.texts[place] for place in places]
         ids = [self.prompts.ids[place] for place in places]
-        scores = self.scorer.score(texts, ids, [rollout.tokens for rollout in rollouts])
-        wrong = np.flatnonzero(~np.isfinite(scores))
-        if wrong.size:
-            assert self.job.reward is not None
-            raise self._diverged(
-                f"the reward {self.job.reward.name} gives {scores[wrong[0]]} to an answer to {texts[wrong[0]]!r}"
-            )
+        try:
+            scores = self.scorer.score(texts, ids, [rollout.tokens for rollout in rollouts])
+        except StudyError as error:
+            if not self.step:
+                raise
+            when = f"In iteration {self.step + 1} of {self.settings.steps}"
+            raise StudyError(f"{when}: {error} {self._kept()}") from error
         unended = np.array([not rollout.ended for rollout in rollouts])
         return np.where(unended, scores - self.settings.unended_penalty, scores).astype(np.float32)
 
@@ -375,13 +375,15 @@ class Course:
             remove_older(here)
 
     def _diverged(self, what: str) -> StudyError:
-        """The error, which names the newest state of a good policy; a state of the diverged one is removed."""
-        kept = newest_complete(self.job.state, before=self.step + self.measured, keep_older=True)
-        where = "no state was kept before that" if kept is None else f"the state of before that is kept in {kept}"
         return StudyError(
-            f"PPO diverged in iteration {self.step + 1} of {self.settings.steps}: {what}; {where}. Lower learning_rate "
-            "or minibatch_epochs, raise kl_weight, or set stop_kl to end the run before that."
+            f"PPO diverged in iteration {self.step + 1} of {self.settings.steps}: {what}. {self._kept()} Lower "
+            "learning_rate or minibatch_epochs, raise kl_weight, or set stop_kl to end the run before that."
         )
+
+    def _kept(self) -> str:
+        """Where the newest state of a policy that is known to be good is kept; newer ones are removed."""
+        kept = newest_complete(self.job.state, before=self.step + self.measured, keep_older=True)
+        return "No state was kept before that." if kept is None else f"The state of before that is kept in {kept}."
 
     def save(self) -> None:
         """Write a sealed checkpoint, unless there is one or nothing has been learned; older ones are left."""
