@@ -5,9 +5,11 @@ scored by token ids (`modecollapse.methods.answer_judge`). Slow to import (TRL):
 module.
 """
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -16,12 +18,13 @@ import torch
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from modecollapse import stopping
-from modecollapse.errors import StudyError
+from modecollapse.errors import BrokenWeights, StudyError
 from modecollapse.generation.models import CausalModel
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.examples import Ids
 from modecollapse.methods.resumable import ResumableTrainer
+from modecollapse.methods.resume import checkpoint_path, newest_complete
 from modecollapse.methods.rollout_settings import RolloutSettings
 
 CURVES = {
@@ -78,12 +81,31 @@ class RolloutTrainer(ResumableTrainer, ABC):
             with self.accelerator.autocast():
                 named = f"{self.stream} step {self.state.global_step // self.recipe.updates_per_step}"
                 self.rollouts = answers(model, prompt_ids, self.num_generations, self.recipe, named)
+        except BrokenWeights as error:
+            if not self.state.global_step:
+                raise
+            raise self._diverged(str(error)) from error
         except stopping.Stopped:
             # Between two steps, as after the last update: it is saved as the callback would have done.
-            if self.state.global_step:
+            if self.state.global_step and not self._checkpoint.exists():
                 self._save_checkpoint(self.model, trial=None)
             raise
         return [rollout.tokens for rollout in self.rollouts]
+
+    @property
+    def _checkpoint(self) -> Path:
+        """Where the present state is kept, if it is."""
+        return checkpoint_path(Path(self.args.output_dir), self.state.global_step)
+
+    def _diverged(self, what: str) -> StudyError:
+        recipe, state = self.recipe, Path(self.args.output_dir)
+        shutil.rmtree(self._checkpoint, ignore_errors=True)  # of weights that are of no use
+        kept = newest_complete(state, before=self.state.global_step, keep_older=True)
+        where = "No state was kept before that." if kept is None else f"The state of before that is kept in {kept}."
+        return StudyError(
+            f"Training diverged in step {self.state.global_step // recipe.updates_per_step + 1} of {recipe.steps}: "
+            f"{what} {where} Lower learning_rate or raise kl_weight."
+        )
 
     def _get_per_token_logps_and_entropies(
         self,
