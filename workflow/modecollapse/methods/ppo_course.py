@@ -68,7 +68,7 @@ def train(job: TrainingJob, settings: PpoSettings) -> TrainingRecord:
             course.save_due = True
             clock.restart()
     course.models.write(job)
-    return TrainingRecord(steps=course.step, tokens=course.tokens, curves=course.curves)
+    return TrainingRecord(steps=course.published_step, tokens=course.tokens, curves=course.curves)
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,11 @@ class Course:
     def finished(self) -> bool:
         """Whether nothing is left to be learned."""
         return self.stopped or self.step == self.settings.steps
+
+    @property
+    def published_step(self) -> int:
+        """Iterations that made the published policy; where a run stopped, the last two were of no effect on it."""
+        return max(0, self.step - 2) if self.stopped else self.step
 
     def iterate(self) -> None:
         """Sample answers, learn from them, and add a point to the curves.
