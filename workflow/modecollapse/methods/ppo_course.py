@@ -15,6 +15,7 @@ from torch import Tensor
 
 from modecollapse import stopping
 from modecollapse.errors import BrokenWeights, StudyError
+from modecollapse.generation.prefill import RowMemory
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.ppo import PpoSettings
@@ -132,6 +133,7 @@ class Course:
         )
         self.good: dict[str, Tensor] = {}
         """The policy of the iteration before, where it may have to be gone back to."""
+        self.memory = RowMemory()
         self.measured = True
         """Whether the KL of the present policy to the reference is known to be within `limit_kl`; at first it is 0."""
         self.save_due = False
@@ -308,9 +310,13 @@ class Course:
         rows = [(str(place), next(taken[place])) for place in places]
         named = f"ppo, seed {self.job.seed}, {stream}"
         model = self.models.sampler(role)
+        # Before the first update there are no moments yet, and there is nothing to go on from.
+        memory = self.memory if self.step else None
         try:
             with self.models.casting():
-                return sample_rollouts(model, prompts, rows, settings.temperature, settings.max_new_tokens, named)
+                return sample_rollouts(
+                    model, prompts, rows, settings.temperature, settings.max_new_tokens, named, memory=memory
+                )
         except BrokenWeights as error:
             raise self._diverged(f"the policy cannot be sampled from: {error}") if self.step else error from error
 
@@ -399,6 +405,7 @@ class Course:
                 "baseline": self.baseline,
                 "curves": self.curves,
                 "measured": self.measured,
+                "row_memory": self.memory.bytes,
             }
             write_state(self.job.state, self.step, self._trained(), self.optimizer, self.good, progress)
 
@@ -406,7 +413,7 @@ class Course:
         self.step = checkpoint_step(checkpoint)
         self.good, progress = read_state(checkpoint, self._trained(), self.optimizer)
         self.tokens, self.baseline, self.curves = (progress[name] for name in ("tokens", "baseline", "curves"))
-        self.measured = progress["measured"]
+        self.measured, self.memory.bytes = progress["measured"], progress["row_memory"]
 
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         groups = {"policy": self.models.policy, "critic": self.models.critic}

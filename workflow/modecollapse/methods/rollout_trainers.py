@@ -5,6 +5,7 @@ scored by token ids (`modecollapse.methods.answer_judge`). Slow to import (TRL):
 module.
 """
 
+import json
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from modecollapse import stopping
 from modecollapse.errors import BrokenWeights, StudyError
 from modecollapse.generation.models import CausalModel
+from modecollapse.generation.prefill import RowMemory
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.examples import Ids
@@ -42,6 +44,9 @@ _DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.05}
 """Nats per token that two ways of computing one log-probability may differ by on average."""
 
 
+_MEMORY = "row_memory.json"
+
+
 class RolloutTrainer(ResumableTrainer, ABC):
     """What trainers on sampled answers change in the library's; to be inherited before a TRL trainer.
 
@@ -59,6 +64,7 @@ class RolloutTrainer(ResumableTrainer, ABC):
         `baseline`: the mean score of the parent's answers, which the curves repeat."""
         super().__init__(*args, **kwargs)
         self.parent, self.stream, self.baseline = parent, stream, baseline
+        self.memory = RowMemory()
         self.given: list[Ids] = []
         self.rollouts: list[Rollout] = []
         self._log_probs, self._entropies = torch.empty(0), torch.empty(0)
@@ -80,7 +86,9 @@ class RolloutTrainer(ResumableTrainer, ABC):
         try:
             with self.accelerator.autocast():
                 named = f"{self.stream} step {self.state.global_step // self.recipe.updates_per_step}"
-                self.rollouts = answers(model, prompt_ids, self.num_generations, self.recipe, named)
+                # Before the first update there are no moments yet, and there is nothing to go on from.
+                memory = self.memory if self.state.global_step else None
+                self.rollouts = answers(model, prompt_ids, self.num_generations, self.recipe, named, memory)
         except BrokenWeights as error:
             if not self.state.global_step:
                 raise
@@ -91,6 +99,15 @@ class RolloutTrainer(ResumableTrainer, ABC):
                 self._save_checkpoint(self.model, trial=None)
             raise
         return [rollout.tokens for rollout in self.rollouts]
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        (Path(output_dir) / _MEMORY).write_text(json.dumps(self.memory.bytes))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            self.memory.bytes = json.loads((Path(checkpoint) / _MEMORY).read_text())
 
     @property
     def _checkpoint(self) -> Path:
@@ -230,12 +247,17 @@ class GroupRelativeTrainer(RolloutTrainer, GRPOTrainer):
 
 
 def answers(
-    model: CausalModel, prompt_ids: Sequence[Ids], samples: int, recipe: RolloutSettings, stream: str
+    model: CausalModel,
+    prompt_ids: Sequence[Ids],
+    samples: int,
+    recipe: RolloutSettings,
+    stream: str,
+    memory: RowMemory | None = None,
 ) -> list[Rollout]:
     """An answer to each prompt, of which `samples` equal ones follow each other: random numbers are told by places."""
     prompts = {str(place): prompt_ids[place] for place in range(0, len(prompt_ids), samples)}
     rows = [(str(place // samples * samples), place % samples) for place in range(len(prompt_ids))]
-    return sample_rollouts(model, prompts, rows, 1.0, recipe.max_new_tokens, stream)
+    return sample_rollouts(model, prompts, rows, 1.0, recipe.max_new_tokens, stream, memory=memory)
 
 
 @dataclass(frozen=True)
