@@ -17,8 +17,8 @@ from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.methods.ppo import METHOD, PpoSettings
 from modecollapse.methods.ppo_course import Course
 from modecollapse.methods.ppo_models import Role
-from modecollapse.methods.ppo_prompts import prompt_order
 from modecollapse.methods.resume import newest_complete
+from modecollapse.methods.rollout_prompts import prompt_order
 from tests.ppo_jobs import LORA, TASKS, capitals, name_reward, ppo_job
 from tests.tiny_models import save_neox
 

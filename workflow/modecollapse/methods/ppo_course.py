@@ -31,7 +31,6 @@ from modecollapse.methods.ppo_losses import (
     value_losses,
 )
 from modecollapse.methods.ppo_models import Answers, PpoModels, Role, SharedBase, load_models
-from modecollapse.methods.ppo_prompts import prompt_order, read_prompts
 from modecollapse.methods.ppo_state import read_state, write_state
 from modecollapse.methods.resume import (
     checkpoint_path,
@@ -40,6 +39,7 @@ from modecollapse.methods.resume import (
     remove_half_written,
     remove_older,
 )
+from modecollapse.methods.rollout_prompts import prompt_order, read_prompts
 from modecollapse.methods.saving import SaveClock
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.methods.scoring import Scorer, open_scorer
