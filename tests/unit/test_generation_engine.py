@@ -21,7 +21,7 @@ from modecollapse.cell_tables import CELL_SCHEMA, cell_record
 from modecollapse.errors import StudyError
 from modecollapse.generation.completions import Finisher
 from modecollapse.generation.decoding import Decoding
-from modecollapse.generation.prefill import rows_in_memory
+from modecollapse.generation.prefill import RowMemory, rows_in_memory
 from modecollapse.generation.settings import SamplingSettings
 from modecollapse.generation.transformers_engine import TransformersEngine
 
@@ -185,6 +185,13 @@ def test_memory_that_does_not_do_for_one_row_is_a_clear_error(
 @pytest.mark.parametrize(("free", "rows"), [(100, 10), (99, 5), (49, 2), (3, 1)])
 def test_rows_that_fit_a_share_of_a_device_are_halved_until_they_fit_what_is_free(free: int, rows: int) -> None:
     assert rows_in_memory(row=10, share=100, free=free) == rows
+
+
+def test_what_rows_may_take_is_chosen_once_whatever_is_free_later() -> None:
+    memory = RowMemory()
+    assert [memory.rows(row=10, share=100, free=60), memory.bytes] == [5, 50]
+    assert [memory.rows(row=10, share=100, free=99), memory.rows(20, 100, 10), memory.rows(90, 100, 10)] == [5, 2, 1]
+    assert RowMemory(50).rows(row=10, share=100, free=1000) == 5, "as after a resume"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")

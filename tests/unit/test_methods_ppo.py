@@ -17,8 +17,8 @@ from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.methods.ppo import METHOD, PpoSettings
 from modecollapse.methods.ppo_course import Course
 from modecollapse.methods.ppo_models import Role
-from modecollapse.methods.ppo_prompts import prompt_order
 from modecollapse.methods.resume import newest_complete
+from modecollapse.methods.rollout_prompts import prompt_order
 from tests.ppo_jobs import LORA, TASKS, capitals, name_reward, ppo_job
 from tests.tiny_models import save_neox
 
@@ -247,7 +247,7 @@ def test_answers_that_never_end_are_fined_and_those_that_end_at_once_scored_as_o
     assert all(np.isfinite(list(point.values())).all() for point in at_once.curves)
 
 
-def test_a_reward_that_is_no_number_is_an_error_that_names_the_prompt(parent, tmp_path, monkeypatch) -> None:
+def test_a_reward_that_is_no_number_is_an_error_that_says_when_and_what_is_kept(parent, tmp_path, monkeypatch) -> None:
     calls = iter(range(99))
 
     def sometimes(_: object) -> Any:
@@ -255,19 +255,20 @@ def test_a_reward_that_is_no_number_is_an_error_that_names_the_prompt(parent, tm
 
     name_reward(monkeypatch, "capitals", sometimes)
     job = ppo_job(tmp_path, parent)
-    with pytest.raises(StudyError, match="nan"):
+    told = r"In iteration 3 of 6: reward: capitals gives nan .* is kept in .*checkpoint-2\.$"
+    with pytest.raises(StudyError, match=told):
         METHOD.run(job)
     assert newest_complete(job.state) == job.state / "checkpoint-2"
     assert not any(job.output.iterdir())
 
 
 def test_a_run_whose_losses_are_no_numbers_says_so(parent, tmp_path) -> None:
-    with pytest.raises(StudyError, match=r"PPO diverged in iteration 1 of 6: the losses are nan .*no state was kept"):
+    with pytest.raises(StudyError, match=r"PPO diverged in iteration 1 of 6: the losses are nan .*No state was kept"):
         METHOD.run(ppo_job(tmp_path, parent, learning_rate=1e30))
 
 
 def test_a_run_that_diverges_says_when_and_keeps_its_last_good_state(parent, tmp_path) -> None:
-    job = ppo_job(tmp_path, parent, save_every=1, learning_rate=0.3, limit_kl=20.0)
+    job = ppo_job(tmp_path, parent, save_every=1, learning_rate=0.1, limit_kl=20.0)
     with pytest.raises(StudyError, match=r"the KL to the reference is [\d.]+ nats per answer \(limit_kl\)") as refused:
         METHOD.run(job)
     kept = newest_complete(job.state)
@@ -275,16 +276,25 @@ def test_a_run_that_diverges_says_when_and_keeps_its_last_good_state(parent, tmp
     assert f"is kept in {kept}" in str(refused.value)
     assert "raise kl_weight" in str(refused.value)
     assert not any(job.output.iterdir())
+    course = course_of(job)
+    assert course.experience().measured["kl"] <= 20
+
+
+def test_an_update_that_goes_beyond_the_limit_at_once_leaves_no_state(parent, tmp_path) -> None:
+    job = ppo_job(tmp_path, parent, save_every=1, learning_rate=0.3, limit_kl=5.0)
+    with pytest.raises(StudyError, match=r"iteration 2 of 6: .*\(limit_kl\)\. No state was kept"):
+        METHOD.run(job)
+    assert not list(job.state.glob("checkpoint-*"))
 
 
 def test_a_run_that_goes_too_far_stops_with_the_policy_of_the_iteration_before(parent, tmp_path) -> None:
     job = ppo_job(tmp_path / "long", parent, lora=LORA, steps=30, stop_kl=1.5, save_every=1)
     record = METHOD.run(job)
-    assert 3 <= record.steps < 30
-    assert [point["stopped"] for point in record.curves] == [0.0] * (record.steps - 1) + [1.0]
-    assert [point["kl"] > 1.5 for point in record.curves] == [False] * (record.steps - 1) + [True]
+    assert 1 <= record.steps < 28
+    assert [point["stopped"] for point in record.curves] == [0.0] * (record.steps + 1) + [1.0]
+    assert [point["kl"] > 1.5 for point in record.curves] == [False] * (record.steps + 1) + [True]
     assert record.curves[-1]["updates"] == 0
-    short = ppo_job(tmp_path / "short", parent, lora=LORA, steps=record.steps - 2)
+    short = ppo_job(tmp_path / "short", parent, lora=LORA, steps=record.steps)
     METHOD.run(short)
     assert sha256_directory(job.output) == sha256_directory(short.output)
 

@@ -9,6 +9,7 @@ import pytest
 
 from modecollapse import stopping
 from modecollapse.digests import sha256_directory
+from modecollapse.errors import StudyError
 from modecollapse.methods import ppo_course, ppo_state
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.layout import Layout
@@ -83,10 +84,10 @@ def run_and_kill(job: TrainingJob, owner: Any, name: str, call: int) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "calls"),
     [
-        (ppo_course, "sample_rollouts", (1, 2, 4)),  # before anything, in the first iteration, after a checkpoint
+        (ppo_course, "sample_rollouts", (1, 2, 5)),  # before anything, in the first iteration, after a checkpoint
         (ppo_course, "policy_losses", (7, 19)),  # between two updates of the second iteration and of the fifth
         (ppo_state, "save_file", (2, 5)),  # in the middle of the first checkpoint and of the second
-        (ppo_state, "remove_older", (2,)),  # with two checkpoints
+        (ppo_course, "remove_older", (2,)),  # with two checkpoints
     ],
 )
 def test_a_killed_run_ends_with_the_weights_and_curves_of_an_undisturbed_one(
@@ -112,7 +113,7 @@ def test_a_run_that_ends_early_does_so_with_the_same_policy_wherever_it_was_kill
     iteration, undisturbed, parent, tmp_path
 ) -> None:
     expected = undisturbed("early")
-    steps = expected[1].steps
+    steps = len(expected[1].curves)
     assert 3 <= steps < 30
     job = ppo_job(tmp_path / "killed", parent, **VARIANTS["early"])
     # The baseline is sampled first; the last possible kill is in the very iteration that stops the run.
@@ -145,9 +146,34 @@ def test_a_run_that_is_asked_to_stop_keeps_what_it_has_and_goes_on_from_there(
     assert run(job) == expected
 
 
+def test_what_is_kept_on_a_stop_and_proves_to_have_diverged_gives_way_to_the_good_state_before(
+    parent, tmp_path, monkeypatch
+) -> None:
+    job = ppo_job(tmp_path, parent, save_every=1, learning_rate=0.3, limit_kl=5.0)
+    gone = ppo_job(tmp_path / "gone", parent, save_every=1, learning_rate=1e-3, limit_kl=5.0)
+    run_and_kill(gone, ppo_course, "sample_rollouts", 4)
+    job = replace(job, state=gone.state)
+    calls = 0
+
+    def asked() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1 + job.settings.max_new_tokens:  # the last look of the iteration is between it and the next
+            raise stopping.Stopped("stopped by SIGTERM")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stopping, "check", asked)
+        with pytest.raises(stopping.Stopped, match="after 2 of 6"):
+            METHOD.run(job)
+    assert sorted(path.name for path in job.state.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+    with pytest.raises(StudyError, match=r"iteration 3 .* is kept in .*checkpoint-1"):
+        METHOD.run(job)
+    assert [path.name for path in job.state.glob("checkpoint-*")] == ["checkpoint-1"]
+
+
 def test_a_damaged_checkpoint_is_not_gone_on_from(undisturbed, parent, tmp_path) -> None:
     job = ppo_job(tmp_path / "killed", parent, **VARIANTS["adapters"])
-    run_and_kill(job, ppo_course, "sample_rollouts", 6)
+    run_and_kill(job, ppo_course, "sample_rollouts", 7)
     weights = job.state / "checkpoint-4" / "trained.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1

@@ -219,6 +219,31 @@ def test_a_reward_that_is_no_number_is_refused_with_the_number_of_updates(parent
         METHODS["rloo"].run(_job("rloo", tmp_path / "run", parent))
 
 
+@pytest.mark.parametrize("method", ["rloo", "grpo"])
+def test_weights_that_overflow_are_a_divergence_that_says_when_and_what_helps(method, parent, tmp_path):
+    job = _job(method, tmp_path / "run", parent, {"learning_rate": 1e30})
+    told = r"diverged in step 2 of 2: The model predicts values .* No state was kept .*raise kl_weight"
+    with pytest.raises(StudyError, match=told):
+        METHODS[method].run(job)
+
+
+def test_dropout_that_the_parent_states_changes_nothing_and_is_published(parent, tmp_path):
+    import json
+
+    from safetensors.torch import load_file
+
+    stated = _copied(parent, tmp_path / "stated")
+    config = json.loads((parent / "config.json").read_text())
+    (stated / "config.json").write_text(json.dumps({**config, "attention_dropout": 0.5, "hidden_dropout": 0.5}))
+    with_it, without = (_job("rloo", tmp_path / f"run {path.name}", path) for path in (stated, parent))
+    for job in (with_it, without):
+        METHODS["rloo"].run(job)
+    after, other = (load_file(job.output / "model.safetensors") for job in (with_it, without))
+    assert all(after[name].equal(other[name]) for name in after)
+    published = json.loads((with_it.output / "config.json").read_text())
+    assert (published["attention_dropout"], published["hidden_dropout"]) == (0.5, 0.5)
+
+
 def test_prompts_that_do_not_fit_and_models_of_too_little_context_are_refused_before_training(parent, tmp_path):
     settings = {"max_length": 24, "max_new_tokens": 12, "too_long": "error"}
     with pytest.raises(StudyError, match=r"prompts in .* have more than 12 tokens"):

@@ -36,6 +36,11 @@ def test_every_method_is_registered_under_its_own_name_and_names_modules_that_ex
             assert (PACKAGE / "modecollapse" / (module.replace(".", "/") + ".py")).is_file()
 
 
+def test_dropout_of_an_adapter_that_would_be_turned_off_is_refused():
+    with pytest.raises(ValidationError, match=r"lora\.dropout must be 0"):
+        METHODS["reward"].settings.model_validate({"lora": {"dropout": 0.1}})
+
+
 def test_fine_tuning_defaults_are_those_of_the_paper_and_its_code():
     for settings in (sft.SftSettings(), dpo.DpoSettings()):
         assert (settings.learning_rate, settings.schedule, settings.batch_size, settings.epochs) == (

@@ -51,11 +51,13 @@ def test_where_all_answers_score_the_same_the_first_is_kept_and_counted():
     assert counts.tied == 1, "one answer alone is no tie"
 
 
-def test_a_quantile_keeps_what_scores_at_least_as_much_whatever_the_prompt():
-    scored = answers([("a", 1), ("b", 2)], [("c", 3), ("d", 4)], [("cut…", 99)])
-    kept, counts = keep_above(scored, 0.5, True)  # of 1, 2, 3, 4: 2.5
-    assert texts(kept) == ["c", "d"]
-    assert counts.without == 2
+def test_a_quantile_keeps_of_each_prompt_what_scores_at_least_as_much():
+    scored = answers([("a", 1), ("b", 2), ("b", 2), ("c", 3), ("cut…", 99)], [("d", 8), ("e", 7)], [("cut…", 99)])
+    kept, counts = keep_above(scored, 0.5, True)  # of 1, 2, 3: 2; of 8, 7: 7.5
+    assert texts(kept) == ["b", "c", "d"]
+    assert (counts.without, counts.taken, counts.tied) == (1, 3, 0)
+    kept, counts = keep_above(answers([("a", 0.1), ("b", 0.1), ("c", 0.1)]), 0.7, True)
+    assert (texts(kept), counts.tied) == (["a", "b", "c"], 1), "of equal scores all are kept"
     assert keep_above(answers([("cut…", 1)]), 0.5, True)[0] == []
 
 

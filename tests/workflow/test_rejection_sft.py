@@ -10,6 +10,7 @@ from modecollapse.methods import METHODS, answers_file, sampled_answers
 from modecollapse.methods.answers_file import SCHEMA
 from modecollapse.methods.rejection_sft import ANSWERS
 from modecollapse.methods.sampled_answers import ask
+from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import read_sealed, write_sealed
 from tests.workflow.conftest import HUMAN
 from tests.workflow.test_resume import kill_in_child
@@ -95,6 +96,15 @@ def test_fewer_prompts_are_a_draw_of_all_that_depends_on_nothing_but_the_seed(to
     assert asked(None, 0, room=14) == [0, 1, 2, 3, 4], "what leaves no room for an answer is left out"
     with pytest.raises(StudyError, match=r"7 of 12 prompts have more than 14 tokens, e\.g\. row 5.*too_long: truncate"):
         ask(model, HUMAN, texts, None, 0, 14, "error", toy.root / "data")
+
+
+def test_prompts_without_tokens_are_left_out_and_counted_apart(toy, caplog):
+    model, form = load_causal_model(toy.root / "parent", "float32", 1, "cpu"), PromptFormat("raw", "{prompt}")
+    asked = ask(model, form, ["", "a fox", ""], None, 0, None, "error", toy.root / "data")
+    assert asked.rows == [1]
+    assert "2 of 3 prompts have no tokens, e.g. row 0; they are left out" in caplog.text
+    with pytest.raises(StudyError, match="1 of 1 prompts have no tokens"):
+        ask(model, form, [""], None, 0, None, "error", toy.root / "data")
 
 
 def test_a_model_whose_answers_never_end_is_one_clear_error(toy, tmp_path):

@@ -73,6 +73,18 @@ def test_a_run_that_is_asked_to_stop_while_it_samples_keeps_the_step_before(toy,
     assert _run("rloo", job) == undisturbed
 
 
+def test_a_state_that_is_kept_already_is_not_written_again_on_a_request_to_stop(toy, tmp_path, monkeypatch):
+    from modecollapse.methods import resumable
+
+    sealed: list[str] = []
+    seal = resumable.seal
+    monkeypatch.setattr(resumable, "seal", lambda checkpoint: (sealed.append(checkpoint.name), seal(checkpoint)))
+    monkeypatch.setattr(stopping, "check", _stopping_at(12 + 12 + 5))
+    with pytest.raises(stopping.Stopped):
+        METHODS["rloo"].run(toy.job("rloo", tmp_path, {"steps": 3, "save_every": 1}))
+    assert sealed == ["checkpoint-1"]
+
+
 def test_passes_through_the_model_and_how_often_is_saved_change_nothing_but_rounding(toy, tmp_path):
     (_, whole), (_, parts) = (
         _run("grpo", toy.job("grpo", tmp_path / name, {"steps": 3, **settings}, layout=layout))

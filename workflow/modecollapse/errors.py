@@ -5,5 +5,9 @@ class StudyError(Exception):
     """Bad input, found before work starts. The message is complete: print it without a traceback."""
 
 
+class BrokenWeights(StudyError):
+    """A model predicts values that are not numbers. Whoever trains it knows why."""
+
+
 class CorruptFile(StudyError):
     """A published file is not what was published. Nothing may be read from it."""

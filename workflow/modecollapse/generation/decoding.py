@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modecollapse import stopping
-from modecollapse.errors import StudyError
+from modecollapse.errors import BrokenWeights
 from modecollapse.generation.cache import PrefixLayer, RowCache
 from modecollapse.generation.completions import Completion, Finisher
 from modecollapse.generation.models import CausalModel
@@ -77,7 +77,7 @@ class Decoding:
 
         Raises:
             Stopped: the process was asked to stop.
-            StudyError: the model predicts something that is not a number.
+            BrokenWeights: the model predicts something that is not a number.
         """
         new = self._settings.max_new_tokens
         for start in range(0, new, _STRIDE):
@@ -126,7 +126,7 @@ class Decoding:
         """Find the rows that have ended, now that the steps from `start` to `end` are sampled."""
         self._sampled[self._alive.cpu()] = end
         if not bool(self._log_probs[self._alive, start:end].isfinite().all()):
-            raise StudyError(
+            raise BrokenWeights(
                 "The model predicts values that are not numbers: its weights are broken, or overflow in "
                 f"{self._settings.dtype}."
             )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -40,8 +41,29 @@ def prefill(model: CausalModel, tokens: Sequence[Sequence[int]], width: int) -> 
     return layers, output.logits[:, -1].float()
 
 
-def rows_that_fit(model: CausalModel, layers: Sequence[PrefixLayer], max_new_tokens: int) -> int:
-    """Rows per batch for a share of an accelerator's memory beside the weights, or for 2 GiB without one."""
+@dataclass
+class RowMemory:
+    """What rows may take of an accelerator's memory in all calls of a run, chosen in the first of them.
+
+    How much is free differs from call to call and from process to process, and rows per batch change bits.
+    """
+
+    bytes: int | None = None
+
+    def rows(self, row: int, share: int, free: int) -> int:
+        """Rows of `row` bytes; the first call looks at `share` and `free` (see `rows_in_memory`)."""
+        if self.bytes is None:
+            self.bytes = row * rows_in_memory(row, share, free)
+        return max(1, self.bytes // row)
+
+
+def rows_that_fit(
+    model: CausalModel, layers: Sequence[PrefixLayer], max_new_tokens: int, memory: RowMemory | None = None
+) -> int:
+    """Rows per batch for a share of an accelerator's memory beside the weights, or for 2 GiB without one.
+
+    With `memory`, for what was chosen there.
+    """
     positions = layers[0].keys.shape[2] + max_new_tokens
     # Retiring rows copies a layer; logits and what sampling makes of them take some 48 bytes per token.
     row = positions * sum(layer.bytes_per_position() for layer in layers) + 48 * model.vocabulary_size
@@ -51,7 +73,7 @@ def rows_that_fit(model: CausalModel, layers: Sequence[PrefixLayer], max_new_tok
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.network.parameters())
     free, total = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return rows_in_memory(row, int(_DEVICE_SHARE * total) - weights, free)
+    return (memory or RowMemory()).rows(row, int(_DEVICE_SHARE * total) - weights, free)
 
 
 def rows_in_memory(row: int, share: int, free: int) -> int:

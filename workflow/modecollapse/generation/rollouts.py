@@ -16,7 +16,7 @@ from modecollapse.generation.cache import PrefixLayer
 from modecollapse.generation.completions import Finisher
 from modecollapse.generation.decoding import Decoding, PreparedPrompts
 from modecollapse.generation.models import CausalModel
-from modecollapse.generation.prefill import even_bounds, prefill, rows_that_fit
+from modecollapse.generation.prefill import RowMemory, even_bounds, prefill, rows_that_fit
 from modecollapse.generation.settings import SamplingSettings
 from modecollapse.generation.tokenized import check_context
 
@@ -43,6 +43,7 @@ def sample_rollouts(
     max_new_tokens: int,
     stream: str,
     rows_per_batch: int | None = None,
+    memory: RowMemory | None = None,
 ) -> list[Rollout]:
     """One answer for each of `rows`, in their order, by plain sampling at `temperature`.
 
@@ -55,10 +56,11 @@ def sample_rollouts(
         max_new_tokens: where answers that do not end are cut.
         stream: e.g. the name of the run and the number of the iteration.
         rows_per_batch: how many are sampled side by side; None for as many as memory allows.
+        memory: what they may take, where several calls are to agree on it.
 
     Raises:
-        StudyError: a prompt and `max_new_tokens` exceed the model's context, the model predicts something that is not a
-            number, or memory does not do.
+        StudyError: a prompt and `max_new_tokens` exceed the model's context, or memory does not do.
+        BrokenWeights: the model predicts something that is not a number.
         Stopped: the process was asked to stop.
     """
     used = list(dict.fromkeys(prompt for prompt, _ in rows))
@@ -72,7 +74,7 @@ def sample_rollouts(
     numbered = [(places[prompt], sample) for prompt, sample in rows]
     rollouts: list[Rollout] = []
     try:
-        prepared = _prepared(model, used, tokens, max_new_tokens, rows_per_batch)
+        prepared = _prepared(model, used, tokens, max_new_tokens, rows_per_batch, memory)
         for start, end in even_bounds(len(rows), prepared.rows_per_batch):
             decoding = Decoding(model, settings, finisher, prepared, numbered[start:end], stream)
             for _ in decoding.run(temperature):
@@ -87,7 +89,12 @@ def sample_rollouts(
 
 
 def _prepared(
-    model: CausalModel, ids: list[str], tokens: list[list[int]], new: int, rows_per_batch: int | None
+    model: CausalModel,
+    ids: list[str],
+    tokens: list[list[int]],
+    new: int,
+    rows_per_batch: int | None,
+    memory: RowMemory | None,
 ) -> PreparedPrompts:
     width = max(map(len, tokens))
     bounds = range(0, len(tokens), _PROMPTS_PER_PREFILL)
@@ -101,7 +108,7 @@ def _prepared(
         lengths=torch.tensor([len(row) for row in tokens], device=model.device),
         layers=layers,
         logits=torch.cat([logits for _, logits in parts]),
-        rows_per_batch=rows_per_batch or rows_that_fit(model, layers, new),
+        rows_per_batch=rows_per_batch or rows_that_fit(model, layers, new, memory),
     )
 
 

@@ -20,7 +20,7 @@ class AnswerJudge:
         """`model`: the policy's tokenizer and end tokens. Raises as `open_scorer`."""
         assert job.reward is not None
         self._scorer = open_scorer(job.reward, job.world, model.tokenizer, job.threads, device)
-        self._name, self._tokenizer, self._ends = job.reward.name, model.tokenizer, frozenset(model.end_tokens)
+        self._tokenizer, self._ends = model.tokenizer, frozenset(model.end_tokens)
         self._utility = None if job.world is None else FUNCTIONS["utility"](job.world)
         self._penalty = unended_penalty
 
@@ -65,13 +65,6 @@ class AnswerJudge:
             scores = self.scores(prompts, prompt_ids, completion_ids)
         except StudyError as error:
             raise StudyError(f"After {trainer_state.global_step} updates: {error}") from error
-        wrong = np.flatnonzero(~np.isfinite(scores))
-        if wrong.size:
-            raise StudyError(
-                f"After {trainer_state.global_step} updates the reward {self._name} gives {scores[wrong[0]]} to an "
-                f"answer to {prompts[wrong[0]]!r}. Train the reward model with a lower learning_rate, or lower the one "
-                "of this stage."
-            )
         log_metric("score", float(scores.mean(dtype=np.float64)))
         log_metric("share_ended", float(self.ended(completion_ids).mean()))
         utility = self.utility(prompts, completion_ids)

@@ -186,10 +186,13 @@ def write_model(trainer: Any, job: TrainingJob, directory: Path) -> None:
         copy_tokenizer(job.parent, directory)
         return
     network = trainer.model
+    settings = vars(network.config.get_text_config())
     training, network.config.use_cache = network.config.use_cache, True
+    settings.update(trainer.dropout)
     # The Trainer turns the cache off, and generation would inherit that.
     network.save_pretrained(directory, state_dict=weights)
     network.config.use_cache = training
+    settings.update(dict.fromkeys(trainer.dropout, 0.0))
     copy_tokenizer(job.parent, directory)
 
 

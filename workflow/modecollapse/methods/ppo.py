@@ -134,7 +134,7 @@ METHOD = Method(
         "methods.ppo_course",
         "methods.ppo_losses",
         "methods.ppo_models",
-        "methods.ppo_prompts",
+        "methods.rollout_prompts",
         "methods.ppo_state",
         "methods.examples",
         "methods.layout",

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from modecollapse import stopping
-from modecollapse.errors import StudyError
+from modecollapse.errors import BrokenWeights, StudyError
+from modecollapse.generation.prefill import RowMemory
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.ppo import PpoSettings
@@ -30,9 +31,15 @@ from modecollapse.methods.ppo_losses import (
     value_losses,
 )
 from modecollapse.methods.ppo_models import Answers, PpoModels, Role, SharedBase, load_models
-from modecollapse.methods.ppo_prompts import prompt_order, read_prompts
 from modecollapse.methods.ppo_state import read_state, write_state
-from modecollapse.methods.resume import checkpoint_path, checkpoint_step, newest_complete, remove_half_written
+from modecollapse.methods.resume import (
+    checkpoint_path,
+    checkpoint_step,
+    newest_complete,
+    remove_half_written,
+    remove_older,
+)
+from modecollapse.methods.rollout_prompts import prompt_order, read_prompts
 from modecollapse.methods.saving import SaveClock
 from modecollapse.methods.schedule import learning_rate_share
 from modecollapse.methods.scoring import Scorer, open_scorer
@@ -59,10 +66,10 @@ def train(job: TrainingJob, settings: PpoSettings) -> TrainingRecord:
                 f"asked to stop; the state after {course.step} of {settings.steps} iterations is kept"
             ) from None
         if not course.finished and (clock.is_due() or course.step % settings.save_every == 0):
-            course.save()
+            course.save_due = True
             clock.restart()
     course.models.write(job)
-    return TrainingRecord(steps=course.step, tokens=course.tokens, curves=course.curves)
+    return TrainingRecord(steps=course.published_step, tokens=course.tokens, curves=course.curves)
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,6 @@ class Experience:
     answers: Answers
     log_probs: Tensor
     """Of the policy that answered."""
-    log_ratios: Tensor
-    """Of that policy to the reference."""
     values: Tensor
     """Of the critic before the updates."""
     advantages: Tensor
@@ -128,8 +133,13 @@ class Course:
         )
         self.good: dict[str, Tensor] = {}
         """The policy of the iteration before, where it may have to be gone back to."""
+        self.memory = RowMemory()
+        self.measured = True
+        """Whether the KL of the present policy to the reference is known to be within `limit_kl`; at first it is 0."""
+        self.save_due = False
+        """Whether the present state is to be saved once that is known."""
         remove_half_written(job.state)
-        checkpoint = newest_complete(job.state)
+        checkpoint = newest_complete(job.state, keep_older=True)
         if checkpoint is None:
             self.baseline = self._baseline()
         else:
@@ -139,6 +149,11 @@ class Course:
     def finished(self) -> bool:
         """Whether nothing is left to be learned."""
         return self.stopped or self.step == self.settings.steps
+
+    @property
+    def published_step(self) -> int:
+        """Iterations that made the published policy; where a run stopped, the last two were of no effect on it."""
+        return max(0, self.step - 2) if self.stopped else self.step
 
     def iterate(self) -> None:
         """Sample answers, learn from them, and add a point to the curves.
@@ -150,8 +165,6 @@ class Course:
         settings = self.settings
         experience = self.experience()
         measured = experience.measured
-        if measured["kl"] > settings.limit_kl:
-            raise self._diverged(f"the KL to the reference is {measured['kl']:.1f} nats per answer (limit_kl)")
         self.stopped = settings.stop_kl is not None and measured["kl"] > settings.stop_kl
         share = learning_rate_share(self.step, settings.steps, settings.warmup_steps, settings.schedule)
         for group in self.optimizer.param_groups:
@@ -168,6 +181,7 @@ class Course:
                 for name, weight in self.good.items():
                     self.models.policy[name].copy_(weight)
         self.step += 1
+        self.measured = False
         rate = settings.learning_rate * share
         stopped = float(self.stopped)
         self.curves.append({"step": self.step, **measured, **updates, "learning_rate": rate, "stopped": stopped})
@@ -177,6 +191,8 @@ class Course:
 
     def experience(self) -> Experience:
         """The policy's answers to the next prompts, with their advantages; changes nothing but the count of tokens.
+
+        A state that is due to be saved is saved here, as soon as the answers tell that its policy is a good one.
 
         Raises:
             StudyError: the run diverged, or the model is not supported.
@@ -196,13 +212,15 @@ class Course:
         log_probs, entropy = (torch.cat(parts) for parts in zip(*policy, strict=True))
         self._check_sampling(rollouts, log_probs)
         log_ratios, old_values, mask = log_probs - torch.cat(reference), torch.cat(values), answers.mask
+        kl = kl_of_answers(log_ratios, mask).mean()
+        self._check_distance(float(kl))
         scores = torch.from_numpy(self._scores(places, rollouts)).to(models.device)
         rewards = token_rewards(scores, log_ratios, mask, settings.kl_weight)
         advantages, returns = advantages_and_returns(rewards, old_values, mask, settings.gamma, settings.lam)
         if not bool(returns.isfinite().all()):
             raise self._diverged("a log-probability or a value of the critic is not a finite number")
         self.tokens += int(answers.lengths.sum())
-        score, kl = scores.mean(), kl_of_answers(log_ratios, mask).mean()
+        score = scores.mean()
         mean = masked_mean(advantages, mask)
         measured = {
             "score": score,
@@ -221,7 +239,7 @@ class Course:
         if settings.normalise_advantages:
             advantages = normalised(advantages, mask)
         numbers = {name: float(value) for name, value in measured.items()}
-        return Experience(answers, log_probs, log_ratios, old_values, advantages, returns, numbers)
+        return Experience(answers, log_probs, old_values, advantages, returns, numbers)
 
     def _update(self, experience: Experience) -> dict[str, float]:
         """Minibatch updates on an iteration's answers, and the means of what is measured before each of them.
@@ -292,23 +310,27 @@ class Course:
         rows = [(str(place), next(taken[place])) for place in places]
         named = f"ppo, seed {self.job.seed}, {stream}"
         model = self.models.sampler(role)
+        # Before the first update there are no moments yet, and there is nothing to go on from.
+        memory = self.memory if self.step else None
         try:
             with self.models.casting():
-                return sample_rollouts(model, prompts, rows, settings.temperature, settings.max_new_tokens, named)
-        except StudyError as error:
+                return sample_rollouts(
+                    model, prompts, rows, settings.temperature, settings.max_new_tokens, named, memory=memory
+                )
+        except BrokenWeights as error:
             raise self._diverged(f"the policy cannot be sampled from: {error}") if self.step else error from error
 
     def _scores(self, places: list[int], rollouts: list[Rollout]) -> NDArray[np.float32]:
         """(rows,): what the reward says, less the penalty of answers that did not end."""
         texts = [self.prompts.texts[place] for place in places]
         ids = [self.prompts.ids[place] for place in places]
-        scores = self.scorer.score(texts, ids, [rollout.tokens for rollout in rollouts])
-        wrong = np.flatnonzero(~np.isfinite(scores))
-        if wrong.size:
-            assert self.job.reward is not None
-            raise self._diverged(
-                f"the reward {self.job.reward.name} gives {scores[wrong[0]]} to an answer to {texts[wrong[0]]!r}"
-            )
+        try:
+            scores = self.scorer.score(texts, ids, [rollout.tokens for rollout in rollouts])
+        except StudyError as error:
+            if not self.step:
+                raise
+            when = f"In iteration {self.step + 1} of {self.settings.steps}"
+            raise StudyError(f"{when}: {error} {self._kept()}") from error
         unended = np.array([not rollout.ended for rollout in rollouts])
         return np.where(unended, scores - self.settings.unended_penalty, scores).astype(np.float32)
 
@@ -350,24 +372,48 @@ class Course:
                 "are those of their output layer, such as GPT-NeoX or Llama. Use one of these."
             )
 
+    def _check_distance(self, kl: float) -> None:
+        """Raises StudyError if the present policy is too far from the reference; saves its state if not, and if due."""
+        if not math.isfinite(kl):
+            raise self._diverged(f"the KL to the reference is {kl}: a log-probability is not a finite number")
+        if kl > self.settings.limit_kl:
+            raise self._diverged(f"the KL to the reference is {kl:.1f} nats per answer (limit_kl)")
+        self.measured = True
+        if self.save_due:
+            self.save()
+        here = checkpoint_path(self.job.state, self.step)
+        if here.exists():
+            remove_older(here)
+
     def _diverged(self, what: str) -> StudyError:
-        kept = newest_complete(self.job.state)
-        where = "no state was kept before that" if kept is None else f"the state of before that is kept in {kept}"
         return StudyError(
-            f"PPO diverged in iteration {self.step + 1} of {self.settings.steps}: {what}; {where}. Lower learning_rate "
-            "or minibatch_epochs, raise kl_weight, or set stop_kl to end the run before that."
+            f"PPO diverged in iteration {self.step + 1} of {self.settings.steps}: {what}. {self._kept()} Lower "
+            "learning_rate or minibatch_epochs, raise kl_weight, or set stop_kl to end the run before that."
         )
 
+    def _kept(self) -> str:
+        """Where the newest state of a policy that is known to be good is kept; newer ones are removed."""
+        kept = newest_complete(self.job.state, before=self.step + self.measured, keep_older=True)
+        return "No state was kept before that." if kept is None else f"The state of before that is kept in {kept}."
+
     def save(self) -> None:
-        """Write a sealed checkpoint, unless there is one or nothing has been learned."""
+        """Write a sealed checkpoint, unless there is one or nothing has been learned; older ones are left."""
+        self.save_due = False
         if self.step and not checkpoint_path(self.job.state, self.step).exists():
-            progress = {"tokens": self.tokens, "baseline": self.baseline, "curves": self.curves}
+            progress = {
+                "tokens": self.tokens,
+                "baseline": self.baseline,
+                "curves": self.curves,
+                "measured": self.measured,
+                "row_memory": self.memory.bytes,
+            }
             write_state(self.job.state, self.step, self._trained(), self.optimizer, self.good, progress)
 
     def _load(self, checkpoint: Path) -> None:
         self.step = checkpoint_step(checkpoint)
         self.good, progress = read_state(checkpoint, self._trained(), self.optimizer)
         self.tokens, self.baseline, self.curves = (progress[name] for name in ("tokens", "baseline", "curves"))
+        self.measured, self.memory.bytes = progress["measured"], progress["row_memory"]
 
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         groups = {"policy": self.models.policy, "critic": self.models.critic}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from modecollapse.methods.resume import checkpoint_path, remove_older, seal
+from modecollapse.methods.resume import checkpoint_path, seal
 from modecollapse.publishing import publish_directory
 
 
@@ -20,7 +20,7 @@ def write_state(
     good: Mapping[str, torch.Tensor],
     progress: Mapping[str, Any],
 ) -> None:
-    """Write a sealed checkpoint after `step` iterations, and remove older ones.
+    """Write a sealed checkpoint after `step` iterations.
 
     Args:
         state: the directory of checkpoints.
@@ -33,15 +33,13 @@ def write_state(
     moments = {
         f"{name}:{key}": value for name, weight in trained.items() for key, value in optimizer.state[weight].items()
     }
-    path = checkpoint_path(state, step)
-    with publish_directory(path) as partial:
+    with publish_directory(checkpoint_path(state, step)) as partial:
         weights = {name: weight.detach().contiguous() for name, weight in trained.items()}
         save_file(weights, partial / "trained.safetensors")
         save_file(moments, partial / "optimizer.safetensors")
         save_file(dict(good), partial / "good.safetensors")
         (partial / "progress.json").write_text(json.dumps(progress))
         seal(partial)
-    remove_older(path)
 
 
 def read_state(

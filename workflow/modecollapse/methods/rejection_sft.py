@@ -40,7 +40,8 @@ class RejectionSftSettings(FineTuningSettings):
     keep: int | None = Field(None, ge=1)
     """How many of them are kept, the best first; 1 if neither this nor `quantile` is given."""
     quantile: float | None = Field(None, gt=0, lt=1)
-    """Keep the answers that score at least this quantile of all answers to all prompts, instead of a number of each."""
+    """Keep of each prompt's answers those that score at least this quantile of them (interpolated linearly), instead of
+    a number of each. Answers that can never be kept do not count; of the others the best is always kept."""
     deduplicate: bool = True
     """Count answers to a prompt that say the same as one."""
     prompts: int | None = Field(None, ge=1)

@@ -5,6 +5,7 @@ Slow to import (transformers).
 
 import json
 from abc import ABC
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +29,8 @@ class ResumableTrainer(Trainer, ABC):
 
     head: ClassVar[str | None] = None
     """The name of a new layer that is trained in full beside an adapter."""
+    keeps_dropout: ClassVar[bool] = False
+    """Whether the network is trained with the dropout that its configuration states."""
     recipe: OptimisationSettings
     layout: Layout
     lr_scheduler: LambdaLR | None
@@ -41,7 +44,10 @@ class ResumableTrainer(Trainer, ABC):
         super().__init__(*args, **kwargs)
         if recipe.lora is not None:
             train_in_float32(self.model)
-        self._add_head(base_network(self.model))
+        network = base_network(self.model)
+        self.dropout = {} if self.keeps_dropout else turn_off_dropout(network)
+        """What the parent's configuration states, which holds for what is published."""
+        self._add_head(network)
 
     def _add_head(self, network: Any) -> None:
         """Have `network`, without its adapter, compute what the loss is of."""
@@ -119,6 +125,22 @@ class ResumableTrainer(Trainer, ABC):
 
     def _send_telemetry(self) -> None:
         """None: training tells nobody."""
+
+
+def turn_off_dropout(network: Any) -> dict[str, float]:
+    """Set all numbers of dropout to 0, also those that attention passes on to functions; returns the configuration's.
+
+    The library turns off layers of dropout alone, so that policy and reference would be compared with other networks.
+    """
+    settings = vars(network.config.get_text_config())
+    stated = _dropout(settings)
+    for holder in (settings, *map(vars, network.modules())):
+        holder.update(dict.fromkeys(_dropout(holder), 0.0))
+    return stated
+
+
+def _dropout(holder: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in holder.items() if "drop" in name and isinstance(value, float) and value}
 
 
 def base_network(model: Any) -> Any:

@@ -45,14 +45,17 @@ def is_complete(checkpoint: Path) -> bool:
     return files == sealed
 
 
-def newest_complete(state: Path, before: float = math.inf) -> Path | None:
-    """The complete checkpoint in `state` with the most updates, below `before`, or None; all others are removed."""
+def newest_complete(state: Path, before: float = math.inf, keep_older: bool = False) -> Path | None:
+    """The complete checkpoint in `state` with the most updates, below `before`, or None.
+
+    All others are removed, but those of fewer updates with `keep_older`.
+    """
     newest = None
     for checkpoint in _checkpoints(state):
         if newest is None and checkpoint_step(checkpoint) < before and is_complete(checkpoint):
             newest = checkpoint
             logger.info("resuming after %d steps", checkpoint_step(checkpoint))
-        else:
+        elif newest is None or not keep_older:
             shutil.rmtree(checkpoint)
     return newest
 

@@ -13,13 +13,13 @@ class RewardSettings(FineTuningSettings):
     """A reward (preference) model: the parent with a head for one score, trained to score better answers higher.
 
     The papers state the shape of the training (an adapter of rank 128 with the head in full, or everything after a
-    warm-up of the head alone), not its numbers; defaults are those of TRL's example for adapters where they differ from
-    fine-tuning's. Where a pair does not fit, the prompt keeps its last `max_prompt_length` tokens, and then answers
-    their first `max_length - max_prompt_length`.
+    warm-up of the head alone), not its numbers: the defaults are ours. Where a pair does not fit, the prompt keeps its
+    last `max_prompt_length` tokens, and then answers their first `max_length - max_prompt_length`.
     """
 
     learning_rate: float = Field(1e-5, gt=0)
-    """Peak learning rate of the head and of all else. Adapters usually take ten times as much."""
+    """Peak learning rate of the head and of all else. The papers give none, and TRL's default is 1e-4; adapters usually
+    take ten times as much as training in full."""
     max_length: int = Field(1024, ge=2)
     """Longest prompt with answer, in tokens, end-of-text token included."""
     max_prompt_length: int = Field(512, ge=1)
@@ -40,6 +40,8 @@ class RewardSettings(FineTuningSettings):
                 "head_warmup_steps is for training the whole model; an adapter starts as no change at all. Set "
                 "head_warmup_steps: 0, or lora: null"
             )
+        if self.lora is not None and self.lora.dropout:
+            raise ValueError("lora.dropout must be 0: reward models are trained without dropout")
         if self.too_long == "truncate" and self.max_prompt_length >= self.max_length:
             raise ValueError(
                 f"max_prompt_length {self.max_prompt_length} leaves no room for an answer in max_length "

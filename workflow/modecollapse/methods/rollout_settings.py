@@ -11,7 +11,7 @@ ROLLOUT_MODULES = (
     "methods.rollout_trainers",
     "methods.rollout_training",
     "methods.answer_judge",
-    "methods.ppo_prompts",
+    "methods.rollout_prompts",
     "methods.reference_file",
     "methods.reward_functions",
     "methods.reward_model",

@@ -5,9 +5,12 @@ scored by token ids (`modecollapse.methods.answer_judge`). Slow to import (TRL):
 module.
 """
 
+import json
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -16,12 +19,14 @@ import torch
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from modecollapse import stopping
-from modecollapse.errors import StudyError
+from modecollapse.errors import BrokenWeights, StudyError
 from modecollapse.generation.models import CausalModel
+from modecollapse.generation.prefill import RowMemory
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.examples import Ids
 from modecollapse.methods.resumable import ResumableTrainer
+from modecollapse.methods.resume import checkpoint_path, newest_complete
 from modecollapse.methods.rollout_settings import RolloutSettings
 
 CURVES = {
@@ -37,6 +42,9 @@ CURVES = {
 
 _DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.05}
 """Nats per token that two ways of computing one log-probability may differ by on average."""
+
+
+_MEMORY = "row_memory.json"
 
 
 class RolloutTrainer(ResumableTrainer, ABC):
@@ -56,6 +64,7 @@ class RolloutTrainer(ResumableTrainer, ABC):
         `baseline`: the mean score of the parent's answers, which the curves repeat."""
         super().__init__(*args, **kwargs)
         self.parent, self.stream, self.baseline = parent, stream, baseline
+        self.memory = RowMemory()
         self.given: list[Ids] = []
         self.rollouts: list[Rollout] = []
         self._log_probs, self._entropies = torch.empty(0), torch.empty(0)
@@ -77,13 +86,43 @@ class RolloutTrainer(ResumableTrainer, ABC):
         try:
             with self.accelerator.autocast():
                 named = f"{self.stream} step {self.state.global_step // self.recipe.updates_per_step}"
-                self.rollouts = answers(model, prompt_ids, self.num_generations, self.recipe, named)
+                # Before the first update there are no moments yet, and there is nothing to go on from.
+                memory = self.memory if self.state.global_step else None
+                self.rollouts = answers(model, prompt_ids, self.num_generations, self.recipe, named, memory)
+        except BrokenWeights as error:
+            if not self.state.global_step:
+                raise
+            raise self._diverged(str(error)) from error
         except stopping.Stopped:
             # Between two steps, as after the last update: it is saved as the callback would have done.
-            if self.state.global_step:
+            if self.state.global_step and not self._checkpoint.exists():
                 self._save_checkpoint(self.model, trial=None)
             raise
         return [rollout.tokens for rollout in self.rollouts]
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        (Path(output_dir) / _MEMORY).write_text(json.dumps(self.memory.bytes))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:
+            self.memory.bytes = json.loads((Path(checkpoint) / _MEMORY).read_text())
+
+    @property
+    def _checkpoint(self) -> Path:
+        """Where the present state is kept, if it is."""
+        return checkpoint_path(Path(self.args.output_dir), self.state.global_step)
+
+    def _diverged(self, what: str) -> StudyError:
+        recipe, state = self.recipe, Path(self.args.output_dir)
+        shutil.rmtree(self._checkpoint, ignore_errors=True)  # of weights that are of no use
+        kept = newest_complete(state, before=self.state.global_step, keep_older=True)
+        where = "No state was kept before that." if kept is None else f"The state of before that is kept in {kept}."
+        return StudyError(
+            f"Training diverged in step {self.state.global_step // recipe.updates_per_step + 1} of {recipe.steps}: "
+            f"{what} {where} Lower learning_rate or raise kl_weight."
+        )
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -208,12 +247,17 @@ class GroupRelativeTrainer(RolloutTrainer, GRPOTrainer):
 
 
 def answers(
-    model: CausalModel, prompt_ids: Sequence[Ids], samples: int, recipe: RolloutSettings, stream: str
+    model: CausalModel,
+    prompt_ids: Sequence[Ids],
+    samples: int,
+    recipe: RolloutSettings,
+    stream: str,
+    memory: RowMemory | None = None,
 ) -> list[Rollout]:
     """An answer to each prompt, of which `samples` equal ones follow each other: random numbers are told by places."""
     prompts = {str(place): prompt_ids[place] for place in range(0, len(prompt_ids), samples)}
     rows = [(str(place // samples * samples), place % samples) for place in range(len(prompt_ids))]
-    return sample_rollouts(model, prompts, rows, 1.0, recipe.max_new_tokens, stream)
+    return sample_rollouts(model, prompts, rows, 1.0, recipe.max_new_tokens, stream, memory=memory)
 
 
 @dataclass(frozen=True)

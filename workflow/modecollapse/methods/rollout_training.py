@@ -11,7 +11,7 @@ from modecollapse.errors import StudyError
 from modecollapse.methods import finetuning, processes
 from modecollapse.methods.answer_judge import AnswerJudge
 from modecollapse.methods.base import TrainingJob, TrainingRecord
-from modecollapse.methods.ppo_prompts import prompt_order, read_prompts
+from modecollapse.methods.rollout_prompts import prompt_order, read_prompts
 from modecollapse.methods.rollout_settings import RolloutSettings
 from modecollapse.publishing import publish_file
 
@@ -57,9 +57,11 @@ def train(
     A point of the curves is measured on a step's answers before they update the model. Means over answers: `score`,
     the reward's less `unended_penalty`; `score_minus_kl`, less β times `kl` as well; `kl` to the reference, in nats;
     `response_length`, in tokens; `share_ended`; in a world `utility`, of the answers that it can judge. The same all
-    along: `baseline_score`, of the parent's answers to the prompts of the first step. Means over tokens: `kl_per_token`
-    and `entropy`, in nats. `share_tied`: of the prompts whose answers all have the same score, from which nothing is
-    learned. `clip_share`: of the answers (GRPO: of the tokens) whose ratio is clipped.
+    along: `baseline_score`, of the parent's answers to the prompts of the first step. Mean over tokens: `kl_per_token`,
+    in nats. `share_tied`: of the prompts whose answers all have the same score (RLOO: less β times the answer's KL, so
+    that from the second step on hardly any but those of equal answers do), from which nothing is learned. Means over a
+    step's updates, each measured before it is made: `entropy`, over tokens, in nats; `clip_share`, of the answers
+    (GRPO: of the tokens) whose ratio is clipped.
 
     Raises:
         StudyError: no prompts, none that fits, a score or loss that is not a finite number, a reward with another

@@ -76,11 +76,11 @@ def ask(
         seed: decides the draw.
         room: tokens that a prompt may have; None for any number.
         too_long: what becomes of a longer one: an error, or it is left out and counted (a part of a prompt asks
-            something else).
+            something else). One without tokens is left out and counted whatever this is.
         path: the data's file, for messages.
 
     Raises:
-        StudyError: a prompt is too long, or all are; or as `encode`.
+        StudyError: a prompt is too long, or all are, or all are empty; or as `encode`.
     """
     rows = list(range(len(texts)))
     if number is not None and number < len(texts):
@@ -88,7 +88,15 @@ def ask(
     elif number is not None and number > len(texts):
         logger.warning("%s has %d prompts; %d are asked for", path, len(texts), number)
     found = encode(model.tokenizer, form, [texts[row] for row in rows], []).prompts
-    fits = [bool(ids) and (room is None or len(ids) <= room) for ids in found]
+    empty = [place for place, ids in enumerate(found) if not ids]
+    if empty:
+        message = f"{len(empty)} of {len(found)} prompts have no tokens, e.g. row {rows[empty[0]]}"
+        if len(empty) == len(found):
+            raise StudyError(f"{path}: {message}, so there is nothing to answer. Use a prompt format with text.")
+        logger.warning("%s: %s; they are left out", path, message)
+        rows = [row for row, ids in zip(rows, found, strict=True) if ids]
+        found = [ids for ids in found if ids]
+    fits = [room is None or len(ids) <= room for ids in found]
     if not all(fits):
         place = fits.index(False)
         message = f"{len(fits) - sum(fits)} of {len(fits)} prompts have more than {room} tokens, e.g. row {rows[place]}"

@@ -78,20 +78,22 @@ def keep_best(answers: Sequence[Sequence[Answer]], keep: int, distinct: bool) ->
 
 
 def keep_above(answers: Sequence[Sequence[Answer]], quantile: float, distinct: bool) -> tuple[list[Answer], Counts]:
-    """The usable answers to all prompts that score at least as much as this quantile of them all, in their order.
+    """The usable answers to each prompt that score at least as much as this quantile of them, in their order.
 
-    The quantile is interpolated linearly. A prompt may give none.
+    The quantile is interpolated linearly. A prompt gives none only if it has no usable answer: scores of answers to
+    different prompts are not comparable. With `distinct`, an answer that repeats another is left out first.
     """
     counts = Counts()
-    usable = list(_usable(answers, counts, distinct))
-    scores = [answer.score for each in usable for answer in each]
-    least = float(np.quantile(scores, quantile)) if scores else 0.0
-    taken = []
-    for each in usable:
-        above = [answer for answer in each if answer.score >= least]
-        counts.without += not above
-        _count_tie(each, counts)
-        taken += above
+    taken: list[Answer] = []
+    for usable in _usable(answers, counts, distinct):
+        if not usable:
+            counts.without += 1
+            continue
+        _count_tie(usable, counts)
+        scores = np.array([answer.score for answer in usable])
+        # Not linear's own rounding: of equal scores the quantile could come out above them all.
+        least = min(float(np.quantile(scores, quantile)), float(scores.max()))
+        taken += [answer for answer in usable if answer.score >= least]
     counts.taken = len(taken)
     return taken, counts
 

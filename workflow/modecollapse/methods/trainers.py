@@ -134,9 +134,10 @@ class ExactTrainer(ResumableTrainer, ABC):
 
 
 class AnswerTrainer(ExactTrainer, SFTTrainer):
-    """Supervised fine-tuning on columns `input_ids` and `labels`."""
+    """Supervised fine-tuning on columns `input_ids` and `labels`, with the dropout that the parent states."""
 
     configuration = SFTConfig
+    keeps_dropout = True
 
     def _amounts(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         return {"tokens": (inputs["labels"][:, 1:] != -100).sum()}
