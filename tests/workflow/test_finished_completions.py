@@ -47,6 +47,7 @@ def own(tmp_path: Path) -> Project:
     return make_project(tmp_path / "project", str(directory / "study.yaml"), (f"completions={directory}",))
 
 
+@pytest.mark.slow
 def test_a_study_of_own_completions_ends_with_tables_and_figures(own: Project) -> None:
     own.run()
     results = own.root / "results" / "study"

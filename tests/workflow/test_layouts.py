@@ -99,6 +99,7 @@ def test_fewer_gpus_than_processes_are_one_clear_error(processes, toy, tmp_path,
         launching.run(METHODS["sft"], job)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_and_go_on_after_one_was_killed_and_all_were_stopped(toy, tmp_path, monkeypatch):
     one = toy.job("sft", tmp_path / "one", SETTINGS)
     expected = METHODS["sft"].run(one)

@@ -131,6 +131,7 @@ def documented() -> str:
     return block
 
 
+@pytest.mark.slow
 def test_the_ten_lines_of_the_documentation_are_ten_and_run_as_they_stand(tmp_path: Path, hub: Path) -> None:
     assert documented().count("\n") == 10
     for seed, repository in enumerate(["EleutherAI/pythia-70m", "lomahony/pythia-70m-helpful-sft"]):

@@ -61,7 +61,7 @@ def scores(job: TrainingJob) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(chosen), torch.tensor(rejected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("full", marks=pytest.mark.slow), "adapter"])
 def test_a_killed_reward_model_ends_with_the_bytes_and_curves_of_an_undisturbed_one(kind, toy, data, tmp_path):
     job = toy.job("reward", tmp_path / "undisturbed", KINDS[kind], data=data)
     record = REWARD.run(job)
