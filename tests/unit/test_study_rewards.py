@@ -1,13 +1,14 @@
 """Stages that another one scores, stages of some sizes only, and reward models, which answer nothing."""
 
 import copy
+import json
 
 import pytest
 
 from modecollapse import lineage
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
-from modecollapse.specs import analysis_spec, model_spec
+from modecollapse.specs import analysis_spec, figure_spec, model_spec
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 from tests.studies import SMOKE, parse, put
@@ -161,6 +162,16 @@ def test_best_of_n_alone_below_the_reference_has_its_bound_told() -> None:
     study = parse(found)
     assert study.diverging() == []
     assert {"divergence", "costs"} <= set(Targets(study).table_names())
+
+
+def test_the_figure_of_costs_is_given_the_true_values_where_there_are_some():
+    found = content()
+    found["measures"]["divergence"] = {"reference": "sft"}
+    study = parse(found)
+    drawing = Targets(study).drawings()["costs"]
+    assert set(Targets(study).figure_inputs(drawing)) == {"costs", "divergence", "truth"}
+    # A job takes the tables that its spec names, of those that it is given.
+    assert json.loads(figure_spec(study, drawing))["tables"] == ["costs", "divergence", "truth"]
 
 
 def test_the_true_utility_needs_a_world():

@@ -448,7 +448,7 @@ def figure_spec(study: Study, drawing: Drawing) -> str:
         {
             "kind": drawing.kind,
             "size": drawing.size,
-            "tables": list(drawing.spec.tables),
+            "tables": [*drawing.spec.tables, *drawing.spec.further_tables],
             "options": dict(drawing.spec.options),
             "sizes": list(study.config.models),
             "context": context,
