@@ -7,6 +7,7 @@ from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
 from modecollapse.config import FORMATS, CompletionsStage, Data, StageBase, StudyConfig
 from modecollapse.data.columns import COLUMNS as KNOWN_COLUMNS
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
@@ -14,7 +15,6 @@ from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.prompts import PromptSet
 from modecollapse.serving.temperatures import check_temperature
 
-PAIR_COLUMNS = ("prompt", "chosen", "rejected")
 TRAIN = "train"
 """What tables call the data set that a reward model was trained on."""
 
@@ -465,14 +465,11 @@ def check_reference(config: StudyConfig, prompts: Mapping[str, PromptSet]) -> No
         )
 
 
-PAIR = ("prompt", "chosen", "rejected")
-"""Columns of a data set that a stage writes."""
-
 COLUMNS = {
     "pretraining": ("text",),
     "heldout": ("text",),
     "answers": ("prompt", "completion"),
-    "preferences": PAIR,
+    "preferences": PAIR_COLUMNS,
     "choices": ("question", "choices", "answer", "relation"),
     "contrasts": ("sentences", "right"),
 }
@@ -498,7 +495,7 @@ def _known_data(config: StudyConfig, key: str, name: str, columns: Sequence[str]
     data: Data = config.data[name]
     if data.source is not None and data.columns is None:
         return  # they are looked for under our names; see `columns_of`
-    present = COLUMNS[data.world] if data.world else tuple(data.columns or PAIR)
+    present = COLUMNS[data.world] if data.world else tuple(data.columns or PAIR_COLUMNS)
     missing = [column for column in columns if column not in present]
     if missing:
         raise StudyError(
