@@ -87,7 +87,7 @@ class Study:
     @cached_property
     def answering_stages(self) -> list[str]:
         """The stages that have completions: those that are compared."""
-        return [stage for stage in self.stages if not self._scores(stage)]
+        return [stage for stage in self.stages if not self.config.stages[stage].has("scores")]
 
     @cached_property
     def compared_lineage(self) -> dict[str, list[str]]:
@@ -126,15 +126,17 @@ class Study:
 
     def trained(self) -> list[Model]:
         """The models that have weights here."""
-        return [model for model in self.models if (method := self.method(model)) is not None and not method.decodes]
+        return [
+            model for model in self.models if self.method(model) is not None and not self.stage(model).has("decodes")
+        ]
 
     def language_models(self) -> list[Model]:
         """Those of them that predict tokens: all but reward models."""
-        return [model for model in self.trained() if not self._scores(model.stage)]
+        return [model for model in self.trained() if not self.stage(model).has("scores")]
 
     def answering(self) -> list[Model]:
         """The models that have completions, sampled here or imported."""
-        return [model for model in self.models if not self._scores(model.stage)]
+        return [model for model in self.models if not self.stage(model).has("scores")]
 
     def sampled(self) -> list[Model]:
         """Those of them that are sampled from here."""
@@ -142,11 +144,7 @@ class Study:
 
     def choosing(self) -> list[Model]:
         """Those whose completions are chosen among their parent's."""
-        return [model for model in self.models if (method := self.method(model)) is not None and method.decodes]
-
-    def _scores(self, stage: str) -> bool:
-        method = METHODS.get(self.config.stages[stage].method)
-        return method is not None and method.scores
+        return [model for model in self.models if self.stage(model).has("decodes")]
 
     def imported(self) -> list[Model]:
         """The models of which only finished completions are known."""
@@ -169,8 +167,7 @@ class Study:
 
     def start(self, model: Model) -> Model | None:
         """The model whose weights the training run begins with; None if it begins with nothing."""
-        method = self.method(model)
-        return self.parent(self.run(model)[0]) if method is not None and method.needs_parent else None
+        return self.parent(self.run(model)[0]) if self.stage(model).has("needs_parent") else None
 
     def reward(self, model: Model) -> Model | None:
         """The reward model that scores answers for this one; None if a function does, or nothing."""
@@ -211,10 +208,10 @@ class Study:
 
     def reference_scores(self, model: Model) -> ReferenceScores | None:
         """The log-probabilities that training the model needs of the one that it starts from; None if it needs none."""
-        method, start = self.method(model), self.start(model)
-        if method is None or not method.needs_reference:
+        stage, start = self.stage(model), self.start(model)
+        if not stage.has("needs_reference"):
             return None
-        stage, settings = self.stage(model), self.settings(model)
+        settings = self.settings(model)
         assert start is not None
         assert stage.data is not None
         names = ("max_length", "max_prompt_length", "too_long", "dtype")
@@ -234,11 +231,10 @@ class Study:
 
     def origin(self, model: Model) -> Model:
         """The model whose weights it goes back to: the nearest one that continues no other, perhaps itself."""
-        method = self.method(model)
-        while method is not None and method.needs_parent:
+        while self.stage(model).has("needs_parent"):
             parent = self.parent(model)
             assert parent is not None
-            model, method = parent, self.method(parent)
+            model = parent
         return model
 
     def formats(self, stage: str) -> Sequence[str]:
@@ -427,7 +423,7 @@ class Study:
         """The reward models that are judged by pairs of answers."""
         if self.config.measures.rewards is None:
             return []
-        return [model for model in self.trained() if self._scores(model.stage)]
+        return [model for model in self.trained() if self.stage(model).has("scores")]
 
     def reward_data(self, model: Model) -> dict[str, str]:
         """What a reward model is judged by: what tables call it → the data set."""

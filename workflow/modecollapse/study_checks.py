@@ -30,7 +30,7 @@ def _known(key: str, names: Mapping[str, Any] | Sequence[str], allowed: Mapping[
 
 def check_rewards(config: StudyConfig) -> None:
     """What scores answers is a reward stage or a function, where a method asks for it, and nothing continues one."""
-    scoring = [name for name, stage in config.stages.items() if _method_has(stage, "scores")]
+    scoring = [name for name, stage in config.stages.items() if stage.has("scores")]
     for name, stage in config.stages.items():
         key, method = f"stages.{name}", METHODS.get(stage.method)
         if name in FUNCTIONS:
@@ -40,7 +40,7 @@ def check_rewards(config: StudyConfig) -> None:
                 f"{key}.from: {stage.parent} is a reward model: it scores answers and cannot write any. Name the stage "
                 f"that it judges, and give this one `reward: {stage.parent}` if its method takes one."
             )
-        if stage.parent in config.stages and _method_has(config.stages[stage.parent], "decodes"):
+        if stage.parent in config.stages and config.stages[stage.parent].has("decodes"):
             raise StudyError(
                 f"{key}.from: {stage.parent} only chooses among answers of {config.stages[stage.parent].parent} and "
                 "has no weights of its own. Name a stage with weights."
@@ -75,7 +75,7 @@ def check_rewards(config: StudyConfig) -> None:
 
 def check_sampled(config: StudyConfig) -> None:
     """Data sets that stages write: by one that can, before any that is trained on them, and scored by what can."""
-    scoring = [name for name, stage in config.stages.items() if _method_has(stage, "scores")]
+    scoring = [name for name, stage in config.stages.items() if stage.has("scores")]
     for name, data in config.data.items():
         sampled, key = data.sampled, f"data.{name}.sampled"
         if sampled is None:
@@ -114,7 +114,7 @@ def check_sampled(config: StudyConfig) -> None:
 
 def _writes(stage: StageBase) -> bool:
     """Whether a stage can be asked for answers."""
-    return stage.method in METHODS and not _method_has(stage, "scores") and not _method_has(stage, "decodes")
+    return stage.method in METHODS and not stage.has("scores") and not stage.has("decodes")
 
 
 def _same_format(config: StudyConfig, key: str, reward: str, stage: str) -> None:
@@ -142,11 +142,6 @@ def _check_circles(config: StudyConfig) -> None:
                     f"stages.{name}.data: {name} is trained on {stage.data}, which needs {source}, and that descends "
                     f"from {name} ({way}). Sample the set from an earlier stage, or train {name} on another."
                 )
-
-
-def _method_has(stage: StageBase, capability: str) -> bool:
-    method = METHODS.get(stage.method)
-    return method is not None and bool(getattr(method, capability))
 
 
 def _check_sizes(config: StudyConfig) -> None:
@@ -242,7 +237,7 @@ def _check_reward_data(config: StudyConfig) -> None:
             )
         for stage, each in config.stages.items():
             sampled = config.data[name].sampled
-            if sampled is None or not _method_has(each, "scores"):
+            if sampled is None or not each.has("scores"):
                 continue
             for writer in (sampled.stage, sampled.reward):
                 there = config.stages[writer].sizes if writer in config.stages else None
@@ -258,11 +253,11 @@ def _check_divergence(config: StudyConfig) -> None:
     if config.measures.divergence is None:
         return
     name, key = config.measures.divergence.reference, "measures.divergence.reference"
-    parents = {stage.parent for stage in config.stages.values() if not _method_has(stage, "scores")}
+    parents = {stage.parent for stage in config.stages.values() if not stage.has("scores")}
     allowed = [
         each
         for each, stage in config.stages.items()
-        if each in parents and METHODS.get(stage.method) is not None and not _method_has(stage, "decodes")
+        if each in parents and stage.method in METHODS and not stage.has("decodes")
     ]
     if name not in allowed:
         what = "has no descendant that is compared with it" if name in config.stages else "is no stage of the study"
@@ -278,7 +273,7 @@ def _check_wordings(config: StudyConfig, formats: Mapping[str, Any]) -> None:
     used = {
         name: stage.formats or config.generation.formats
         for name, stage in config.stages.items()
-        if not _method_has(stage, "scores")
+        if not stage.has("scores")
     }
     paths = lineage.paths(lineage.restricted(config.parents(), used))
     for name, wording in across.items():
@@ -383,15 +378,13 @@ def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> 
         )
     if method.starts_from_nothing and config.tokenizer is None:
         raise StudyError(f"tokenizer: the stage {name} pretrains and needs one. Add `tokenizer: {{data: …}}`.")
-    origin = METHODS.get(_origin(config, stage).method)
-    if origin is not None and origin.starts_from_nothing and architecture is not None:
+    if _origin(config, stage).has("starts_from_nothing") and architecture is not None:
         check_lengths(config, size, name, stage, architecture.context)
 
 
 def _origin(config: StudyConfig, stage: StageBase) -> StageBase:
     """The stage whose weights this one goes back to: the nearest one that continues no other, perhaps itself."""
-    method = METHODS.get(stage.method)
-    if method is None or not method.needs_parent or stage.parent is None:
+    if not stage.has("needs_parent") or stage.parent is None:
         return stage
     return _origin(config, config.stages[stage.parent])
 
