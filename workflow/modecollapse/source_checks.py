@@ -11,6 +11,7 @@ from pathlib import Path
 from modecollapse.adapter_bases import check_base
 from modecollapse.cells import Model
 from modecollapse.comparison.stored_results import read_results
+from modecollapse.comparison_checks import check_controlled
 from modecollapse.completions import check_completions
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.records import first_columns
@@ -25,7 +26,7 @@ from modecollapse.prompts import Chat
 from modecollapse.rendering import no_template
 from modecollapse.sources import GgufSource
 from modecollapse.study import Study
-from modecollapse.study_checks import check_controlled, check_lengths, used_data
+from modecollapse.study_checks import check_lengths
 
 
 def check_sources(study: Study) -> None:
@@ -222,7 +223,7 @@ def _check_benchmark_chat(study: Study, model: Model) -> None:
 
 def _check_data(study: Study) -> None:
     """Local data sets are there, in a format that is known, and their first rows have the columns that are used."""
-    for name in used_data(study.config, study.resolved.values()):
+    for name in study.used_data():
         if study.config.data[name].source is None:
             continue
         files, needed = study.data_files(name), study.needed_of_data(name)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from modecollapse import lineage, wordings
 from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
+from modecollapse.comparison_checks import check_reference
 from modecollapse.config import (
     FORMATS,
     STAGE_MODELS,
@@ -23,6 +24,7 @@ from modecollapse.config import (
     StudyConfig,
 )
 from modecollapse.config_errors import explain
+from modecollapse.data.columns import COLUMNS, PAIR_COLUMNS
 from modecollapse.data.sources.files import local_files
 from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
@@ -37,18 +39,13 @@ from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.prompts import Chat, PromptFormat, PromptSet
+from modecollapse.reward_checks import TRAIN, check_rewards, check_sampled
 from modecollapse.schema import Strict
 from modecollapse.sources import FilesSource, GgufSource, HubSource, PathSource, Source
 from modecollapse.study_checks import (
-    TRAIN,
     check_prompts,
-    check_reference,
     check_references,
-    check_rewards,
-    check_sampled,
     check_stage,
-    columns_of,
-    used_data,
 )
 from modecollapse.study_likeness import resolved_likeness
 
@@ -336,7 +333,7 @@ class Study:
     def needed(self) -> list[Needed]:
         """Everything that the study needs of the hub, each once."""
         found = [self.needed_of(model) for model in self.trained()]
-        found += [self.needed_of_data(name) for name in used_data(self.config, self.resolved.values())]
+        found += [self.needed_of_data(name) for name in self.used_data()]
         found += [Needed(revision) for revision in hub_revisions(self.benchmarks)]
         return list(dict.fromkeys(needed for needed in found if needed))
 
@@ -358,13 +355,53 @@ class Study:
     def data_sample(self, name: str) -> int | None:
         """How many rows of a data set with a source are drawn; None for all of them."""
         data, tokens = self.config.data[name], self.config.measures.tokens
-        if data.sample is None and tokens and name not in used_data(self.config, self.resolved.values(), tokens=False):
+        if data.sample is None and tokens and name not in self.used_data(tokens=False):
             return tokens.documents
         return data.sample
 
     def data_columns(self, name: str) -> dict[str, str]:
-        """Our columns of a data set with a source, in a fixed order → the source's."""
-        return columns_of(self.config, self.resolved.values(), name)
+        """Our columns of a data set with a source, in a fixed order → the source's.
+
+        As the study says, or else those that are used, by our names.
+
+        Raises:
+            StudyError: the study does not say, and the set is used only where any column would do.
+        """
+        named = self.config.data[name].columns
+        if named is None:
+            used = self._used_columns(name)
+            if not used:
+                raise StudyError(
+                    f"data.{name}.columns: nothing that uses the set says which columns it needs. Add e.g. "
+                    "`columns: {text: text}`."
+                )
+            named = {column: column for column in COLUMNS if column in used}
+        return {column: named[column] for column in COLUMNS if column in named}
+
+    def _used_columns(self, name: str) -> set[str]:
+        measures, used = self.config.measures, set[str]()
+        for stage in self.resolved.values():
+            if stage.data == name and stage.method in METHODS:
+                used.update(METHODS[stage.method].columns(stage))
+        if measures.tokens and measures.tokens.data == name:
+            used.add("text")
+        if measures.rewards and name in measures.rewards.data:
+            used.update(PAIR_COLUMNS)
+        if any(data.sampled is not None and data.sampled.prompts == name for data in self.config.data.values()):
+            used.add("prompt")
+        return used
+
+    def used_data(self, tokens: bool = True) -> list[str]:
+        """The data sets that something needs, in the order of the file; perhaps but for token statistics."""
+        config, measures = self.config, self.config.measures
+        used = {stage.data for stage in self.resolved.values()}
+        used.update(config.tokenizer.data if config.tokenizer else ())
+        used.update([measures.tokens.data] if measures.tokens and tokens else ())
+        used.update(measures.rewards.data if measures.rewards else ())
+        used.update(task.data for task in (measures.benchmarks.tasks.values() if measures.benchmarks else ()))
+        sampled = {name: data.sampled for name, data in config.data.items() if data.sampled is not None}
+        used |= {each.prompts for name, each in sampled.items() if name in used}
+        return [name for name in config.data if name in used]
 
     def data_files(self, name: str) -> list[Path]:
         """The local files of a data set; none if it comes from elsewhere.
