@@ -23,7 +23,7 @@ def check_columns(config: StudyConfig, key: str, name: str, columns: Sequence[st
     check_names(key, [name], config.data, "data set")
     data: Data = config.data[name]
     if data.source is not None and data.columns is None:
-        return  # they are looked for under our names; see `Study.data_columns`
+        return  # they are looked for under our names; see `study_data.DataSets.data_columns`
     present = WORLD_COLUMNS[data.world] if data.world else tuple(data.columns or PAIR_COLUMNS)
     missing = [column for column in columns if column not in present]
     if missing:

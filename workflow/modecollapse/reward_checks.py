@@ -1,4 +1,4 @@
-"""What scores answers in a study, and what is made of scored answers: stages, data sets that stages write, measures."""
+"""What scores answers fits what it is asked for: by stages, by data sets that stages write, and by measures."""
 
 from modecollapse import lineage
 from modecollapse.config import StageBase, StudyConfig
