@@ -17,6 +17,7 @@ from modecollapse import stopping
 from modecollapse.errors import BrokenWeights, StudyError
 from modecollapse.generation.prefill import RowMemory
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
+from modecollapse.methods.answer_judge import AnswerJudge
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.ppo import PpoSettings
 from modecollapse.methods.ppo_losses import (
@@ -30,7 +31,7 @@ from modecollapse.methods.ppo_losses import (
     token_rewards,
     value_losses,
 )
-from modecollapse.methods.ppo_models import Answers, PpoModels, Role, SharedBase, load_models
+from modecollapse.methods.ppo_models import Answers, Role, load_models
 from modecollapse.methods.ppo_state import read_state, write_state
 from modecollapse.methods.resume import (
     checkpoint_path,
@@ -42,7 +43,6 @@ from modecollapse.methods.resume import (
 from modecollapse.methods.rollout_prompts import prompt_order, read_prompts
 from modecollapse.methods.saving import SaveClock
 from modecollapse.methods.schedule import learning_rate_share
-from modecollapse.methods.scoring import Scorer, open_scorer
 
 logger = logging.getLogger(__name__)
 
@@ -117,12 +117,7 @@ class Course:
         per_step = settings.batch_size // settings.samples_per_prompt
         order = prompt_order(self._tasks(), per_step * settings.steps, job.seed)
         self.asked = [order[start : start + per_step] for start in range(0, len(order), per_step)]
-        self.scorer = _scorer(job, self.models, model.tokenizer)
-        self.judge = None
-        if job.world is not None:
-            from modecollapse.methods.reward_functions import FUNCTIONS
-
-            self.judge = FUNCTIONS["utility"](job.world)
+        self.judge = AnswerJudge(self.models.scorer(job), model, job.world, settings.unended_penalty)
         groups = [(self.models.policy, settings.learning_rate), (self.models.critic, settings.critic_learning_rate)]
         self.optimizer = torch.optim.AdamW(
             [{"params": list(trained.values()), "lr": rate, "peak": rate} for trained, rate in groups],
@@ -202,7 +197,8 @@ class Course:
         places = np.repeat(self.asked[self.step], settings.samples_per_prompt).tolist()
         rollouts = self._sample(Role.POLICY, f"iteration {self.step + 1}", places)
         ids = [self.prompts.ids[place] for place in places]
-        answers = Answers.of(ids, [rollout.tokens for rollout in rollouts], models.device)
+        tokens = [rollout.tokens for rollout in rollouts]
+        answers = Answers.of(ids, tokens, models.device)
         policy, reference, values = [], [], []
         with torch.no_grad():
             for part in answers.parts(self.rows):
@@ -214,7 +210,7 @@ class Course:
         log_ratios, old_values, mask = log_probs - torch.cat(reference), torch.cat(values), answers.mask
         kl = kl_of_answers(log_ratios, mask).mean()
         self._check_distance(float(kl))
-        scores = torch.from_numpy(self._scores(places, rollouts)).to(models.device)
+        scores = torch.from_numpy(self._scores(places, tokens)).to(models.device)
         rewards = token_rewards(scores, log_ratios, mask, settings.kl_weight)
         advantages, returns = advantages_and_returns(rewards, old_values, mask, settings.gamma, settings.lam)
         if not bool(returns.isfinite().all()):
@@ -230,8 +226,7 @@ class Course:
             "kl_per_token": masked_mean(log_ratios, mask),
             "entropy": masked_mean(entropy, mask),
             "response_length": mask.sum() / len(mask),
-            "share_ended": sum(rollout.ended for rollout in rollouts) / len(rollouts),
-            **self._utility(places, rollouts),
+            **self.judge.measured([self.prompts.texts[place] for place in places], tokens),
             "advantage_mean": mean,
             "advantage_std": masked_mean((advantages - mean) ** 2, mask).sqrt(),
             "explained_variance": explained_variance(old_values, returns, mask),
@@ -320,35 +315,22 @@ class Course:
         except BrokenWeights as error:
             raise self._diverged(f"the policy cannot be sampled from: {error}") if self.step else error from error
 
-    def _scores(self, places: list[int], rollouts: list[Rollout]) -> NDArray[np.float32]:
-        """(rows,): what the reward says, less the penalty of answers that did not end."""
+    def _scores(self, places: list[int], answer_ids: list[list[int]]) -> NDArray[np.float32]:
+        """As `AnswerJudge.scores`, of answers to the prompts at these places; an error says when."""
         texts = [self.prompts.texts[place] for place in places]
         ids = [self.prompts.ids[place] for place in places]
         try:
-            scores = self.scorer.score(texts, ids, [rollout.tokens for rollout in rollouts])
+            return self.judge.scores(texts, ids, answer_ids)
         except StudyError as error:
             if not self.step:
                 raise
             when = f"In iteration {self.step + 1} of {self.settings.steps}"
             raise StudyError(f"{when}: {error} {self._kept()}") from error
-        unended = np.array([not rollout.ended for rollout in rollouts])
-        return np.where(unended, scores - self.settings.unended_penalty, scores).astype(np.float32)
-
-    def _utility(self, places: list[int], rollouts: list[Rollout]) -> dict[str, float]:
-        if self.judge is None:
-            return {}
-        tokenizer = self.models.sampler(Role.POLICY).tokenizer
-        texts = [
-            tokenizer.decode(rollout.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            for rollout in rollouts
-        ]
-        found = np.array(self.judge([self.prompts.texts[place] for place in places], texts))
-        judged = found[np.isfinite(found)]
-        return {"utility": float(judged.mean())} if judged.size else {}
 
     def _baseline(self) -> float:
         places = prompt_order(self._tasks(), self.settings.batch_size, self.job.seed)
-        return float(self._scores(places, self._sample(Role.REFERENCE, "baseline", places)).mean())
+        rollouts = self._sample(Role.REFERENCE, "baseline", places)
+        return float(self._scores(places, [rollout.tokens for rollout in rollouts]).mean())
 
     def _tasks(self) -> list[str]:
         tasks = self.prompts.tasks
@@ -418,10 +400,3 @@ class Course:
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         groups = {"policy": self.models.policy, "critic": self.models.critic}
         return {f"{role}.{name}": weight for role, named in groups.items() for name, weight in named.items()}
-
-
-def _scorer(job: TrainingJob, models: PpoModels, tokenizer: object) -> Scorer:
-    assert job.reward is not None
-    if isinstance(models, SharedBase) and job.reward.shares_base:
-        return models
-    return open_scorer(job.reward, job.world, tokenizer, job.threads, str(models.device))

@@ -13,6 +13,7 @@ from modecollapse.methods.answer_judge import AnswerJudge
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.rollout_prompts import prompt_order, read_prompts
 from modecollapse.methods.rollout_settings import RolloutSettings
+from modecollapse.methods.scoring import open_scorer
 from modecollapse.publishing import publish_file
 
 _BASELINE = "baseline.json"
@@ -74,6 +75,7 @@ def train(
     assert job.parent is not None
     assert job.data is not None
     assert job.format is not None
+    assert job.reward is not None
     if job.layout.processes > 1:
         raise StudyError(
             f"This job was given {job.layout.processes} processes, but it samples and trains in one. "
@@ -87,7 +89,8 @@ def train(
     room = settings.max_length - settings.max_new_tokens
     prompts = read_prompts(job.data, model, job.format, room, settings.too_long)
     device = processes.own_device(job.layout)
-    judge = AnswerJudge(job, model, settings.unended_penalty, device)
+    scorer = open_scorer(job.reward, job.world, model.tokenizer, job.threads, device)
+    judge = AnswerJudge(scorer, model, job.world, settings.unended_penalty)
     tasks = prompts.tasks if settings.balance_tasks else [""] * len(prompts.tasks)
     order = prompt_order(tasks, settings.prompts_per_step * settings.steps, job.seed)
     stream = f"{job.seed}"
