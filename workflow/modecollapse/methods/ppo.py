@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.lora import LoraSettings
 from modecollapse.methods.schedule import ScheduleName
@@ -149,16 +150,8 @@ METHOD = Method(
         "methods.scoring",
         "methods.settings",
         "methods.start",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
         "generation.models",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.settings",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         "prompts",
         "rendering",
     ),

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods.settings import FINE_TUNING_MODULES, OptimisationSettings
 
 ROLLOUT_MODULES = (
@@ -16,15 +17,7 @@ ROLLOUT_MODULES = (
     "methods.reward_functions",
     "methods.reward_model",
     "methods.scoring",
-    "generation.cache",
-    "generation.completions",
-    "generation.decoding",
-    "generation.prefill",
-    "generation.rollouts",
-    "generation.sampling",
-    "generation.settings",
-    "generation.streams",
-    "generation.tokenized",
+    *SAMPLING_MODULES,
     *(module for module in FINE_TUNING_MODULES if module != "methods.trainers"),
 )
 """Modules whose code decides the weights of a stage that is tuned on answers it samples."""
