@@ -7,12 +7,12 @@ from pydantic import Field, model_validator
 from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.lora import LoraSettings
+from modecollapse.methods.rollout_settings import AnswerSettings, check_no_dropout
 from modecollapse.methods.schedule import ScheduleName
 from modecollapse.methods.settings import Betas, check_betas
-from modecollapse.schema import Strict
 
 
-class PpoSettings(Strict):
+class PpoSettings(AnswerSettings):
     """Reinforcement learning of the parent from a reward, with the parent itself as the reference.
 
     An iteration samples answers to prompts, scores them, and makes several updates on them. Where the RL paper states
@@ -55,17 +55,6 @@ class PpoSettings(Strict):
     """Shift and scale the advantages of each iteration's tokens to mean 0 and standard deviation 1 (the RL paper)."""
     temperature: float = Field(1.0, gt=0)
     """Of sampling. Log-probabilities, of the reference too, are those at this temperature."""
-    max_new_tokens: int = Field(128, ge=1)
-    """Where answers that do not end are cut; the end-of-text token counts."""
-    max_length: int = Field(512, ge=2)
-    """Longest prompt with its answer, in tokens."""
-    too_long: Literal["error", "drop"] = "drop"
-    """What becomes of a prompt that leaves no room for `max_new_tokens`: an error, or it is not asked."""
-    unended_penalty: float = Field(1.0, ge=0)
-    """Taken off the score of an answer that was cut off before its end, which rewards have not seen. An answer that
-    ends at once, with no text, is scored as any other."""
-    balance_tasks: bool = True
-    """Ask as many prompts of each task per iteration as can be, where the data has a column `task` (the RL paper)."""
     target_update_kl: float | None = Field(None, gt=0)
     """An iteration makes no more updates once the policy is further than this from the one that answered (nats per
     token); null: never."""
@@ -97,14 +86,9 @@ class PpoSettings(Strict):
             )
         if self.minibatch_size > self.batch_size:
             raise ValueError(f"minibatch_size {self.minibatch_size} is more than batch_size {self.batch_size}")
-        if self.max_new_tokens >= self.max_length:
-            raise ValueError(
-                f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt in max_length {self.max_length}"
-            )
         if self.stop_kl is not None and self.stop_kl >= self.limit_kl:
             raise ValueError(f"stop_kl {self.stop_kl} must be below limit_kl {self.limit_kl}, or it would never stop")
-        if self.lora is not None and self.lora.dropout:
-            raise ValueError("lora.dropout must be 0: policy, old policy and reference have to be compared alike")
+        check_no_dropout(self.lora)
         return self
 
 
@@ -138,6 +122,7 @@ METHOD = Method(
         "methods.ppo_state",
         "methods.answer_judge",
         "methods.rollout_prompts",
+        "methods.rollout_settings",
         "methods.examples",
         "methods.layout",
         "methods.lora",
