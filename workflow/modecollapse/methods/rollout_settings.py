@@ -15,6 +15,7 @@ ROLLOUT_MODULES = (
     "methods.rollout_training",
     "methods.answer_judge",
     "methods.rollout_prompts",
+    "methods.sampling_check",
     "methods.reference_file",
     "methods.reward_functions",
     "methods.reward_model",

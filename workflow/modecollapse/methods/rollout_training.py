@@ -11,7 +11,7 @@ from modecollapse.errors import StudyError
 from modecollapse.methods import finetuning, processes
 from modecollapse.methods.answer_judge import AnswerJudge
 from modecollapse.methods.base import TrainingJob, TrainingRecord
-from modecollapse.methods.rollout_prompts import prompt_order, read_prompts
+from modecollapse.methods.rollout_prompts import read_prompts
 from modecollapse.methods.rollout_settings import RolloutSettings
 from modecollapse.methods.scoring import open_scorer
 from modecollapse.publishing import publish_file
@@ -91,18 +91,17 @@ def train(
     device = processes.own_device(job.layout)
     scorer = open_scorer(job.reward, job.world, model.tokenizer, job.threads, device)
     judge = AnswerJudge(scorer, model, job.world, settings.unended_penalty)
-    tasks = prompts.tasks if settings.balance_tasks else [""] * len(prompts.tasks)
-    order = prompt_order(tasks, settings.prompts_per_step * settings.steps, job.seed)
+    order = prompts.order(settings.prompts_per_step * settings.steps, job.seed, settings.balance_tasks)
     stream = f"{job.seed}"
 
     def parents_score() -> float:
         network = model.network.to(device)
         places = [place for place in order[: settings.prompts_per_step] for _ in range(settings.samples_per_prompt)]
-        ids = [prompts.ids[place] for place in places]
+        asked = prompts.at(places)
         here = replace(model, network=network, device=next(network.parameters()).device)
-        found = answers(here, ids, settings.samples_per_prompt, settings, f"{stream} baseline")
+        found = answers(here, asked.ids, settings.samples_per_prompt, settings, f"{stream} baseline")
         tokens = [rollout.tokens for rollout in found]
-        return float(judge.scores([prompts.texts[place] for place in places], ids, tokens).mean())
+        return float(judge.scores(asked.texts, asked.ids, tokens).mean())
 
     baseline = _kept(job.state / _BASELINE, parents_score)
     accumulation = _passes(settings.update_size, job.layout.accumulation(settings.update_size))
