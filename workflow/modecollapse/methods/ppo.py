@@ -95,7 +95,15 @@ class PpoSettings(AnswerSettings):
 def run(job: TrainingJob) -> TrainingRecord:
     """Tune `job.parent` to answer the prompts in `job.data` as `job.reward` likes it.
 
-    What its curves hold: see `ppo_course.Course`.
+    A point of the curves is measured on an iteration's answers before it updates. Means over answers: `score`, the
+    reward's less `unended_penalty`; `score_minus_kl`, less β times `kl` as well; `kl` to the reference, in nats;
+    `response_length`, in tokens; `share_ended`; in a world `utility`, of the answers that it can judge. The same all
+    along: `baseline_score`, of answers of the reference, one each to `batch_size` prompts. Means over tokens:
+    `kl_per_token` and `entropy`, in nats; `advantage_mean` and `advantage_std`, before they are normalised;
+    `explained_variance` of the critic. Means over updates, each measured before it is made: `policy_loss`,
+    `value_loss`, `clip_share` of the tokens whose ratio is beyond 1 ± ε, `update_kl` to the policy that answered, in
+    nats per token. `ratio_first`: the mean ratio before the first update, 1. `updates`: how many were made.
+    `learning_rate`: the policy's. `stopped`: 1 where the run ended because of `stop_kl`.
 
     Raises:
         StudyError: no prompts, none that fits, a score that is not a finite number, a model that cannot be trained
@@ -122,6 +130,7 @@ METHOD = Method(
         "methods.ppo_state",
         "methods.answer_judge",
         "methods.rollout_prompts",
+        "methods.sampling_check",
         "methods.rollout_settings",
         "methods.examples",
         "methods.layout",

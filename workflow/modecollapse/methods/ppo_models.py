@@ -108,6 +108,12 @@ class PpoModels(ABC):
         for parameter in self.value_head.parameters():
             torch.nn.init.zeros_(parameter)
 
+    @property
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """All that is trained, by role and name."""
+        groups = {"policy": self.policy, "critic": self.critic}
+        return {f"{role}.{name}": weight for role, named in groups.items() for name, weight in named.items()}
+
     @abstractmethod
     def network(self, role: Role) -> Any:
         """The causal network (of the critic the body alone counts), which computes as `role` until the next call."""
