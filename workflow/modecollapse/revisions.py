@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from modecollapse.digests import digest
+from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods import METHODS
 
 REVISIONS: Mapping[str, int] = {
@@ -46,6 +47,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "methods.reference_file",
         "methods.answer_head",
         "methods.rows",
+        "data.columns",
         "methods.examples",
         "methods.layout",
         "methods.lora",
@@ -64,18 +66,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "methods.scoring",
         "methods.reward_functions",
         "methods.reward_model",
+        "data.columns",
         "methods.examples",
         "methods.reference_file",
         "methods.lora",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
         "generation.models",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         "jobs.answer_sources",
         "prompts",
         "rendering",
@@ -102,15 +98,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "divergence": (
         "measures.divergence",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
         "generation.models",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         "prompts",
         "rendering",
         "jobs.divergence",
@@ -128,6 +117,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "methods.reward_model",
         "methods.reward_functions",
         "methods.scoring",
+        "data.columns",
         "methods.examples",
         "methods.processes",
         "methods.layout",
