@@ -24,7 +24,6 @@ from modecollapse.analysis.grid import Block, blocks
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.lineage import Lineage
 from modecollapse.measures.repetition import KINDS
-from modecollapse.metrics.uncertainty import FEWEST
 
 _WHOLE, _DEFINITION = 0, "corrected"
 
@@ -50,7 +49,7 @@ def _shares(counts: pd.DataFrame) -> pd.DataFrame:
         n = counts["n_known" if kind == "cycle" else "n"].to_numpy(dtype=np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = counts[kind].to_numpy(dtype=np.float64) / n
-            error = np.where(n >= FEWEST, np.sqrt(share * (1 - share) / (n - 1)), np.nan)
+            error = np.sqrt(share * (1 - share) / (n - 1))
         kept = counts.drop(columns=["n_known", *KINDS]).assign(words=_WHOLE, metric=kind, definition=_DEFINITION)
         parts.append(kept.assign(value=share, se=error, n=n.astype(np.int64)))
     return pd.concat(parts, ignore_index=True)
