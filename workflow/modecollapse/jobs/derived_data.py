@@ -68,6 +68,8 @@ def derive_data(
         perplexities = None if own is None else _perplexities(data, references, own, "task" in columns)
         given = Given(spec["seed"] or 0, spec["prompts"] or {}, perplexities)
         selection = _selected(columns, key, settings, given)
+    except CorruptFile:
+        raise
     except StudyError as error:
         raise StudyError(f"data.{name}: {error}") from error
     counts = counted(tasks_of(columns), selection)
@@ -94,7 +96,8 @@ def _selected(columns: Columns, key: str, settings: Mapping[str, Any], given: Gi
     if key == MERGE:
         return merged
     transformation = TRANSFORMATIONS[key]
-    missing = [column for column in transformation.needs(_settings(key, settings)) if column not in columns]
+    chosen = transformation.settings.model_construct(**settings)
+    missing = [column for column in transformation.needs(chosen) if column not in columns]
     if missing:
         raise StudyError(
             f"it has the columns {', '.join(columns)}, but {key} needs {', '.join(missing)}. Name it in "
@@ -103,17 +106,13 @@ def _selected(columns: Columns, key: str, settings: Mapping[str, Any], given: Gi
     rows = [row for row, kept in enumerate(merged.kept) if kept]
     found = transformation.select(
         {column: [texts[row] for row in rows] for column, texts in columns.items()},
-        _settings(key, settings),
+        chosen,
         replace(given, perplexities=_of_rows(given.perplexities, rows)),
     )
     outcomes, kept = list(merged.outcomes), list(merged.kept)
     for row, outcome, keeps in zip(rows, found.outcomes, found.kept, strict=True):
         outcomes[row], kept[row] = outcome, keeps
     return Selection(outcomes, kept, found.found)
-
-
-def _settings(key: str, settings: Mapping[str, Any]) -> Any:
-    return TRANSFORMATIONS[key].settings.model_validate(settings)
 
 
 def _of_rows(perplexities: Perplexities | None, rows: Sequence[int]) -> Perplexities | None:
