@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modecollapse.cells import Model, SampledData
+from modecollapse.cells import Model, ModelData
 from modecollapse.errors import StudyError
 from modecollapse.specs import choice_spec, model_spec, sampled_spec
 from modecollapse.targets import Targets
@@ -113,7 +113,7 @@ def test_training_and_its_reference_read_the_set_that_their_own_model_wrote():
     scores = targets.study.reference_scores(model)
     assert scores is not None
     assert targets.reference_inputs(scores)["data"] == own
-    assert targets.sampling_inputs(SampledData("tiny", 1, "onpolicy")) == {
+    assert targets.sampling_inputs(ModelData("tiny", 1, "onpolicy")) == {
         "manifest": "results/smoke/models/tiny/s1/dpo/manifest.json",
         "weights": "results/smoke/models/tiny/s1/dpo/weights",
         "reward_manifest": "results/smoke/models/tiny/s1/rm/manifest.json",
@@ -151,7 +151,7 @@ def test_the_name_of_a_reward_model_and_the_temperatures_of_cells_decide_no_data
     for place in (study["data"]["onpolicy"]["sampled"], study["stages"]["bon"], study["stages"]["rsft"]):
         place["reward"] = "judge"
     after = parse(study)
-    data = SampledData("tiny", 0, "onpolicy")
+    data = ModelData("tiny", 0, "onpolicy")
     assert sampled_spec(after, data) == sampled_spec(before, data)
     for stage, spec in (("bon", choice_spec), ("rsft", model_spec)):
         assert spec(after, Model("tiny", 0, stage)) == spec(before, Model("tiny", 0, stage))

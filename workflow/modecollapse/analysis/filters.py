@@ -39,7 +39,7 @@ def _outcomes(identity: Mapping[str, str], report: Mapping[str, Any]) -> Iterato
         whole = counts.groupby(["outcome", "kept"], sort=False, as_index=False)["n"].sum().assign(task=ALL)
         counts = pd.concat([whole, counts])
     sizes = counts.groupby("task")["n"].sum()
-    for row in counts.to_dict("records"):
+    for row in records(counts):
         bound = report.get("bounds", {}).get(row["task"], {})
         yield {
             **identity,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data.transformations.base import KEPT, Columns, Given, Selection, Transformation, drawn, tasks_of
 from modecollapse.schema import Strict
 
@@ -107,8 +108,7 @@ def _drop(outcomes: list[str], rows: Sequence[int], size: int | None, why: str, 
 
 
 def _needs(settings: BalanceSettings) -> tuple[str, ...]:
-    pairs = ("prompt", "chosen", "rejected") if settings.length else ()
-    return (*pairs, *(("task",) if settings.task_ratio is not None else ()))
+    return (*(PAIR_COLUMNS if settings.length else ()), *(("task",) if settings.task_ratio is not None else ()))
 
 
 BALANCE = Transformation(
@@ -117,6 +117,6 @@ BALANCE = Transformation(
     select=balance,
     needs=_needs,
     relax="Set length: false, or add pairs whose better answer is shorter (or longer) than the other",
-    draws=lambda _: True,
+    draws=True,
     modules=("data.transformations.balance",),
 )

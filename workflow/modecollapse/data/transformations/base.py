@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data.sources.sampling import Sample
 from modecollapse.schema import Strict
 
@@ -74,13 +75,15 @@ class Transformation:
     """The columns that it cannot do without, by its settings."""
     relax: str
     """What to do if it leaves nothing."""
-    draws: Callable[[Any], bool] = lambda _: False
-    """Whether the seed of the set decides anything, by its settings."""
+    draws: bool = False
+    """Whether the seed of the set decides anything."""
     reads_prompts: bool = False
     """Whether it looks at the evaluation prompts of the study."""
+    elsewhere: Sequence[str] = ()
+    """Settings that do not decide what it selects of what it is given: other jobs make that by them."""
     revision: int = 1
     """Raise it when a change of code changes what it selects."""
-    modules: Sequence[str] = ()
+    modules: tuple[str, ...] = ()
     """Further modules whose code decides that."""
 
 
@@ -96,7 +99,7 @@ def rows_of(columns: Columns) -> int:
 
 def is_pairs(columns: Columns) -> bool:
     """Whether the rows are preference pairs."""
-    return {"prompt", "chosen", "rejected"} <= set(columns)
+    return set(PAIR_COLUMNS) <= set(columns)
 
 
 def drawn(rows: Iterable[int], size: int, seed: int) -> set[int]:

@@ -86,7 +86,7 @@ def _similar(one: frozenset[int], other: frozenset[int], threshold: float) -> bo
 
 def _shingles(texts: Sequence[str]) -> set[tuple[int, tuple[str, ...]]]:
     """Word 5-grams of each text, with its number; of a shorter text all of its words together."""
-    found = set()
+    found: set[tuple[int, tuple[str, ...]]] = set()
     for number, text in enumerate(texts):
         words = words_of(text)
         bounds = range(max(0, len(words) - SHINGLE) + 1) if words else ()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data.transformations.balance import TaskRatio, balance_tasks
 from modecollapse.data.transformations.base import KEPT, Columns, Given, Selection, Transformation, tasks_of
 from modecollapse.errors import StudyError
@@ -152,8 +153,12 @@ PERPLEXITY = Transformation(
     name="perplexity",
     settings=PerplexitySettings,
     select=filter_by_perplexity,
-    needs=lambda _: ("prompt", "chosen", "rejected"),
+    needs=lambda _: PAIR_COLUMNS,
     relax="Raise percentile or temperature, or name prompts whose tasks are those of the pairs",
-    draws=lambda _: True,
+    draws=True,
+    elsewhere=(
+        *("scorer", "prompts", "n", "count", "temperature", "max_new_tokens"),
+        *("max_length", "max_prompt_length", "too_long"),
+    ),
     modules=("data.transformations.perplexity", "data.transformations.balance"),
 )
