@@ -50,13 +50,19 @@ STAGE, SET = ("stages",), ("data", "onpolicy", "sampled")
         (put(*SET, "from", "rm"), r"data\.onpolicy\.sampled\.from: rm cannot answer .*Allowed: plm, sft, dpo"),
         (put(*SET, "from", "bon"), r"data\.onpolicy\.sampled\.from: bon cannot answer prompts: its method is best_of"),
         (put(*SET, "prompts", "corpus"), r"sampled\.prompts: corpus has the columns text, but prompt is needed"),
-        (put(*SET, "prompts", "onpolicy"), r"sampled\.prompts: onpolicy is written by a stage itself"),
+        (
+            put(*SET, "prompts", "onpolicy"),
+            r"onpolicy\.sampled\.prompts: onpolicy → onpolicy: the set is made from itself",
+        ),
         (put(*SET, "reward", "sft"), r"sampled\.reward: 'sft' is a stage that gives no scores.*rm, .*annotators"),
         (put(*SET, "n", 1), r"data\.onpolicy\.sampled\.n"),
         (put("data", "onpolicy", "n", 5), r"`n` is no key of a sampled data set"),
         (put("data", "onpolicy", "world", "answers"), r"either a part of the world, or read from a source, or sampled"),
         (put("tokenizer", "data", ["corpus", "onpolicy"]), r"tokenizer\.data: onpolicy is written by a stage"),
-        (put("measures", "tokens", "data", "onpolicy"), r"onpolicy has the columns prompt, chosen, rejected, but text"),
+        (
+            put("measures", "tokens", "data", "onpolicy"),
+            r"onpolicy has the columns .*, task, but text",
+        ),
         (
             put("stages", "dpo", "data", "onpolicy"),
             r"stages\.dpo\.data: dpo is trained on .*\(dpo → onpolicy\)",

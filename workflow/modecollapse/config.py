@@ -21,12 +21,12 @@ from pydantic import (
 
 from modecollapse.data.columns import LabelColumn, TextColumn
 from modecollapse.data.nano.world import WorldSettings
-from modecollapse.data.transformations import TRANSFORMATIONS
 from modecollapse.data.transformations.balance import BalanceSettings
 from modecollapse.data.transformations.base import Transformation
 from modecollapse.data.transformations.decontaminate import DecontaminateSettings
 from modecollapse.data.transformations.deduplicate import DeduplicateSettings
 from modecollapse.data.transformations.perplexity import PerplexitySettings
+from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.data_lineage import stages_of
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
@@ -70,7 +70,8 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    # A tuple: what comes from here is no JSON any more, in which alone a list counts as one.
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 def _not_one(value: int | None) -> int | None:

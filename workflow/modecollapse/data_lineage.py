@@ -43,9 +43,10 @@ def check_circles(config: "StudyConfig") -> None:
     for name in config.data:
         line = _way_back(config, name)
         if line:
+            key = "sampled.prompts" if config.data[name].sampled else "from"
             raise StudyError(
-                f"data.{name}.from: {' → '.join(line)}: the set is made from itself. Every set must lead back to one "
-                "without `from`; change one of these keys."
+                f"data.{name}.{key}: {' → '.join(line)}: the set is made from itself. Every set must lead back to one "
+                "that is read, or part of the world; name another set in one of these."
             )
 
 

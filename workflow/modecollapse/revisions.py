@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from modecollapse.data.transformations import TRANSFORMATIONS
+from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.digests import digest
 from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods import METHODS
@@ -205,6 +205,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "rewards": ("data.nano",),
     "diversity": ("data.nano", "measures.vectors"),
     "sampled": ("data.nano",),
+    "own_answers": ("data.nano",),
     "method best_of_n": (
         "cell_tables",
         "completions",
@@ -228,6 +229,7 @@ them, or the revision of their own component (the world, the embedding) stands i
 DECIDE_NOTHING = (
     "cells",
     "digests",
+    "data.transformations.registry",
     "errors",
     "generation.progress",
     "generation.settings",

@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from modecollapse.cells import Cell, Model, ReferenceScores, ModelData
+from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from modecollapse.cells import Model, ReferenceScores, ModelData
+from modecollapse.cells import Model, ModelData, ReferenceScores
 from modecollapse.config import Sampled
 from modecollapse.data.columns import COLUMNS, PAIR_COLUMNS
 from modecollapse.data.transformations.perplexity import PerplexitySettings

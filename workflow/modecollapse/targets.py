@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import modecollapse
-from modecollapse.cells import Cell, Model, ReferenceScores, ModelData
+from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of

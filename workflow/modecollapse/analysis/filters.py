@@ -1,5 +1,6 @@
 """What became of the rows of derived data sets, and the perplexities that filters went by."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -34,12 +35,16 @@ def perplexities_table(reports: Reports) -> pd.DataFrame:
 
 
 def _outcomes(identity: Mapping[str, str], report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    counts = pd.DataFrame(report["counts"])
-    if set(counts["task"]) != {ALL}:
-        whole = counts.groupby(["outcome", "kept"], sort=False, as_index=False)["n"].sum().assign(task=ALL)
-        counts = pd.concat([whole, counts])
-    sizes = counts.groupby("task")["n"].sum()
-    for row in records(counts):
+    counts: list[dict[str, Any]] = report["counts"]
+    if {row["task"] for row in counts} != {ALL}:
+        whole: Counter[tuple[str, bool]] = Counter()
+        for row in counts:
+            whole[row["outcome"], row["kept"]] += row["n"]
+        counts = [{"task": ALL, "outcome": name, "kept": kept, "n": n} for (name, kept), n in whole.items()] + counts
+    sizes: Counter[str] = Counter()
+    for row in counts:
+        sizes[row["task"]] += row["n"]
+    for row in counts:
         bound = report.get("bounds", {}).get(row["task"], {})
         yield {
             **identity,

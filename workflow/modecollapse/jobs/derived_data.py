@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from modecollapse.data.sets import read_sets
-from modecollapse.data.transformations import TRANSFORMATIONS
 from modecollapse.data.transformations.base import (
     ALL_TASKS,
     Columns,
@@ -23,6 +22,7 @@ from modecollapse.data.transformations.base import (
     merge,
     tasks_of,
 )
+from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.digests import canonical
 from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.sealed import SEAL, read_metadata, read_sealed, write_sealed

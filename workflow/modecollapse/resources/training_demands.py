@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modecollapse.cells import Model, ReferenceScores, ModelData
+from modecollapse.cells import Model, ModelData, ReferenceScores
 from modecollapse.errors import StudyError
 from modecollapse.methods.answers_file import ROWS_OF_A_PART
 from modecollapse.methods.layout import Layout

@@ -9,7 +9,16 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from modecollapse.data.columns import PAIR_COLUMNS
-from modecollapse.data.transformations.base import KEPT, Columns, Given, Selection, Transformation, drawn, tasks_of
+from modecollapse.data.transformations.base import (
+    KEPT,
+    SELECTING,
+    Columns,
+    Given,
+    Selection,
+    Transformation,
+    drawn,
+    tasks_of,
+)
 from modecollapse.schema import Strict
 
 TaskRatio = Annotated[float, Field(ge=1)]
@@ -118,5 +127,5 @@ BALANCE = Transformation(
     needs=_needs,
     relax="Set length: false, or add pairs whose better answer is shorter (or longer) than the other",
     draws=True,
-    modules=("data.transformations.balance",),
+    modules=("data.transformations.balance", *SELECTING),
 )

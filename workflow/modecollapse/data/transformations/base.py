@@ -16,6 +16,9 @@ from modecollapse.schema import Strict
 Columns = Mapping[str, Sequence[str]]
 """The texts of a data set by column, all of one length."""
 
+SELECTING = ("data.transformations.base", "data.sources.sampling", "data.columns")
+"""Modules whose code decides what any transformation selects."""
+
 KEPT = "kept"
 EQUAL = "equal answers"
 """The outcome of a pair whose answers are equal: it prefers nothing, and no derived set has it."""

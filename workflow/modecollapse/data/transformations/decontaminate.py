@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from modecollapse.data.columns import TEXT_COLUMNS
-from modecollapse.data.transformations.base import KEPT, Columns, Given, Selection, Transformation, rows_of
+from modecollapse.data.transformations.base import KEPT, SELECTING, Columns, Given, Selection, Transformation, rows_of
 from modecollapse.data.transformations.words import words_of
 from modecollapse.schema import Strict
 
@@ -76,5 +76,5 @@ DECONTAMINATE = Transformation(
     needs=lambda _: (),
     relax="Raise words, or set remove: false",
     reads_prompts=True,
-    modules=("data.transformations.decontaminate", "data.transformations.words"),
+    modules=("data.transformations.decontaminate", "data.transformations.words", *SELECTING),
 )

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from modecollapse.data.columns import TEXT_COLUMNS
-from modecollapse.data.transformations.base import KEPT, Columns, Given, Selection, Transformation, rows_of
+from modecollapse.data.transformations.base import KEPT, SELECTING, Columns, Given, Selection, Transformation, rows_of
 from modecollapse.data.transformations.words import normalised, words_of
 from modecollapse.schema import Strict
 
@@ -104,5 +104,5 @@ DEDUPLICATE = Transformation(
     select=deduplicate,
     needs=_needs,
     relax="Raise near",
-    modules=("data.transformations.deduplicate", "data.transformations.words"),
+    modules=("data.transformations.deduplicate", "data.transformations.words", *SELECTING),
 )

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data.transformations.balance import TaskRatio, balance_tasks
-from modecollapse.data.transformations.base import KEPT, Columns, Given, Selection, Transformation, tasks_of
+from modecollapse.data.transformations.base import KEPT, SELECTING, Columns, Given, Selection, Transformation, tasks_of
 from modecollapse.errors import StudyError
 from modecollapse.schema import Strict
 
@@ -160,5 +160,5 @@ PERPLEXITY = Transformation(
         *("scorer", "prompts", "n", "count", "temperature", "max_new_tokens"),
         *("max_length", "max_prompt_length", "too_long"),
     ),
-    modules=("data.transformations.perplexity", "data.transformations.balance"),
+    modules=("data.transformations.perplexity", "data.transformations.balance", *SELECTING),
 )
