@@ -112,7 +112,26 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         "training": logged.assign(seed=0, value=1.0),
         "truth": pd.concat([strengths.assign(value=strengths["lambda"] / 4), floor]),
         **cost_tables(STAGES[1:], "plm"),
+        **filter_tables(),
     }
+
+
+def filter_tables() -> dict[str, pd.DataFrame]:
+    """`filters` and `perplexities` of one filtered set: a task with a bound, and one without own responses."""
+    keys = grid(data=("on_dist",), size=SIZES, seed=("0", "1"), task=("creative", "factual"))
+    creative = keys["task"] == "creative"
+    outcomes = keys.assign(
+        transformation="perplexity", outcome=np.where(creative, "kept", "unknown task"), kept=creative, n=100,
+        share=1.0, bound=np.where(creative, 12.0, math.nan), n_own=np.where(creative, 200, 0),
+    )  # fmt: skip
+    curves = keys.merge(grid(text=("own", "chosen", "rejected"), quantile=tuple(np.linspace(0, 1, 11))), how="cross")
+    curves = curves[(curves["task"] == "creative") | (curves["text"] != "own")].reset_index(drop=True)
+    curves = curves.assign(
+        n=100, perplexity=2.0 * np.exp(3 * curves["quantile"]),
+        bound=np.where(curves["task"] == "creative", 12.0, math.nan),
+    )  # fmt: skip
+    tables = {"filters": outcomes, "perplexities": curves}
+    return {name: frame[SCHEMAS[name].names] for name, frame in tables.items()}
 
 
 def cost_tables(stages: Sequence[str], reference: str) -> dict[str, pd.DataFrame]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from modecollapse.cells import Cell, Model, SampledData
+from modecollapse.cells import Cell, Model, ModelData
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,14 @@ class Paths:
     def data(self, name: str) -> str:
         return f"{self.root}/data/{name}.parquet"
 
-    def sampled(self, data: SampledData) -> str:
+    def sampled(self, data: ModelData) -> str:
         return f"{self.root}/sampled/{data}.parquet"
+
+    def derived(self, data: ModelData) -> str:
+        return f"{self.root}/data/{data}.parquet"
+
+    def own_answers(self, data: ModelData) -> str:
+        return f"{self.root}/answers/{data}.parquet"
 
     def tokenizer(self) -> str:
         return f"{self.root}/tokenizer/files"

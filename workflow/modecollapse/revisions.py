@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.digests import digest
 from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods import METHODS
@@ -22,6 +23,8 @@ REVISIONS: Mapping[str, int] = {
     "tokenizer": 1,
     "reference": 1,
     "sampled": 1,
+    "derived": 1,
+    "own_answers": 1,
     "generation": 1,
     "vllm": 1,
     "import": 1,
@@ -74,6 +77,37 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "generation.models",
         *SAMPLING_MODULES,
         "jobs.answer_sources",
+        "prompts",
+        "rendering",
+    ),
+    "derived": ("jobs.derived_data", "data.sets", "data.columns", "data.sources.sampling", "data.transformations.base"),
+    "own_answers": (
+        "jobs.own_answers",
+        "data.sets",
+        "methods.likelihood",
+        "methods.sampled_answers",
+        "methods.answers_file",
+        "methods.selection",
+        "methods.scoring",
+        "methods.reward_functions",
+        "methods.reward_model",
+        "methods.reference",
+        "methods.reference_file",
+        "methods.answer_head",
+        "methods.rows",
+        "methods.examples",
+        "methods.lora",
+        "methods.start",
+        "data.columns",
+        "generation.cache",
+        "generation.completions",
+        "generation.decoding",
+        "generation.models",
+        "generation.prefill",
+        "generation.rollouts",
+        "generation.sampling",
+        "generation.streams",
+        "generation.tokenized",
         "prompts",
         "rendering",
     ),
@@ -173,6 +207,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "rewards": ("data.nano",),
     "diversity": ("data.nano", "measures.vectors"),
     "sampled": ("data.nano",),
+    "own_answers": ("data.nano",),
     "method best_of_n": (
         "cell_tables",
         "completions",
@@ -196,6 +231,7 @@ them, or the revision of their own component (the world, the embedding) stands i
 DECIDE_NOTHING = (
     "cells",
     "digests",
+    "data.transformations.registry",
     "errors",
     "generation.progress",
     "generation.settings",
@@ -257,13 +293,18 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def watched() -> dict[str, tuple[str, ...]]:
-    """Component → modules, or packages of modules, whose code decides its results; methods are components too."""
-    return {**{f"method {name}": method.modules for name, method in METHODS.items()}, **MODULES}
+    """Component → modules, or packages of modules, whose code decides its results.
+
+    Methods and transformations of data sets are components too.
+    """
+    methods = {f"method {name}": method.modules for name, method in METHODS.items()}
+    return methods | {f"transformation {name}": each.modules for name, each in TRANSFORMATIONS.items()} | dict(MODULES)
 
 
 def state() -> dict[str, dict[str, object]]:
     """Component → its revision and the digest of its code, as they are now."""
-    numbers = {**{f"method {name}": method.revision for name, method in METHODS.items()}, **REVISIONS}
+    numbers = {f"method {name}": method.revision for name, method in METHODS.items()}
+    numbers |= {f"transformation {name}": each.revision for name, each in TRANSFORMATIONS.items()} | dict(REVISIONS)
     return {name: {"revision": numbers[name], "code": code_digest(modules)} for name, modules in watched().items()}
 
 

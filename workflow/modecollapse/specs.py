@@ -9,7 +9,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
+from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
@@ -157,7 +157,7 @@ def choice_spec(study: Study, model: Model) -> str:
     return canonical({**json.loads(generation_spec(study, model)), "choice": choice})
 
 
-def sampled_spec(study: Study, data: SampledData) -> str:
+def sampled_spec(study: Study, data: ModelData) -> str:
     """What decides a data set that a model writes, beside that model, its reward and the prompts."""
     sampled, writer = study.sampling(data), study.writer(data)
     seed = study.config.data[data.data].seed

@@ -13,6 +13,7 @@ from modecollapse.cells import Model
 from modecollapse.comparison_checks import check_reference
 from modecollapse.config import STAGE_MODELS, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
+from modecollapse.derived_checks import check_derived
 from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
 from modecollapse.hub import lock_path, read_lock
@@ -96,6 +97,7 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         runs = Runs.of(config)
         written, config = config, runs.expanded(config)
         check_rewards(config)
+        check_derived(config)
         check_sampled(config)
         lineage.ordered(config.parents())
         check_references(config)

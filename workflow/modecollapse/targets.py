@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import modecollapse
-from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
+from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
@@ -39,6 +39,8 @@ class Targets:
         """Every model: manifest, curves and weights; what references give to pairs; and what models write."""
         return (
             self.all_sampled_data()
+            + self.all_derived_data()
+            + self.all_own_answers()
             + self.all_reference_scores()
             + [
                 path
@@ -53,14 +55,49 @@ class Targets:
 
     def data_of(self, model: Model, name: str) -> str:
         """The file of a data set for a model: its own, if a stage writes it."""
-        if self.study.config.data[name].sampled is None:
+        if not self.study.is_of_model(name):
             return self.paths.data(name)
-        return self.paths.sampled(self.study.data_for(name, model))
+        data = self.study.data_for(name, model)
+        return self.paths.derived(data) if self.study.config.data[name].parents else self.paths.sampled(data)
 
-    def sampling_inputs(self, data: SampledData) -> dict[str, object]:
+    def all_derived_data(self) -> list[str]:
+        """The data sets that are made from others."""
+        return [path for *_, path in self.derived_sets()]
+
+    def derived_sets(self) -> list[tuple[str, str, str, str]]:
+        """(name, size, seed, file) of each of them; without size and seed those that are the same for all models."""
+        once = [(name, "", "", self.paths.data(name)) for name in self.study.derived_once()]
+        of_models = self.study.derived_of_models()
+        return once + [(data.data, data.size, str(data.seed), self.paths.derived(data)) for data in of_models]
+
+    def all_own_answers(self) -> list[str]:
+        """What scorers of perplexity filters answer themselves."""
+        return [self.paths.own_answers(data) for data in self.study.filtered()]
+
+    def own_answers_inputs(self, data: ModelData) -> dict[str, object]:
+        """What the job reads that has a scorer answer, by name."""
+        scorer = self.study.scorer(data)
+        prompts = [self.data_of(scorer, name) for name in self.study.asked_sets(data)]
+        return {**self._model_inputs("", scorer), "prompts": prompts}
+
+    def parents_of(self, name: str) -> list[str]:
+        """The files of the sets that a set is made from which is the same for all models."""
+        return [self.paths.data(parent) for parent in self.study.config.data[name].parents]
+
+    def derived_inputs(self, data: ModelData) -> dict[str, object]:
+        """What the job reads that makes a model's data set from others, by name."""
+        model, own = Model(data.size, data.seed, ""), self.study.config.data[data.data]
+        inputs: dict[str, object] = {"data": [self.data_of(model, parent) for parent in own.parents]}
+        if own.perplexity is not None:
+            scores = self.study.filter_scores(data)
+            inputs["references"] = [self.paths.reference_scores(each.model, each.pairs) for each in scores]
+            inputs["own"] = self.paths.own_answers(data)
+        return inputs
+
+    def sampling_inputs(self, data: ModelData) -> dict[str, object]:
         """What the job reads that has a stage write a data set, by name."""
         inputs = self._model_inputs("", self.study.writer(data)) | self._reward_inputs(self.study.judge(data))
-        return {**inputs, "prompts": self.paths.data(self.study.sampling(data).prompts)}
+        return {**inputs, "prompts": self.data_of(self.study.writer(data), self.study.sampling(data).prompts)}
 
     def all_reference_scores(self) -> list[str]:
         """The files of all reference log-probabilities."""
@@ -331,9 +368,15 @@ class Targets:
             names += ["rewards"]
         if self.study.config.measures.repetition is not None:
             names += ["repetition"]
+        if self.derived_sets():
+            names += self.filter_tables()
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
+
+    def filter_tables(self) -> list[str]:
+        """The tables of the rule `tabulate_filters`."""
+        return ["filters", *(["perplexities"] if self.study.filtered() else [])]
 
     def comparison_tables(self) -> list[str]:
         """The tables of the rule `compare`."""

@@ -117,6 +117,28 @@ if study.config.measures.repetition:
             "../../scripts/tabulate_repetition.py"
 
 
+if targets.derived_sets():
+
+    rule tabulate_filters:
+        input:
+            data=[path for *_, path in targets.derived_sets()],
+        output:
+            **targets.table_outputs(*targets.filter_tables()),
+        log:
+            paths.log("tabulate_filters", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_filters", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=data_specs.filters_spec(study, targets.derived_sets()),
+        script:
+            "../../scripts/tabulate_filters.py"
+
+
 if targets.compares_tokens():
 
     rule compare_published_tokens:

@@ -1,7 +1,7 @@
 # The study: everything else reads `study` and `paths`, and nothing else decides what is built.
 
-from modecollapse import specs
-from modecollapse.cells import Model, SampledData
+from modecollapse import data_specs, specs
+from modecollapse.cells import Model, ModelData
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
@@ -27,7 +27,7 @@ shell.prefix("set -euo pipefail; trap : TERM USR1; ")
 
 ANY = Model("{size}", "{seed}", "{stage}")
 ANY_RUN = Model("{size}", "{seed}", "{run}")
-ANY_SAMPLED = SampledData("{size}", "{seed}", "{data}")
+ANY_MODEL_DATA = ModelData("{size}", "{seed}", "{data}")
 
 
 def model_of(wildcards):
@@ -40,9 +40,9 @@ def reference_scores_of(wildcards):
     return targets.reference_scores(model_of(wildcards), wildcards.pairs)
 
 
-def sampled_of(wildcards):
-    """The data set written by a model that a job is about."""
-    return SampledData(wildcards.size, int(wildcards.seed), wildcards.data)
+def model_data_of(wildcards):
+    """The data set of a single model that a job is about."""
+    return ModelData(wildcards.size, int(wildcards.seed), wildcards.data)
 
 
 def first_epoch(wildcards):

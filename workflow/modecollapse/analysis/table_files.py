@@ -64,6 +64,18 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *_counts("n_seeds", "n_pairs", "n_prompts", "n_ties"),
         ]
     ),
+    "filters": pa.schema(
+        [
+            *((name, pa.string()) for name in ("data", "size", "seed", "transformation", "task", "outcome")),
+            *(("kept", pa.bool_()), *_counts("n"), *_numbers("share", "bound"), *_counts("n_own")),
+        ]
+    ),
+    "perplexities": pa.schema(
+        [
+            *((name, pa.string()) for name in ("data", "size", "seed", "task", "text")),
+            *(*_counts("n"), *_numbers("quantile", "perplexity", "bound")),
+        ]
+    ),
     "published_tokens": pa.schema(
         [
             *_POOLED,

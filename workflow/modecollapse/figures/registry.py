@@ -70,7 +70,7 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS, _DATA = (
     "Output diversity",
     "Token level",
     "Attribution",
@@ -80,6 +80,7 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS,
     "Comparison with stored results",
     "Benchmarks",
     "Reward models",
+    "Preference data",
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
@@ -153,6 +154,9 @@ FIGURES: Mapping[str, FigureSpec] = {
     "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True, per_view=True),
     "benchmarks": FigureSpec("benchmarks", "benchmarks", ("benchmarks_pooled",), _BENCHMARKS),
     "reward_accuracy": FigureSpec("rewards", "reward_accuracy", ("rewards",), _REWARDS),
+    "perplexity_filter": FigureSpec(
+        "perplexity", "perplexity_filter", ("perplexities", "filters"), _DATA, per_size=True
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from modecollapse import stopping
-from modecollapse.cells import Model, SampledData
+from modecollapse.cells import Model, ModelData
 from modecollapse.errors import StudyError
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
@@ -158,7 +158,7 @@ class Job:
             raise _edited(study)
         return study, name
 
-    def planned_sample(self) -> "tuple[Study, SampledData]":
+    def planned_sample(self) -> "tuple[Study, ModelData]":
         """The study, and the data set written by a model that this job is about.
 
         Raises:
@@ -167,7 +167,7 @@ class Job:
         from modecollapse.specs import sampled_spec
 
         study, wildcards = self.study(), self.snakemake.wildcards
-        data = SampledData(wildcards.size, int(wildcards.seed), wildcards.data)
+        data = ModelData(wildcards.size, int(wildcards.seed), wildcards.data)
         if data not in study.all_sampled_data() or sampled_spec(study, data) != self.snakemake.params.spec:
             raise _edited(study)
         return study, data

@@ -1,5 +1,6 @@
 """Tidy tables: from the published measurements of single models to the tables of the study."""
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -14,6 +15,7 @@ from modecollapse.analysis.attribution import attribution_parts
 from modecollapse.analysis.benchmarks import benchmark_tests_table, benchmarks_pooled_table, benchmarks_table
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.costs import costs_parts, divergence_table
+from modecollapse.analysis.filters import filters_table, perplexities_table
 from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
 from modecollapse.analysis.matched import matched_parts
@@ -179,6 +181,21 @@ def tabulate_repetition(spec: Mapping[str, Any], counts: Sequence[Path], outputs
     counted = ((model_of_table(table), table.to_pandas()) for table in map(read_sealed, counts))
     frames = (frame.assign(size=model.size, seed=model.seed, stage=model.stage) for model, frame in counted)
     _write("repetition", repetition_parts(frames, spec["lineage"], _bootstrap(spec)), outputs)
+
+
+def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write what became of the rows of derived data sets, and of filtered ones the perplexities.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    reports = []
+    for (name, size, seed), path in zip(spec["sets"], data, strict=True):
+        metadata = read_sealed(path, []).schema.metadata
+        reports.append(({"data": name, "size": size, "seed": seed}, json.loads(metadata[b"report"])))
+    _write("filters", [filters_table(reports)], outputs)
+    if "perplexities" in outputs:
+        _write("perplexities", [perplexities_table(reports)], outputs)
 
 
 def compare_published_tokens(

@@ -61,6 +61,11 @@ class Demands(TrainingDemands, MeasuringDemands):
         extent = self.extent(name)
         return Demand(PROCESS + 3 * extent.bytes, START + 60 + extent.bytes / 2e6, extent.bytes)
 
+    def derived_data(self, name: str) -> Demand:
+        """Making a data set from others: their rows as lists, and perhaps the runs of words of each."""
+        extent = self.extent(name)
+        return Demand(PROCESS + 100 * extent.bytes, START + 60 + extent.bytes / 1e5, extent.bytes)
+
     def tokenizer(self) -> Demand:
         """Training the tokenizer."""
         assert self.study.config.tokenizer is not None
