@@ -9,6 +9,8 @@ TEXT_COLUMNS: tuple[TextColumn, ...] = get_args(TextColumn)
 LabelColumn = Literal["task"]
 LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
 """Columns of words about a row, which no model is shown; they are optional."""
+TASK: LabelColumn = "task"
+"""The kind of task that a row is of."""
 
 COLUMNS = (*TEXT_COLUMNS, *LABEL_COLUMNS)
 """Columns of data sets, all of text."""
