@@ -64,6 +64,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *_counts("n_seeds", "n_pairs", "n_prompts", "n_ties"),
         ]
     ),
+    "label_agreement": pa.schema(
+        [
+            *((name, pa.string()) for name in ("size", "data", "labelled_by", "task", "quantity")),
+            *(*_INTERVAL, *_counts("n_seeds", "n_pairs", "n_annotators", "n_labels")),
+        ]
+    ),
     "published_tokens": pa.schema(
         [
             *_POOLED,

@@ -136,6 +136,7 @@ METHOD = Method(
         "methods.ppo_models",
         "methods.rollout_prompts",
         "methods.ppo_state",
+        "data.columns",
         "methods.examples",
         "methods.layout",
         "methods.lora",
