@@ -6,12 +6,10 @@ modecollapse.config_docs`; a test fails when they differ.
 
 import string
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Discriminator,
     Field,
     Tag,
@@ -22,6 +20,7 @@ from pydantic import (
 from modecollapse.data.columns import LabelColumn, TextColumn
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import EngineName, SamplingSettings
+from modecollapse.judging.settings import JudgementSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
@@ -34,25 +33,13 @@ from modecollapse.metrics.registry import METRICS
 from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
 from modecollapse.sources import DataSource, HubSource
+from modecollapse.temperatures import Temperature
 
 PublishedModel = Literal["pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"]
 PublishedStage = Literal["plm", "sft", "dpo"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is part of paths: letters, digits, '.', '_' and '-'."""
-
-
-def _temperature(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return value
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        raise ValueError(f"{value!r} is not a number") from None
-    if not number.is_finite() or number <= 0:
-        raise ValueError(f"{value!r} is not above 0; a temperature near 0, such as 0.01, is nearly greedy")
-    plain = format(number.normalize(), "f")
-    return plain if "." in plain else f"{plain}.0"
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -66,9 +53,6 @@ def _not_one(value: int | None) -> int | None:
     if value == 1:
         raise ValueError("1 completion has no diversity; allowed: 2 or more, 0 or null")
     return value
-
-
-Temperature = Annotated[str, BeforeValidator(_temperature, json_schema_input_type=str | float)]
 
 
 def _template(value: str) -> str:
@@ -383,6 +367,9 @@ class Measures(Strict):
     """Tasks of LM Evaluation Harness; null leaves them out."""
     rewards: RewardMeasure | None = None
     """Accuracy of the stages of the method `reward`; null leaves it out."""
+    judgements: JudgementSettings | None = None
+    """Side-by-side comparisons with a reference stage, judged by rewards, by language models or by people; null leaves
+    them out."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 

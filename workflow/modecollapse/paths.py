@@ -57,6 +57,17 @@ class Paths:
     def reward_scores(self, model: Model) -> str:
         return f"{self.root}/rewards/{model}.parquet"
 
+    def judgements(self, judgement: object) -> str:
+        """`judgement` is a `judging.comparisons.Judgement`."""
+        return f"{self.root}/judgements/{judgement}.parquet"
+
+    def sheet(self, judgement: object, suffix: str) -> str:
+        """The sheet that people label: a page, the same as CSV, or the pairs that it shows."""
+        return f"{self.root}/sheets/{judgement}.{suffix}"
+
+    def judged_pairs(self, suffix: str) -> str:
+        return f"{self.root}/tables/judged_pairs.{suffix}"
+
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"
 

@@ -16,6 +16,7 @@ from modecollapse.digests import canonical
 from modecollapse.figures.features import FACTS
 from modecollapse.figures.registry import Drawing
 from modecollapse.hub import Kind
+from modecollapse.judging.comparisons import Comparisons, Judgement
 from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedder import embedder_digest
@@ -310,6 +311,58 @@ def reward_table_spec(study: Study) -> str:
     """What decides the table of reward models beside what they give to pairs."""
     return canonical(
         {"revision": REVISIONS["analysis"], "analysis": _plain(study.config.analysis, "temperature", _ACROSS)}
+    )
+
+
+def judgements_spec(study: Study, judgement: Judgement) -> str:
+    """What decides the verdicts of a judge beside the answers and, if it is one, the reward model."""
+    comparisons = Comparisons(study)
+    judge, reward = comparisons.judges[judgement.judge], comparisons.reward(judgement)
+    by: dict[str, Any]
+    if judge.reward is not None:
+        by = _reward(study, reward, judge.reward)
+        if reward is not None:
+            by |= {"max_new_tokens": study.config.generation.max_new_tokens, "threads": study.config.threads}
+    elif judge.endpoint is not None:
+        by = judge.endpoint.question(task for of_set in comparisons.tasks.values() for task in of_set)
+    else:
+        files = comparisons.label_files(judgement.judge)
+        by = {"files": sorted(map(study.file_digests.sha256, files)), "overlap": judge.overlap}
+    return canonical({**json.loads(sheet_spec(study)), "judge": {judge.kind: by}})
+
+
+def sheet_spec(study: Study) -> str:
+    """What decides a sheet that people label beside the answers: which pairs are compared."""
+    comparisons = Comparisons(study)
+    assert comparisons.settings is not None
+    return canonical(
+        {
+            "revision": REVISIONS["judgements"],
+            "temperatures": comparisons.temperatures,
+            "completions": comparisons.settings.completions,
+            "prompts": {
+                name: [
+                    [prompt.id, prompt.text, prompt.start, task]
+                    for prompt, task in zip(prompts, comparisons.tasks[name], strict=True)
+                ]
+                for name, prompts in comparisons.prompts.items()
+            },
+        }
+    )
+
+
+def judgement_tables_spec(study: Study) -> str:
+    """What decides the tables of judged comparisons beside the judgements."""
+    settings = study.config.measures.judgements
+    assert settings is not None
+    stages = (settings.reference, *Comparisons(study).stages)
+    return canonical(
+        {
+            "revision": REVISIONS["analysis"],
+            "analysis": _plain(study.config.analysis, "temperature", _ACROSS),
+            "reference": settings.reference,
+            "labels": {stage: study.label(stage) for stage in stages},
+        }
     )
 
 

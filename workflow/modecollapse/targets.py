@@ -11,6 +11,7 @@ from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.hub import Needed
+from modecollapse.judging.comparisons import Comparisons, Judgement
 from modecollapse.measures.benchmarks import hub_revisions
 from modecollapse.study import Study
 
@@ -30,10 +31,12 @@ class Targets:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.paths = study.paths
+        self.comparisons = Comparisons(study)
 
     def everything(self) -> list[str]:
         """All files of the study."""
-        return self.models() + self.cells() + self.measurements() + self.tables() + self.figures()
+        measured = self.models() + self.cells() + self.measurements() + self.all_sheets()
+        return measured + self.tables() + self.figures()
 
     def models(self) -> list[str]:
         """Every model: manifest, curves and weights; what references give to pairs; and what models write."""
@@ -236,7 +239,7 @@ class Targets:
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
-        tokens += self.all_reward_scores()
+        tokens += self.all_reward_scores() + self.all_judgements()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -263,6 +266,35 @@ class Targets:
             "weights": ancient(self.paths.weights(model)),
             "data": [self.data_of(model, name) for name in self.study.reward_data(model).values()],
         }
+
+    def all_judgements(self) -> list[str]:
+        """What judges say of stages beside the reference."""
+        return [self.paths.judgements(each) for each in self.comparisons.judgements()]
+
+    def judgement_inputs(self, judgement: Judgement) -> dict[str, object]:
+        """What the job reads that has a judge compare, by name."""
+        from snakemake.io import ancient
+
+        model = judgement.model
+        sides = {"cells": model, "reference_cells": self.comparisons.reference(model)}
+        cells = {name: list(map(self.paths.cell, self.comparisons.cells(model, of))) for name, of in sides.items()}
+        # Their content is in the spec, so touching them makes nothing stale.
+        labels = [ancient(str(path)) for path in self.comparisons.label_files(judgement.judge)]
+        return {**cells, **self._reward_inputs(self.comparisons.reward(judgement)), "labels": labels}
+
+    def sheet_inputs(self, judgement: Judgement) -> dict[str, object]:
+        """What the job reads that writes a sheet for people."""
+        return {name: files for name, files in self.judgement_inputs(judgement).items() if name.endswith("cells")}
+
+    def all_sheets(self) -> list[str]:
+        """The sheets that people are to label, or have labelled: page, CSV and their digests."""
+        suffixes = ("html", "csv", "sha256")
+        return [self.paths.sheet(each, suffix) for each in self.comparisons.sheets() for suffix in suffixes]
+
+    def judgement_tables(self) -> list[str]:
+        """The tables of judged comparisons: agreement where there are two judges."""
+        judges = self.comparisons.judging
+        return ["win_rates", *(["judge_agreement"] if len(judges) > 1 else []), "judged_pairs"] if judges else []
 
     def all_divergences(self) -> list[str]:
         return [self.paths.divergence(model) for model in self.study.diverging()]
@@ -324,6 +356,7 @@ class Targets:
             names += ["divergence", "costs"]
         if self.study.judged_rewards():
             names += ["rewards"]
+        names += self.judgement_tables()
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
@@ -341,9 +374,15 @@ class Targets:
             "cells": [path for model in models for path in self.cells_of(model)],
         }
 
-    def findings(self) -> list[str]:
-        """The page that says what the comparison found, and its digest."""
-        return [self.paths.finding("html"), self.paths.finding("sha256")] if self.study.compares() else []
+    def pages(self) -> list[str]:
+        """Pages of the report, and their digests: what a comparison found, and judged pairs to be read."""
+        named = [self.paths.finding] if self.study.compares() else []
+        named += [self.paths.judged_pairs] if self.judgement_tables() else []
+        return [of(suffix) for of in named for suffix in ("html", "sha256")]
+
+    def digest_lists(self) -> list[str]:
+        """The files that list the digests of pages and sheets."""
+        return [path for path in self.pages() + self.all_sheets() if path.endswith(".sha256")]
 
     def compares_tokens(self) -> bool:
         """Whether token statistics are measured of models whose published values are known."""
@@ -365,7 +404,7 @@ class Targets:
 
     def tables(self) -> list[str]:
         files = [path for name in self.table_names() for path in (self.paths.table(name), self.paths.table_csv(name))]
-        return files + self.findings()
+        return files + self.pages()
 
     def drawings(self) -> dict[str, Drawing]:
         """The study's figures by file name."""

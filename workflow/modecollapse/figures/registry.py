@@ -70,7 +70,7 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS, _JUDGES = (
     "Output diversity",
     "Token level",
     "Attribution",
@@ -80,6 +80,7 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS,
     "Comparison with stored results",
     "Benchmarks",
     "Reward models",
+    "Judges",
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
@@ -150,6 +151,8 @@ FIGURES: Mapping[str, FigureSpec] = {
     "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True, per_view=True),
     "benchmarks": FigureSpec("benchmarks", "benchmarks", ("benchmarks_pooled",), _BENCHMARKS),
     "reward_accuracy": FigureSpec("rewards", "reward_accuracy", ("rewards",), _REWARDS),
+    "win_rates": FigureSpec("win_rates", "win_rates", ("win_rates",), _JUDGES, per_size=True),
+    "judge_agreement": FigureSpec("win_rates", "judge_agreement", ("judge_agreement",), _JUDGES),
 }
 
 

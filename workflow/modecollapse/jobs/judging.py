@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from modecollapse.cells import Cell, Model
+from modecollapse.cells import Cell
 from modecollapse.digests import canonical, digest
 from modecollapse.generation.progress import reporter
 from modecollapse.identities import cell_of_table, identity_metadata
@@ -15,46 +15,52 @@ from modecollapse.jobs.answer_sources import world_of
 from modecollapse.jobs.running import Job, device
 from modecollapse.judging.asking import Question, ask_all, judged_by_endpoint
 from modecollapse.judging.chat import Endpoint, key_of
+from modecollapse.judging.comparisons import Comparisons, Judgement
 from modecollapse.judging.journal import open_journal
 from modecollapse.judging.pairs import Judged, Pair, PairSettings, judgements_table, pairs_of
+from modecollapse.judging.people import judged_by_people, sheet_pairs
 from modecollapse.judging.scored import function_scores, judged_by_scores, model_scores
-from modecollapse.judging.settings import EndpointSettings
+from modecollapse.judging.settings import Kind
+from modecollapse.labelling.sheet import sheet_csv, sheet_page
 from modecollapse.manifest import read_manifest
 from modecollapse.prompts import PromptFormat
+from modecollapse.publishing import publish_file, write_digests
 from modecollapse.sealed import SEAL, read_metadata, read_sealed
 from modecollapse.store import Store
-
-if TYPE_CHECKING:
-    from modecollapse.study import Study
 
 logger = logging.getLogger(__name__)
 
 KIND = "judgements"
 
+SHEET_SEED = 0
+"""Decides the order of pairs on a sheet, together with an annotator's name."""
+
+Read = tuple[Cell, pa.Table, str]
+"""A cell, its answers and its digest."""
+
 
 def judge(
     spec: Mapping[str, Any],
-    name: str,
-    identity: Model,
+    judgement: Judgement,
+    comparisons: Comparisons,
     cells: Sequence[Path],
     reference_cells: Sequence[Path],
     reward: tuple[Path, Path] | None,
     output: Path,
     job: Job,
-    study: "Study",
 ) -> None:
     """Publish what one judge says of one model (`judging.pairs.SCHEMA`).
 
     Args:
         spec: the judgements spec.
-        name: the judge.
-        identity: the model.
-        cells: its completions.
+        judgement: the judge and the model.
+        comparisons: those of the study: where an endpoint or files of labels are, and what may be spent. What decides
+            a verdict is read from the spec.
+        cells: the model's completions.
         reference_cells: those of the reference.
         reward: manifest and weights of the reward model that judges; None for other judges.
         output: the file.
         job: the running job.
-        study: how an endpoint is reached, and what may be spent; nothing else of it is read.
 
     Raises:
         CorruptFile: an input is not what was published.
@@ -72,20 +78,48 @@ def judge(
     if store.restore_table(KIND, key, output):
         logger.info("the judgements came back from the store")
         return
-    settings = PairSettings(spec["temperatures"], spec["completions"], spec["prompts"])
-    pairs = pairs_of(settings, *([(cell, table) for cell, table, _ in found] for found in read.values()))
+    pairs = _pairs(spec, read["cells"], read["reference"])
     logger.info("%d pairs, %d of them of equal answers", len(pairs), sum(pair.equal for pair in pairs))
-    if "endpoint" in by:
-        endpoint = study.judge(name).endpoint
-        assert endpoint is not None
-        judged = _by_endpoint(pairs, Question(**by["endpoint"]), endpoint, f"{study.name}/{name}", store)
+    judged: Iterable[tuple[Pair, Judged]]
+    if Kind.ENDPOINT in by:
+        judged = _by_endpoint(pairs, Question(**by[Kind.ENDPOINT]), judgement, comparisons, store)
+    elif Kind.LABELS in by:
+        files, sheet = comparisons.label_files(judgement.judge), Path(comparisons.study.paths.sheet(judgement, "html"))
+        judged = judged_by_people(pairs, files, by[Kind.LABELS]["overlap"], sheet)
     else:
-        judged = _by_scores(pairs, spec, name, reward, job)
-    metadata = {**identity_metadata(identity), "judge": name, "spec": canonical(dict(spec))}
+        judged = _by_scores(pairs, by[Kind.REWARD], judgement.judge, reward, job)
+    metadata = {**identity_metadata(judgement.model), "judge": judgement.judge, "spec": canonical(dict(spec))}
     store.publish_table(KIND, key, judgements_table(judged), output, metadata)
 
 
-def _read(cells: Sequence[Path]) -> list[tuple[Cell, pa.Table, str]]:
+def write_sheet(
+    spec: Mapping[str, Any], cells: Sequence[Path], reference_cells: Sequence[Path], outputs: Mapping[str, Path]
+) -> None:
+    """Publish the sheet on which people compare the answers of a model with the reference's: a page and a CSV.
+
+    Args:
+        spec: the spec of the sheet.
+        cells: the model's completions.
+        reference_cells: those of the reference.
+        outputs: `page`, `csv` and `sha256`.
+
+    Raises:
+        CorruptFile: an input is not what was published.
+        StudyError: completions are missing.
+    """
+    shown = sheet_pairs(_pairs(spec, _read(cells), _read(reference_cells)))
+    for name, content in (("page", sheet_page(shown, SHEET_SEED)), ("csv", sheet_csv(shown, SHEET_SEED))):
+        with publish_file(outputs[name]) as partial:
+            partial.write_text(content, encoding="utf-8", newline="")
+    write_digests(outputs["sha256"], [outputs["page"], outputs["csv"]])
+
+
+def _pairs(spec: Mapping[str, Any], ours: Sequence[Read], others: Sequence[Read]) -> list[Pair]:
+    settings = PairSettings(spec["temperatures"], spec["completions"], spec["prompts"])
+    return pairs_of(settings, *([(cell, table) for cell, table, _ in found] for found in (ours, others)))
+
+
+def _read(cells: Sequence[Path]) -> list[Read]:
     """Each cell, its answers and its digest."""
     found = []
     for path in cells:
@@ -95,10 +129,9 @@ def _read(cells: Sequence[Path]) -> list[tuple[Cell, pa.Table, str]]:
 
 
 def _by_scores(
-    pairs: Sequence[Pair], spec: Mapping[str, Any], name: str, reward: tuple[Path, Path] | None, job: Job
+    pairs: Sequence[Pair], by: Mapping[str, Any], name: str, reward: tuple[Path, Path] | None, job: Job
 ) -> Iterator[tuple[Pair, Judged]]:
     unequal = [pair for pair in pairs if not pair.equal]
-    by = spec["judge"]["reward"]
     if reward is None:
         return judged_by_scores(pairs, function_scores(by["function"], world_of(by), unequal))
     job.load("torch", "transformers.modeling_utils", "modecollapse.methods.scoring")
@@ -108,11 +141,13 @@ def _by_scores(
 
 
 def _by_endpoint(
-    pairs: Sequence[Pair], question: Question, settings: EndpointSettings, payer: str, store: Store
-) -> Iterable[tuple[Pair, Judged]]:
-    judge = payer.partition("/")[2]
-    key = key_of(judge, settings.key_from)
-    endpoint = Endpoint(judge, settings.base_url, key, settings.key_from, settings.timeout_seconds)
+    pairs: Sequence[Pair], question: Question, judgement: Judgement, comparisons: Comparisons, store: Store
+) -> list[tuple[Pair, Judged]]:
+    name, settings = judgement.judge, comparisons.judges[judgement.judge].endpoint
+    assert settings is not None
+    key = key_of(name, settings.key_from)
+    endpoint = Endpoint(name, settings.base_url, key, settings.key_from, settings.timeout_seconds)
+    payer = f"{comparisons.study.name}/{name}"
     with open_journal(store, settings.model) as journal:
-        ask_all(pairs, question, settings, endpoint, journal, payer, reporter(f"replies of {judge}"))
+        ask_all(pairs, question, settings, endpoint, journal, payer, reporter(f"replies of {judgement}"))
         return list(judged_by_endpoint(pairs, question, journal))

@@ -24,7 +24,7 @@ from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statist
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.identities import cell_of_table, model_of_table
-from modecollapse.lineage import paths
+from modecollapse.lineage import below, paths
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
 
@@ -228,8 +228,8 @@ def tabulate_costs(
         for table in (read_sealed(path, ["prompts", "prompt", "n_tokens", "kl"]) for path in divergences)
     )
     distances = divergence_table(measured, reference, spec["best_of"], spec["formats"], spec["prompts"], bootstrap)
-    below = [path[path.index(reference) + 1 :] for path in paths(spec["lineage"]) if reference in path]
-    stages = [stage for stage in spec["stages"] if any(stage in line for line in below)]
+    descendants = below(paths(spec["lineage"]), reference)
+    stages = [stage for stage in spec["stages"] if stage in descendants]
     known = read_sealed(truth[0]).to_pandas() if truth else None
     _write("divergence", [distances], outputs)
     values = _scores(scores, VALUE_COLUMNS)

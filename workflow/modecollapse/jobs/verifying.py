@@ -63,7 +63,7 @@ def _checks(study: Study) -> Iterator[tuple[Path, Callable[[], object]]]:
         yield path, lambda p=path: read_sealed(p)  # type: ignore[misc]
     for name in targets.table_names():
         yield Path(paths.table(name)), lambda n=name: verify_table(Path(paths.table(n)), Path(paths.table_csv(n)))  # type: ignore[misc]
-    for path in map(Path, targets.findings()[1:]):
+    for path in map(Path, targets.digest_lists()):
         yield path, lambda p=path: verify_digests(p)  # type: ignore[misc]
     for name in targets.drawings():
         path = Path(paths.figure(name, "sha256"))

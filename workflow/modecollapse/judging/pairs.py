@@ -38,12 +38,13 @@ class Pair:
 
     @property
     def equal(self) -> bool:
-        """Whether both answers say the same, so that no judge need be asked."""
-        return self.stage.text == self.reference.text
+        """Whether both answers read the same, so that no judge need be asked."""
+        ours, other = self.shown()
+        return ours == other
 
     def shown(self) -> tuple[str, str]:
         """What a reader sees as the answers of stage and reference: the start and the completion, without margins."""
-        return tuple(f"{self.start}{answer.text}".strip() for answer in (self.stage, self.reference))  # type: ignore[return-value]
+        return f"{self.start}{self.stage.text}".strip(), f"{self.start}{self.reference.text}".strip()
 
 
 @dataclass(frozen=True)

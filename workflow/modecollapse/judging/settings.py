@@ -2,13 +2,15 @@
 
 import re
 import string
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from modecollapse.schema import Strict
+from modecollapse.temperatures import Temperature
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -132,15 +134,29 @@ class EndpointSettings(Strict):
     budget: Budget = Budget()
     """What may be spent."""
 
+    def question(self, tasks: Iterable[str]) -> dict[str, Any]:
+        """What decides a reply, for specs: the fields of `judging.asking.Question`."""
+        return {
+            "model": self.model,
+            "seed": self.seed,
+            "max_tokens": self.max_tokens,
+            "system": SYSTEM if self.system is None else self.system,
+            "template": self.template or TEMPLATE,
+            "criteria": {task: list(self.criteria_of(task)) for task in tasks},
+        }
+
     def criteria_of(self, task: str) -> tuple[str, ...]:
         """What counts for a task type, the most important first."""
         own = self.criteria.get(task, CRITERIA.get(task.lower().replace(" ", "_"), ()))
         return (*own, *self.criteria.get("all", GENERAL))
 
 
-OF_THE_ENDPOINT = ("base_url", "key_from", "timeout_seconds", "tries", "longest_wait_seconds", "requests_per_minute")
-OF_THE_ENDPOINT += ("concurrency", "budget")
-"""Settings of an endpoint that say how it is asked, not what: they cannot change a verdict of the judge."""
+class Kind(StrEnum):
+    """The kinds of judges, called as their keys are."""
+
+    REWARD = "reward"
+    ENDPOINT = "endpoint"
+    LABELS = "labels"
 
 
 class Judge(Strict):
@@ -151,14 +167,24 @@ class Judge(Strict):
     wins. Scores are compared within a pair only."""
     endpoint: EndpointSettings | None = None
     """A language model behind an OpenAI-compatible interface."""
-    labels: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
-    """Files of labels that people gave, relative to the study file or to `config/`."""
+    labels: Annotated[tuple[str, ...], AfterValidator(_distinct)] | None = None
+    """Files of labels that people gave, relative to the study file; an empty list while there are none, and only the
+    sheets to label are made."""
+    overlap: int = Field(3, ge=1)
+    """How many people have to label each pair, at least."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Judge":
         if [self.reward, self.endpoint, self.labels].count(None) != 2:
             raise ValueError("a judge is exactly one of `reward: STAGE`, `endpoint: {…}` and `labels: [FILES]`. Give one")
+        if self.labels is None and "overlap" in self.model_fields_set:
+            raise ValueError("`overlap` is about people's labels. Add `labels`, or remove it")
         return self
+
+    @property
+    def kind(self) -> Kind:
+        """Which of the three it is."""
+        return next(kind for kind in Kind if getattr(self, kind) is not None)
 
 
 class JudgementSettings(Strict):
@@ -174,13 +200,8 @@ class JudgementSettings(Strict):
         | None
     ) = None
     """The stages that are compared with it; null for all that descend from it."""
-    temperatures: (
-        Annotated[
-            tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)
-        ]
-        | None
-    ) = None
-    """Some of `generation.temperatures`, as texts; null for `analysis.temperature`."""
+    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    """Some of `generation.temperatures`; null for `analysis.temperature`."""
     prompts: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
     """Prompt sets; null for all."""
     completions: int | None = Field(None, ge=1)
