@@ -91,7 +91,7 @@ def test_a_reward_model_s_name_is_no_matter_and_a_judge_s_name_neither():
 
 def test_tasks_are_those_of_prompts_or_the_names_of_their_sets(tmp_path):
     file = tmp_path / "own.yaml"
-    file.write_text("name: own\nprompts: [{id: a, text: A?, task: open QA}, {id: b, text: B?}]\n")
+    file.write_text('name: own\nprompts: [{id: a, text: "A?", task: open QA}, {id: b, text: "B?"}]\n')
     found = content()
     found["prompts"] = {"mine": str(file)}
     study = parse(found)
@@ -125,6 +125,11 @@ def test_the_table_s_spec_names_stages_as_figures_do():
     assert json.loads(judgement_tables_spec(parse(content())))["labels"] == {"sft": "SFT", "dpo": "DPO"}
 
 
+def in_other_words(found):
+    found["stages"]["dpo"]["formats"] = ["qa"]
+    found["analysis"]["across_formats"] = {"own": {"plm": "human", "sft": "human", "dpo": "qa"}}
+
+
 SETTINGS = ("measures", "judgements")
 BAD = {
     "an unknown reference": (put(*SETTINGS, "reference", "sff"), ["judgements.reference", "'sff'", "plm, sft, dpo"]),
@@ -135,7 +140,7 @@ BAD = {
     "an unknown prompt set": (put(*SETTINGS, "prompts", ["funny"]), ["judgements.prompts", "'funny'"]),
     "a temperature that is not sampled": (put(*SETTINGS, "temperatures", [0.7]), ["sampled at 0.7", "0.5, 1.0"]),
     "more completions than there are": (put(*SETTINGS, "completions", 4), ["completions: 4 is more than the 3"]),
-    "no common format": (put("stages", "dpo", "formats", ["qa"]), ["dpo is measured under qa", "format in common"]),
+    "no common format": (in_other_words, ["dpo is measured under qa", "prompt format in common"]),
     "an unknown reward": (
         put(*SETTINGS, "judges", {"a": {"reward": "rn"}}),
         ["judges.a.reward: 'rn' is no stage of the study", "rm, utility, words"],

@@ -55,20 +55,31 @@ def win_rates(tables: Tables, context: FigureContext) -> Figure:
     if not panels:
         style.note(sheet.panels[0][0], "nothing judged")
         return sheet.figure
-    other = context.stages[reference].label
-    stages = {str(stage): looks[str(stage)].colour for stage in dict.fromkeys(table["stage"])}
     handles: list[Patch | Line2D] = [
-        *(Patch(color=style.lightened(colour, _LIGHTER), label=f"{context.stages[stage].label} wins")
-          for stage, colour in stages.items()),
+        *_winners(list(dict.fromkeys(table["stage"])), context),
         Patch(color=_TIE, label="tie"),
-        Patch(color=style.lightened(looks[reference].colour, _LIGHTER), label=f"{other} wins"),
-        Patch(facecolor=_NONE, edgecolor=style.GREY, hatch="////", label="no verdict"),
+        Patch(color=style.lightened(looks[reference].colour, _LIGHTER), label=f"{context.stages[reference].label} wins"),
+        Patch(facecolor=_NONE, edgecolor=style.GREY, hatch="////", linewidth=0.0, label="no verdict"),
         Line2D([], [], color="black", marker="o", markersize=3, label="win rate, ties half"),
-    ]  # fmt: skip
+    ]
     n = [style.counted(table[name], noun) for name, noun in _POPULATION]
     style.footer(sheet.figure, f"{context.size}, T = {at}. Each bar: {', '.join(n)}. Lines: 95 % intervals.")
     style.top_legend(sheet.figure, handles)
     return sheet.figure
+
+
+_FEW = 3
+"""So many stages are named in the legend; of more it says that each has its own colour."""
+
+
+def _winners(stages: Sequence[str], context: FigureContext) -> list[Patch]:
+    if len(stages) > _FEW:
+        return [Patch(color=style.LIGHT_GREY, label="the stage wins (its colour)")]
+    looks = style.marks(context.stages)
+    return [
+        Patch(color=style.lightened(looks[stage].colour, _LIGHTER), label=f"{context.stages[stage].label} wins")
+        for stage in stages
+    ]
 
 
 _POPULATION = (("n", "pair"), ("n_prompts", "prompt"), ("n_seeds", "training seed"))
