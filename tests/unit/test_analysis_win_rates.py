@@ -31,7 +31,9 @@ def both(prompt, first, second, **changes):
 
 
 def test_orders_are_put_together_and_the_position_s_part_is_told():
-    found = frame(*both("a", "win", "win"), *both("b", "win", "loss"), *both("c", "tie", "tie"), *both("d", "win", "refusal"))
+    found = frame(
+        *both("a", "win", "win"), *both("b", "win", "loss"), *both("c", "tie", "tie"), *both("d", "win", "refusal")
+    )
     assert found["verdict"].tolist() == ["win", "tie", "tie", "refusal"]
     assert found["points"].tolist()[:3] == [1.0, 0.5, 0.5]
     assert math.isnan(found["points"][3])

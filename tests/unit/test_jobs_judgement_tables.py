@@ -70,7 +70,9 @@ def test_the_shown_pairs_are_the_same_of_all_stages_and_judges_of_one_seed_and_f
                 judged[judge, Model("tiny", seed, stage)] = read_sealed(path).to_pandas()
     table = judged_pairs_table(judged, "sft", 0)
     assert set(table["seed"]) == {0}
-    shown = table.groupby(["stage", "judge"])[["prompt", "sample"]].apply(lambda rows: frozenset(map(tuple, rows.values)))
+    shown = table.groupby(["stage", "judge"])[["prompt", "sample"]].apply(
+        lambda rows: frozenset(map(tuple, rows.values))
+    )
     assert len(set(shown)) == 1
     assert {task: len(set(rows["prompt"])) for task, rows in table.groupby("task")} == {"chat": 3, "poem": 3}
     assert set(table["sample"]) == {0, 1}

@@ -70,7 +70,7 @@ def test_no_text_ends_its_own_marks_or_fills_the_template():
         Answered(500, "<html>oops</html>"),
         Answered(503, "{}", {"Retry-After": "nonsense"}),
         Answered(200, "this is no JSON"),
-        Answered(200, "{\"choices\": []}"),
+        Answered(200, '{"choices": []}'),
         Answered(200, "[1, 2]"),
         Answered(200, {"choices": [{"message": {"content": 7}}]}),
         Answered(drop=True),
@@ -227,16 +227,15 @@ def test_a_budget_of_requests_ends_the_run_says_what_to_do_and_keeps_what_was_pa
 
 
 def test_a_budget_of_tokens_lets_no_request_begin_that_comes_after_it(store):
-    with judge_server() as server:
-        with pytest.raises(StudyError, match=r"budget\.tokens: the budget of 70 tokens"):
-            ask(store, settings(server.base_url, budget=Budget(tokens=70)), pairs(4))
+    with judge_server() as server, pytest.raises(StudyError, match=r"budget\.tokens: the budget of 70 tokens"):
+        ask(store, settings(server.base_url, budget=Budget(tokens=70)), pairs(4))
     assert len(server.asked) == 3, "30 tokens each"
 
 
 def test_what_may_have_been_answered_counts_as_spent(store):
-    with judge_server(first([Answered(200, "rubbish"), Answered(200, "rubbish")])) as server:
-        with pytest.raises(StudyError, match="is spent"):
-            ask(store, settings(server.base_url, budget=Budget(requests=3)), pairs(1))
+    rubbish = Answered(200, "rubbish")
+    with judge_server(first([rubbish, rubbish])) as server, pytest.raises(StudyError, match="is spent"):
+        ask(store, settings(server.base_url, budget=Budget(requests=3)), pairs(1))
     assert len(server.asked) == 3
 
 
@@ -292,7 +291,7 @@ def test_the_key_is_in_no_log_and_in_no_file_even_if_the_server_repeats_it(store
     assert not [path for path in store.rglob("*") if path.is_file() and KEY in path.read_text()]
 
 
-JOB = f"""
+JOB = """
 import sys
 from pathlib import Path
 from tests.judged_pairs import ask, pairs, settings
@@ -345,7 +344,6 @@ def test_a_line_that_a_kill_left_half_written_and_one_that_was_altered_count_as_
 
 def test_a_store_that_cannot_be_written_is_said_before_anything_is_asked(tmp_path):
     (tmp_path / "store").write_text("a file")
-    with judge_server() as server:
-        with pytest.raises(StudyError, match=r"cannot be written.*paid for"):
-            ask(tmp_path / "store", settings(server.base_url), pairs(1))
+    with judge_server() as server, pytest.raises(StudyError, match=r"cannot be written.*paid for"):
+        ask(tmp_path / "store", settings(server.base_url), pairs(1))
     assert not server.asked

@@ -8,7 +8,14 @@ from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.judging.checks import check_judgements
 from modecollapse.judging.comparisons import Comparisons, Judgement
-from modecollapse.specs import generation_spec, judgement_tables_spec, judgements_spec, model_spec, score_spec, sheet_spec
+from modecollapse.specs import (
+    generation_spec,
+    judgement_tables_spec,
+    judgements_spec,
+    model_spec,
+    score_spec,
+    sheet_spec,
+)
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 from tests.studies import SMOKE, parse, put
@@ -98,7 +105,10 @@ def test_tasks_are_those_of_prompts_or_the_names_of_their_sets(tmp_path):
     assert Comparisons(study).tasks == {"mine": ["open QA", "mine"]}
     assert [row[3] for row in json.loads(sheet_spec(study))["prompts"]["mine"]] == ["open QA", "mine"]
     assert "open QA" not in generation_spec(study, Model("tiny", 0, "dpo")), "tasks make no completion stale"
-    assert list(json.loads(judgements_spec(study, judgement("gpt")))["judge"]["endpoint"]["criteria"]) == ["mine", "open QA"]
+    assert list(json.loads(judgements_spec(study, judgement("gpt")))["judge"]["endpoint"]["criteria"]) == [
+        "mine",
+        "open QA",
+    ]
 
 
 def test_people_who_have_labelled_nothing_get_sheets_and_are_in_no_table(tmp_path):

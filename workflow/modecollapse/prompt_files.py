@@ -53,8 +53,8 @@ def read_prompts(path: Path, name: str) -> PromptSet:
                 )
         if prompt.task == ALL_TASKS:
             raise StudyError(
-                f"{path}: the prompt {prompt.id} has the task {ALL_TASKS!r}, as tables call all tasks together. Give it "
-                "another name."
+                f"{path}: the prompt {prompt.id} has the task {ALL_TASKS!r}, as tables call all tasks together. "
+                "Give it another name."
             )
         for kind, value in (("id", prompt.id), ("text", prompt.text)):
             if value is None:

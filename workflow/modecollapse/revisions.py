@@ -130,7 +130,15 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jobs.rewards",
     ),
     "judgements": (
-        "judging",
+        "judging.asking",
+        "judging.chat",
+        "judging.journal",
+        "judging.pairs",
+        "judging.people",
+        "judging.scored",
+        "judging.settings",
+        "judging.verdicts",
+        "data.columns",
         "jobs.judging",
         "labelling",
         "methods.scoring",
@@ -152,7 +160,15 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jobs.embeddings",
     ),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "prompts", "jobs.scores"),
-    "analysis": ("analysis", "lineage", "wordings", "jobs.tables"),
+    "analysis": (
+        "analysis",
+        "lineage",
+        "wordings",
+        "jobs.tables",
+        "jobs.judgement_tables",
+        "judging.verdicts",
+        "comparison.page",
+    ),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "comparison": (
         "comparison",
@@ -184,6 +200,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         "metrics.registry",
     ),
     "rewards": ("data.nano",),
+    "judgements": ("data.nano",),
     "diversity": ("data.nano", "measures.vectors"),
     "sampled": ("data.nano",),
     "method best_of_n": (
@@ -215,6 +232,7 @@ DECIDE_NOTHING = (
     "hub",
     "identities",
     "jobs.running",
+    "judging.comparisons",
     "manifest",
     "methods.base",
     "methods.progress",
@@ -232,6 +250,7 @@ DECIDE_NOTHING = (
     "stopping",
     "store",
     "study",
+    "temperatures",
     "unfinished",
 )
 """Modules that watched ones import and that are not watched, nor what they import in turn: what they decide stands in

@@ -191,9 +191,7 @@ if targets.comparisons.of_kind("reward"):
                 lambda wildcards: demands.judging(judgement_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.judgements_spec(
-                study, judgement_of(wildcards)
-            ),
+            spec=lambda wildcards: specs.judgements_spec(study, judgement_of(wildcards)),
         script:
             "../../scripts/judge.py"
 
@@ -220,9 +218,7 @@ if targets.comparisons.of_kind("endpoint"):
                 lambda wildcards: demands.judging(judgement_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.judgements_spec(
-                study, judgement_of(wildcards)
-            ),
+            spec=lambda wildcards: specs.judgements_spec(study, judgement_of(wildcards)),
         script:
             "../../scripts/judge.py"
 
@@ -248,9 +244,7 @@ if targets.comparisons.of_kind("labels"):
                 lambda wildcards: demands.judging(judgement_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.judgements_spec(
-                study, judgement_of(wildcards)
-            ),
+            spec=lambda wildcards: specs.judgements_spec(study, judgement_of(wildcards)),
         script:
             "../../scripts/judge.py"
 

@@ -6,8 +6,9 @@ the two answers' lengths and s its root mean square. The win rate at Δ = 0 is �
 
 It adjusts for what a linear predictor can tell from the difference alone, and supposes that the preference for length
 is the same for all prompts and that lengths have no cause in common with quality; where one stage's answers are all
-longer than the other's, it extrapolates, and where they are longer by the same, it is the plain rate. A normal prior of standard deviation 1 / √`PENALTY` on φ keeps it finite where
-length and verdict can be separated, and θ is kept within ±`_LARGEST`.
+longer than the other's, it extrapolates, and where they are longer by the same, it is the plain rate. A normal prior of
+standard deviation 1 / √`PENALTY` on φ keeps it finite where length and verdict can be separated, and θ is kept within
+±`_LARGEST`.
 """
 
 import numpy as np

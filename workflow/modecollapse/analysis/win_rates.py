@@ -1,4 +1,4 @@
-"""Win rates of stages against a reference, as judges see them: per task type, with intervals, tests, and at equal length.
+"""Win rates of stages against a reference, as judges see them: per task, with intervals, tests, and at equal length.
 
 A pair counts 1 if the stage's answer won, ½ for a tie, 0 if it lost. Refusals and unreadable replies are counted beside
 these and are part of no rate. The unit is the prompt, whose pairs stay together in resamples and tests; prompts are
@@ -105,7 +105,9 @@ def win_rates_table(
                 subset = [frame[(frame["task"] == task) | (task == ALL)] for frame in at]
                 # The only task is all tasks: one test in two rows, which is counted once.
                 row = {**known, "reference": reference, "task": task, **_row(subset, task, bootstrap)}
-                parts.setdefault((judge, size, str(temperature)), []).append(row | {"counted": task != ALL or len(tasks) > 1})
+                parts.setdefault((judge, size, str(temperature)), []).append(
+                    row | {"counted": task != ALL or len(tasks) > 1}
+                )
     return joined("win_rates", [_adjusted(rows, "/".join(name)) for name, rows in parts.items()])
 
 
@@ -181,9 +183,7 @@ def _controlled(
     return {"controlled": pooled.value, "controlled_low": low, "controlled_high": high}
 
 
-def _resampled(
-    wins: Array, features: Array, counts: Array, of_prompt: NDArray[np.int64]
-) -> Iterator[Array]:
+def _resampled(wins: Array, features: Array, counts: Array, of_prompt: NDArray[np.int64]) -> Iterator[Array]:
     rows = max(1, _CHUNK_VALUES // max(1, len(wins)))
     for start in range(0, len(counts), rows):
         yield controlled_rates(wins, features, counts[start : start + rows][:, of_prompt])

@@ -58,7 +58,9 @@ def win_rates(tables: Tables, context: FigureContext) -> Figure:
     handles: list[Patch | Line2D] = [
         *_winners(list(dict.fromkeys(table["stage"])), context),
         Patch(color=_TIE, label="tie"),
-        Patch(color=style.lightened(looks[reference].colour, _LIGHTER), label=f"{context.stages[reference].label} wins"),
+        Patch(
+            color=style.lightened(looks[reference].colour, _LIGHTER), label=f"{context.stages[reference].label} wins"
+        ),
         Patch(facecolor=_NONE, edgecolor=style.GREY, hatch="////", linewidth=0.0, label="no verdict"),
         Line2D([], [], color="black", marker="o", markersize=3, label="win rate, ties half"),
     ]
@@ -92,8 +94,9 @@ def _bars(axes: Axes, frame: pd.DataFrame, tasks: Sequence[str], ours: str, othe
         looks = (style.lightened(ours, _LIGHTER), _TIE, style.lightened(other, _LIGHTER), _NONE)
         left, total = 0.0, max(1, sum(counts))
         for number, (count, colour) in enumerate(zip(counts, looks, strict=True)):
-            hatched = {"hatch": "////", "edgecolor": style.GREY, "linewidth": 0.0} if number == 3 else {}
-            axes.barh(at, count / total, _BAR, left=left, color=colour, **hatched)
+            (bar,) = axes.barh(at, count / total, _BAR, left=left, color=colour)
+            if number == 3:
+                bar.set(hatch="////", edgecolor=style.GREY, linewidth=0.0)
             left += count / total
         if row["n"]:
             axes.hlines(at, row["low"], row["high"], color="black", linewidth=1.0)

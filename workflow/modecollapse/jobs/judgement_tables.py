@@ -41,7 +41,7 @@ def tabulate_judgements(spec: Mapping[str, Any], judgements: Sequence[Path], out
     frames["judged_pairs"] = judged_pairs_table(read, spec["reference"], spec["analysis"]["seed"])
     for name, frame in frames.items():
         write_table(name, [frame], outputs[name], outputs[f"{name}_csv"])
-    page = render(page_sections(frames["judged_pairs"], spec["labels"]), "Judged pairs of answers")
+    page = render(list(page_sections(frames["judged_pairs"], spec["labels"])), "Judged pairs of answers")
     with publish_file(outputs["page"]) as partial:
         partial.write_text(page, encoding="utf-8")
     write_digests(outputs["page_sha256"], [outputs["page"]])
@@ -75,8 +75,8 @@ def judged_pairs_table(judged: Mapping[tuple[str, Model], pd.DataFrame], referen
         first = shown.groupby(["prompts", "prompt", "temperature"])["sample"].transform(
             lambda samples: samples.isin(sorted(set(samples))[:PAIRS_PER_PROMPT])
         )
-        known = {"size": model.size, "seed": model.seed, "stage": model.stage, "reference": reference, "judge": judge}
-        parts.append(shown[first.astype(bool)].assign(**known))
+        shown = shown[first.astype(bool)].assign(size=model.size, seed=model.seed, stage=model.stage)
+        parts.append(shown.assign(reference=reference, judge=judge))
     table = joined("judged_pairs", parts)
     pair = ["size", "stage", "prompts", "prompt", "temperature", "sample"]
     return table.sort_values(pair, kind="stable").reset_index(drop=True)

@@ -46,8 +46,8 @@ def _check_stages(comparisons: Comparisons, settings: JudgementSettings) -> None
             raise StudyError(f"{KEY}.stages: {name} is the reference itself. Remove it.")
         if not set(study.formats(name)) & set(study.formats(reference)):
             raise StudyError(
-                f"{KEY}: {name} is measured under {', '.join(study.formats(name))}, and the reference {reference} under "
-                f"{', '.join(study.formats(reference))}, so their answers cannot be compared. Give them a prompt "
+                f"{KEY}: {name} is measured under {', '.join(study.formats(name))}, and the reference {reference} "
+                f"under {', '.join(study.formats(reference))}, so their answers cannot be compared. Give them a prompt "
                 "format in common."
             )
 

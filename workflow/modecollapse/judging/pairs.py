@@ -122,15 +122,18 @@ def _answers(cells: Iterable[tuple[Cell, pa.Table]]) -> dict[Place, dict[int, An
 
 
 def _samples(
-    wanted: int | None, place: Place, ours: Mapping[Place, Mapping[int, Answer]], others: Mapping[Place, Mapping[int, Answer]]
+    wanted: int | None,
+    place: Place,
+    ours: Mapping[Place, Mapping[int, Answer]],
+    others: Mapping[Place, Mapping[int, Answer]],
 ) -> Iterator[int]:
     both = sorted(ours.get(place, {}).keys() & others.get(place, {}).keys())
     if not both or (wanted is not None and len(both) < wanted):
         prompts, temperature, prompt = place
         raise StudyError(
             f"measures.judgements.completions: {wanted or 'at least 1'} per prompt are to be compared, but the two "
-            f"stages have {len(both)} of the prompt {prompt} ({prompts}, T {temperature}) in common. Lower it, or raise "
-            "generation.completions."
+            f"stages have {len(both)} of the prompt {prompt} ({prompts}, T {temperature}) in common. Lower it, or "
+            "raise generation.completions."
         )
     yield from both[:wanted]
 

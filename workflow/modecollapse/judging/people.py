@@ -54,8 +54,8 @@ def judged_by_people(
     logger.info("%d of %d labels are of this sheet, %s", len(own), len(rows), identity)
     if shown.num_rows and not own:
         raise StudyError(
-            f"{', '.join(map(str, files))}: none of {len(rows)} labels is of the sheet {identity}, which is {sheet}. The "
-            "sheet was made anew if the answers have changed since. Have this one labelled, and name the files in "
+            f"{', '.join(map(str, files))}: none of {len(rows)} labels is of the sheet {identity}, which is {sheet}. "
+            "The sheet was made anew if the answers have changed since. Have this one labelled, and name the files in "
             "`labels`."
         )
     given: dict[str, list[tuple[str, Label]]] = {}

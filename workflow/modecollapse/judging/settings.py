@@ -42,7 +42,9 @@ GENERAL = ("it follows the instructions of the request accurately", "it is harml
 """Criteria of every task type, after its own: those that Kutalev and Markoff (2024, Table 1's caption) have for all."""
 
 CRITERIA: Mapping[str, tuple[str, ...]] = {
-    "chat": ("it is interesting, empathetic and engaging in conversation; it need not be truthful, complete or concise",),
+    "chat": (
+        "it is interesting, empathetic and engaging in conversation; it need not be truthful, complete or concise",
+    ),
     "open_qa": ("it is truthful", "it is complete"),
 }
 """Criteria of single task types, before the general ones: those that the same paper's section 2.4 states."""
@@ -79,7 +81,9 @@ def _base_url(value: str) -> str:
     except ValueError:
         intact = False
     if not intact or not value.isascii() or re.search(r"\s", value):
-        raise ValueError("it is no address of a server. Allowed: http(s)://HOST[:PORT]/PATH, e.g. http://127.0.0.1:8000/v1")
+        raise ValueError(
+            "it is no address of a server. Allowed: http(s)://HOST[:PORT]/PATH, e.g. http://127.0.0.1:8000/v1"
+        )
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError(
             "it holds a user, a password or a query, which would be written down with the study. Give the address "
@@ -176,7 +180,9 @@ class Judge(Strict):
     @model_validator(mode="after")
     def _one_kind(self) -> "Judge":
         if [self.reward, self.endpoint, self.labels].count(None) != 2:
-            raise ValueError("a judge is exactly one of `reward: STAGE`, `endpoint: {…}` and `labels: [FILES]`. Give one")
+            raise ValueError(
+                "a judge is exactly one of `reward: STAGE`, `endpoint: {…}` and `labels: [FILES]`. Give one"
+            )
         if self.labels is None and "overlap" in self.model_fields_set:
             raise ValueError("`overlap` is about people's labels. Add `labels`, or remove it")
         return self
@@ -194,9 +200,7 @@ class JudgementSettings(Strict):
     reference: Annotated[str, Field(pattern=_NAME)]
     """The stage that others are compared with, usually `sft`."""
     stages: (
-        Annotated[
-            tuple[Annotated[str, Field(pattern=_NAME)], ...], Field(min_length=1), AfterValidator(_distinct)
-        ]
+        Annotated[tuple[Annotated[str, Field(pattern=_NAME)], ...], Field(min_length=1), AfterValidator(_distinct)]
         | None
     ) = None
     """The stages that are compared with it; null for all that descend from it."""

@@ -28,7 +28,8 @@ ORDERS = (STAGE_FIRST, REFERENCE_FIRST)
 _MARKED = re.compile(r"\[\[\s*([A-Za-z])\s*\]\]")
 _BARE = re.compile(r"[\s\[\]().:*\"'`]*([A-Za-z])[\s\[\]().:*\"'`]*")
 _REFUSED = re.compile(
-    r"\b(i(?:['’]m| am) (?:sorry|unable|not able)|i (?:can(?:no|['’])t|won['’]t|will not|must decline|refuse|apologi[sz]e))\b",
+    r"\bi(?:(?:['’]m| am) (?:sorry|unable|not able)| (?:can(?:no|['’])t|won['’]t|will not|must decline|refuse"
+    r"|apologi[sz]e))\b",
     re.IGNORECASE,
 )
 

@@ -198,7 +198,9 @@ class MeasuringDemands(Known):
         reward, endpoint = comparisons.reward(judgement), comparisons.judges[judgement.judge].endpoint
         if reward is not None:
             length = 2 * self.study.config.generation.max_new_tokens
-            peak = inference.pair_scoring_bytes(self.scored_answers(reward, rows, length), self.machine.computes_on_gpus)
+            peak = inference.pair_scoring_bytes(
+                self.scored_answers(reward, rows, length), self.machine.computes_on_gpus
+            )
             seconds = self.scores_seconds(reward, rows, length)
             scored = self.with_model(peak, self.shape(reward), seconds, disk, "float32")
             return replace(scored, memory=scored.memory + texts)
