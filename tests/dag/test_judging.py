@@ -89,3 +89,27 @@ def test_a_key_that_is_not_there_stops_the_run_before_its_first_job(
     assert "Nothing was started" in output
     assert not server.asked
     assert len(finished.plan()) == 7, "a plan needs no key"
+
+
+@pytest.mark.slow
+def test_a_reward_model_judges_answers_and_people_get_a_sheet(finished: Project) -> None:
+    rm = "{method: reward, from: sft, data: preferences, max_length: 128, max_prompt_length: 64, batch_size: 16}"
+    finished.edit_study("seeds: [0]\n", f"  rm: {rm}\n\nseeds: [0]\n")
+    judges = "{rm: {reward: rm}, truth: {reward: utility}, people: {labels: []}}"
+    finished.edit_study(MEASURES, f"measures:\n  judgements: {{reference: sft, judges: {judges}}}\n")
+    finished.run("tables", "measurements")
+    table = read_sealed(finished.result("judgements/rm/tiny/s0/dpo.parquet")).to_pandas()
+    assert len(table) == 3 * 12, "three completions of twelve prompts at one temperature"
+    judged = table[table["text"] != table["reference_text"]]
+    won = judged["score"] > judged["reference_score"]
+    assert (judged["verdict"][won] == "win").all()
+    assert (judged["verdict"][~won] != "win").all()
+    cells = [read_sealed(path).to_pylist() for path in sorted(finished.result("generations/tiny/s0/dpo").rglob("T1.0*"))]
+    assert list(table["text"]) == [row["text"].strip() for rows in cells for row in rows]
+    assert table["task"].tolist() == table["prompts"].tolist()
+    rates = read_sealed(finished.result("tables/win_rates.parquet")).to_pandas()
+    assert set(rates["judge"]) == {"rm", "truth"}
+    assert set(rates["task"]) == {"all", "creative", "factual"}
+    page = finished.result("sheets/people/tiny/s0/dpo.html").read_text()
+    assert "rm" not in page.split("<script")[0].split()
+    assert finished.plan("tables", "measurements") == []
