@@ -59,7 +59,7 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
         study = replace(study, reference=Path(str(settings["reference"])))
     _check_owner(study)
     check_sources(study)
-    if study.embeds():
+    if study.embeds() or study.embeds_answers():
         find_embedder(study.config.measures.diversity.embedder)
     check_machine(study, machine)
     return study

@@ -11,6 +11,7 @@ from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.hub import Needed
+from modecollapse.label_targets import LabelTargets
 from modecollapse.measures.benchmarks import hub_revisions
 from modecollapse.study import Study
 
@@ -24,12 +25,11 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets:
+class Targets(LabelTargets):
     """The files of one study, by phase."""
 
     def __init__(self, study: Study) -> None:
-        self.study = study
-        self.paths = study.paths
+        super().__init__(study)
 
     def everything(self) -> list[str]:
         """All files of the study."""
@@ -39,6 +39,8 @@ class Targets:
         """Every model: manifest, curves and weights; what references give to pairs; and what models write."""
         return (
             self.all_sampled_data()
+            + self.sealed_label_files()
+            + self.labelling_sheets()
             + self.all_reference_scores()
             + [
                 path
@@ -324,6 +326,8 @@ class Targets:
             names += ["divergence", "costs"]
         if self.study.judged_rewards():
             names += ["rewards"]
+        if self.labelled_data():
+            names += ["label_agreement"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]

@@ -57,13 +57,14 @@ def _checks(study: Study) -> Iterator[tuple[Path, Callable[[], object]]]:
         manifest, files = Path(paths.tokenizer_manifest()), Path(paths.tokenizer())
         yield manifest, lambda m=manifest, f=files: verify_tokenizer(m, f)  # type: ignore[misc]
     sealed = [paths.data(name) for name, data in study.config.data.items() if data.sampled is None]
-    sealed += targets.all_sampled_data() + targets.cells() + targets.measurements()
+    sealed += targets.all_sampled_data() + targets.cells() + targets.sealed_label_files() + targets.measurements()
     sealed += [paths.curves(model) for model in study.trained()] + targets.all_reference_scores()
     for path in map(Path, sealed):
         yield path, lambda p=path: read_sealed(p)  # type: ignore[misc]
     for name in targets.table_names():
         yield Path(paths.table(name)), lambda n=name: verify_table(Path(paths.table(n)), Path(paths.table_csv(n)))  # type: ignore[misc]
-    for path in map(Path, targets.findings()[1:]):
+    sheets = [path for path in targets.labelling_sheets() if path.endswith(".sha256")]
+    for path in map(Path, [*targets.findings()[1:], *sheets]):
         yield path, lambda p=path: verify_digests(p)  # type: ignore[misc]
     for name in targets.drawings():
         path = Path(paths.figure(name, "sha256"))
