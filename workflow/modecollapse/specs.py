@@ -181,7 +181,7 @@ def sampled_spec(study: Study, data: SampledData) -> str:
     if sampled.choose == "most_different":
         spec["choose"]["distance"] = sampled.distance
         if sampled.distance == COSINE:
-            spec["choose"]["embedder"] = _embedder(study)
+            spec["choose"] |= {**_embedder(study), "embedding": REVISIONS["embedding"]}
     if sampled.labelled_apart:
         spec["publishes"] = "candidates"
     return canonical(spec)

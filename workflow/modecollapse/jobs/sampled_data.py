@@ -19,10 +19,7 @@ from modecollapse.labelling.settings import COSINE
 from modecollapse.methods.answer_distances import DISTANCES, Distance, cosine_distances
 from modecollapse.methods.answers_file import by_prompt
 from modecollapse.methods.base import RewardSource
-from modecollapse.methods.reward_functions import ANNOTATORS
-from modecollapse.methods.selection import (
-    Answer,
-    Counts,
+from modecollapse.methods.pair_choice import (
     Pair,
     best_and_worst,
     better_and_worse,
@@ -32,6 +29,8 @@ from modecollapse.methods.selection import (
     first_two,
     preferred,
 )
+from modecollapse.methods.reward_functions import ANNOTATORS
+from modecollapse.methods.selection import Answer, Counts
 from modecollapse.metrics.repetition import find_repetition
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import SEAL, read_metadata, read_sealed
@@ -165,7 +164,7 @@ def _distance(spec: Mapping[str, Any], answers: Sequence[Sequence[Answer]]) -> D
     from modecollapse.measures.embedding import embed
 
     texts = list(dict.fromkeys(answer.text.strip() for each in answers for answer in each if answer.usable))
-    settings = EmbedderSettings.model_validate(spec["choose"]["embedder"]["embedder"], strict=False)
+    settings = EmbedderSettings.model_validate(spec["choose"]["embedder"], strict=False)
     vectors = embed(texts, settings, spec["threads"], device=device()) if texts else ()
     return cosine_distances(dict(zip(texts, vectors, strict=True)))
 
