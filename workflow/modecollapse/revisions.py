@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from modecollapse.digests import digest
+from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods import METHODS
 
 REVISIONS: Mapping[str, int] = {
@@ -77,15 +78,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "methods.examples",
         "methods.reference_file",
         "methods.lora",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
         "generation.models",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         "jobs.answer_sources",
         "prompts",
         "rendering",
@@ -120,15 +114,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "divergence": (
         "measures.divergence",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
         "generation.models",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         "prompts",
         "rendering",
         "jobs.divergence",
@@ -166,7 +153,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jobs.embeddings",
     ),
     "diversity": ("measures.diversity", "measures.token_entropy", "metrics", "prompts", "jobs.scores"),
-    "analysis": ("analysis", "labelling.labels", "lineage", "wordings", "jobs.tables"),
+    "analysis": ("analysis", "data.columns", "labelling.labels", "lineage", "wordings", "jobs.tables"),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "comparison": (
         "comparison",
