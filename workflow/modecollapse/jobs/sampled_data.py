@@ -21,6 +21,7 @@ from modecollapse.methods.answers_file import by_prompt
 from modecollapse.methods.base import RewardSource
 from modecollapse.methods.pair_choice import (
     Pair,
+    RepetitionCounts,
     best_and_worst,
     better_and_worse,
     candidates,
@@ -91,10 +92,10 @@ def sample_pairs(
         answers, asked = _answers(spec, name, sources, prompts, unfinished)
         pairs, counts = _pairs(spec, by_prompt(answers), asked)
         if not pairs:
-            raise StudyError(
-                f"{name}: no pair is left. {counts}. Raise max_new_tokens, so that answers come to their end, or raise "
-                "temperature or n, so that they differ."
-            )
+            way = "Raise max_new_tokens, so that answers come to their end, or raise temperature or n, so that they differ."
+            if isinstance(counts, RepetitionCounts):
+                way = "Raise n or count, so that some prompts have both a clean and a repetitive answer."
+            raise StudyError(f"{name}: no pair is left. {counts}. {way}")
         logger.info("%s: %s", name, counts)
         # No names in it: equal data under two names have the same file.
         metadata = {"spec": canonical(dict(spec)), **digests, "counts": canonical(asdict(counts))}
