@@ -92,7 +92,7 @@ def sample_pairs(
         answers, asked = _answers(spec, name, sources, prompts, unfinished)
         pairs, counts = _pairs(spec, by_prompt(answers), asked)
         if not pairs:
-            way = "Raise max_new_tokens, so that answers come to their end, or raise temperature or n, so that they differ."
+            way = "Raise max_new_tokens, so that answers end, or raise temperature or n, so that they differ."
             if isinstance(counts, RepetitionCounts):
                 way = "Raise n or count, so that some prompts have both a clean and a repetitive answer."
             raise StudyError(f"{name}: no pair is left. {counts}. {way}")
