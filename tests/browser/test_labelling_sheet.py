@@ -165,7 +165,10 @@ def test_the_keys_label_and_move_and_a_label_can_be_changed(page: Page) -> None:
     for _ in range(4):
         page.press("p")
     assert page.text("prompt") == first
-    pressed = [button.get_attribute("aria-pressed") for button in page.browser.find_elements(By.CSS_SELECTOR, "#choices button")]
+    pressed = [
+        button.get_attribute("aria-pressed")
+        for button in page.browser.find_elements(By.CSS_SELECTOR, "#choices button")
+    ]
     assert pressed == ["true", "false", "false", "false"]
     page.press("2")
     page.press("u")

@@ -104,7 +104,9 @@ def test_a_reward_model_judges_answers_and_people_get_a_sheet(finished: Project)
     won = judged["score"] > judged["reference_score"]
     assert (judged["verdict"][won] == "win").all()
     assert (judged["verdict"][~won] != "win").all()
-    cells = [read_sealed(path).to_pylist() for path in sorted(finished.result("generations/tiny/s0/dpo").rglob("T1.0*"))]
+    cells = [
+        read_sealed(path).to_pylist() for path in sorted(finished.result("generations/tiny/s0/dpo").rglob("T1.0*"))
+    ]
     assert list(table["text"]) == [row["text"].strip() for rows in cells for row in rows]
     assert table["task"].tolist() == table["prompts"].tolist()
     rates = read_sealed(finished.result("tables/win_rates.parquet")).to_pandas()

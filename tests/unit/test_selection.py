@@ -4,19 +4,16 @@ import numpy as np
 import pytest
 
 from modecollapse.methods.answer_distances import edit_distances
-from modecollapse.methods.selection import (
-    Answer,
-    best,
+from modecollapse.methods.pair_choice import (
     best_and_worst,
     better_and_worse,
     candidates,
     clean_and_repetitive,
     farthest,
     first_two,
-    keep_above,
-    keep_best,
     preferred,
 )
+from modecollapse.methods.selection import Answer, best, keep_above, keep_best
 
 
 def answers(*rows: list[tuple[str, float]]) -> list[list[Answer]]:

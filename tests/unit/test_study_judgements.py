@@ -8,14 +8,8 @@ from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.judging.checks import check_judgements
 from modecollapse.judging.comparisons import Comparisons, Judgement
-from modecollapse.specs import (
-    generation_spec,
-    judgement_tables_spec,
-    judgements_spec,
-    model_spec,
-    score_spec,
-    sheet_spec,
-)
+from modecollapse.judging.specs import judgement_tables_spec, judgements_spec, sheet_spec
+from modecollapse.specs import generation_spec, model_spec, score_spec
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 from tests.studies import SMOKE, parse, put

@@ -21,6 +21,7 @@ from modecollapse.data.columns import LabelColumn, TextColumn
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.judging.settings import JudgementSettings
+from modecollapse.labelling.settings import PairSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
@@ -28,7 +29,7 @@ from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Capability, Method
-from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
+from modecollapse.methods.reward_functions import FUNCTIONS, LABELLERS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
@@ -127,23 +128,18 @@ def _metric(value: str) -> str:
     return value
 
 
-class Sampled(Strict):
+class Sampled(PairSettings):
     """Preference pairs that a stage of the study writes itself, so that lineages can be iterated: one file per size and
     seed, of that size and seed's own model.
 
-    Of n answers to each prompt the one that scores highest is chosen and the one that scores lowest rejected, of equal
-    scores the first. Answers that did not end or say nothing are left out, and prompts whose answers say or score all
-    the same; the log counts them. Prompts are asked in the `train_format` of the stage.
+    Of n answers to each prompt two make a pair. Answers that did not end or say nothing are left out, and prompts whose
+    answers say or score all the same; the log counts them. Prompts are asked in the `train_format` of the stage.
     """
 
     stage: Name = Field(alias="from")
     """The stage that answers."""
     prompts: Name
     """The data set whose prompts it answers."""
-    reward: Name
-    """What scores the answers: a stage of the method `reward`, or a function (see `stages.NAME.reward`); or
-    `annotators`, the simulated ones of a world: of the first two different answers they choose one, with their noise.
-    """
     n: int = Field(4, ge=2)
     """Answers to each prompt."""
     temperature: float = Field(1.0, gt=0)
@@ -454,5 +450,5 @@ class StudyConfig(Strict):
         data = self.data.get(stage.data) if stage.data else None
         if data is not None and data.sampled is not None:
             yield data.sampled.stage
-            if data.sampled.reward not in (*FUNCTIONS, ANNOTATORS):
+            if data.sampled.reward and data.sampled.reward not in (*FUNCTIONS, *LABELLERS):
                 yield data.sampled.reward

@@ -18,6 +18,15 @@ class Paths:
     def sampled(self, data: SampledData) -> str:
         return f"{self.root}/sampled/{data}.parquet"
 
+    def candidates(self, data: SampledData) -> str:
+        return f"{self.root}/candidates/{data}.parquet"
+
+    def labels(self, data: SampledData) -> str:
+        return f"{self.root}/labels/{data}.parquet"
+
+    def labelling_sheet(self, data: SampledData, suffix: str) -> str:
+        return f"{self.root}/labelling/{data}.{suffix}"
+
     def tokenizer(self) -> str:
         return f"{self.root}/tokenizer/files"
 

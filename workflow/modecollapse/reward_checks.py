@@ -1,13 +1,13 @@
 """What scores answers fits what it is asked for: by stages, by data sets that stages write, and by measures."""
 
 from modecollapse import lineage
-from modecollapse.config import StageBase, StudyConfig
+from modecollapse.config import Sampled, StageBase, StudyConfig
 from modecollapse.config_errors import check_names
 from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data_checks import check_columns
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
-from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
+from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS, LABELLERS
 
 TRAIN = "train"
 """What tables call the data set that a reward model was trained on."""
@@ -79,14 +79,18 @@ def check_sampled(config: StudyConfig) -> None:
                 "from."
             )
         check_columns(config, f"{key}.prompts", sampled.prompts, ("prompt",))
-        if sampled.reward not in (*scoring, *FUNCTIONS, ANNOTATORS):
+        for labeller in LABELLERS:
+            if labeller in config.stages:
+                raise StudyError(f"stages.{labeller}: data sets name {labeller} so. Give the stage another name.")
+        _check_label_files(config, key, sampled)
+        if sampled.reward is None:
+            continue
+        if sampled.reward not in (*scoring, *FUNCTIONS, *LABELLERS):
             found = "a stage that gives no scores" if sampled.reward in config.stages else "no stage of the study"
             raise StudyError(
                 f"{key}.reward: {sampled.reward!r} is {found}, and no function. Allowed: "
-                f"{', '.join([*scoring, *FUNCTIONS, ANNOTATORS])}. Name one of these."
+                f"{', '.join([*scoring, *FUNCTIONS, *LABELLERS])}. Name one of these."
             )
-        if ANNOTATORS in config.stages:
-            raise StudyError(f"stages.{ANNOTATORS}: data sets name annotators so. Give the stage another name.")
         if sampled.reward in ("utility", ANNOTATORS) and config.world is None:
             raise StudyError(
                 f"{key}.reward: {sampled.reward} is of a world, but the study has none. Name a stage of the method "
@@ -95,6 +99,18 @@ def check_sampled(config: StudyConfig) -> None:
         if sampled.reward in scoring:
             _same_format(config, f"{key}.reward", sampled.reward, sampled.stage)
     _check_circles(config)
+
+
+def _check_label_files(config: StudyConfig, key: str, sampled: Sampled) -> None:
+    """Every size and seed has labels of its own, since each writes other answers."""
+    sizes = config.stages[sampled.stage].sizes or tuple(config.models)
+    for place, values in (("{size}", sizes), ("{seed}", config.seeds)):
+        for file in sampled.labels:
+            if len(values) > 1 and place not in file:
+                raise StudyError(
+                    f"{key}.labels: {file} would hold the labels of {len(values)} sheets, of which each has pairs of "
+                    f"its own. Put {place} into the name."
+                )
 
 
 def check_reward_data(config: StudyConfig) -> None:
@@ -142,7 +158,7 @@ def _check_circles(config: StudyConfig) -> None:
         data = config.data.get(stage.data) if stage.data else None
         if data is None or data.sampled is None:
             continue
-        for source in (data.sampled.stage, data.sampled.reward):
+        for source in filter(None, (data.sampled.stage, data.sampled.reward)):
             line = lineage.descent(parents, name, source)
             if line:
                 way = " → ".join([*line, stage.data or ""])

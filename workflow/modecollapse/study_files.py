@@ -61,7 +61,7 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     _check_owner(study)
     check_judgements(study)
     check_sources(study)
-    if study.embeds():
+    if study.embeds() or study.embeds_answers():
         find_embedder(study.config.measures.diversity.embedder)
     check_machine(study, machine)
     return study

@@ -11,9 +11,9 @@ from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.hub import Needed
-from modecollapse.judging.comparisons import Comparisons, Judgement
+from modecollapse.judging.targets import JudgementTargets
+from modecollapse.label_targets import LabelTargets
 from modecollapse.measures.benchmarks import hub_revisions
-from modecollapse.study import Study
 
 PACKAGE = Path(modecollapse.__file__).parent
 """Where the package is: below the working directory in a checkout, elsewhere if installed."""
@@ -25,13 +25,8 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets:
+class Targets(LabelTargets, JudgementTargets):
     """The files of one study, by phase."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        self.paths = study.paths
-        self.comparisons = Comparisons(study)
 
     def everything(self) -> list[str]:
         """All files of the study."""
@@ -42,6 +37,8 @@ class Targets:
         """Every model: manifest, curves and weights; what references give to pairs; and what models write."""
         return (
             self.all_sampled_data()
+            + self.sealed_label_files()
+            + self.labelling_sheets()
             + self.all_reference_scores()
             + [
                 path
@@ -267,35 +264,6 @@ class Targets:
             "data": [self.data_of(model, name) for name in self.study.reward_data(model).values()],
         }
 
-    def all_judgements(self) -> list[str]:
-        """What judges say of stages beside the reference."""
-        return [self.paths.judgements(each) for each in self.comparisons.judgements()]
-
-    def judgement_inputs(self, judgement: Judgement) -> dict[str, object]:
-        """What the job reads that has a judge compare, by name."""
-        from snakemake.io import ancient
-
-        model = judgement.model
-        sides = {"cells": model, "reference_cells": self.comparisons.reference(model)}
-        cells = {name: list(map(self.paths.cell, self.comparisons.cells(model, of))) for name, of in sides.items()}
-        # Their content is in the spec, so touching them makes nothing stale.
-        labels = [ancient(str(path)) for path in self.comparisons.label_files(judgement.judge)]
-        return {**cells, **self._reward_inputs(self.comparisons.reward(judgement)), "labels": labels}
-
-    def sheet_inputs(self, judgement: Judgement) -> dict[str, object]:
-        """What the job reads that writes a sheet for people."""
-        return {name: files for name, files in self.judgement_inputs(judgement).items() if name.endswith("cells")}
-
-    def all_sheets(self) -> list[str]:
-        """The sheets that people are to label, or have labelled: page, CSV and their digests."""
-        suffixes = ("html", "csv", "sha256")
-        return [self.paths.sheet(each, suffix) for each in self.comparisons.sheets() for suffix in suffixes]
-
-    def judgement_tables(self) -> list[str]:
-        """The tables of judged comparisons: agreement where there are two judges."""
-        judges = self.comparisons.judging
-        return ["win_rates", *(["judge_agreement"] if len(judges) > 1 else []), "judged_pairs"] if judges else []
-
     def all_divergences(self) -> list[str]:
         return [self.paths.divergence(model) for model in self.study.diverging()]
 
@@ -357,6 +325,8 @@ class Targets:
         if self.study.judged_rewards():
             names += ["rewards"]
         names += self.judgement_tables()
+        if self.labelled_data():
+            names += ["label_agreement"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
@@ -382,7 +352,7 @@ class Targets:
 
     def digest_lists(self) -> list[str]:
         """The files that list the digests of pages and sheets."""
-        return [path for path in self.pages() + self.all_sheets() if path.endswith(".sha256")]
+        return [path for path in self.pages() + self.all_sheets() + self.labelling_sheets() if path.endswith(".sha256")]
 
     def compares_tokens(self) -> bool:
         """Whether token statistics are measured of models whose published values are known."""

@@ -119,7 +119,7 @@ if targets.judgement_tables():
                 "tabulate_judgements", lambda wildcards: demands.analysis()
             ),
         params:
-            spec=specs.judgement_tables_spec(study),
+            spec=judging_specs.judgement_tables_spec(study),
         script:
             "../../scripts/tabulate_judgements.py"
 

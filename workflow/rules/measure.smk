@@ -191,7 +191,9 @@ if targets.comparisons.of_kind("reward"):
                 lambda wildcards: demands.judging(judgement_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.judgements_spec(study, judgement_of(wildcards)),
+            spec=lambda wildcards: judging_specs.judgements_spec(
+                study, judgement_of(wildcards)
+            ),
         script:
             "../../scripts/judge.py"
 
@@ -218,7 +220,9 @@ if targets.comparisons.of_kind("endpoint"):
                 lambda wildcards: demands.judging(judgement_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.judgements_spec(study, judgement_of(wildcards)),
+            spec=lambda wildcards: judging_specs.judgements_spec(
+                study, judgement_of(wildcards)
+            ),
         script:
             "../../scripts/judge.py"
 
@@ -244,7 +248,9 @@ if targets.comparisons.of_kind("labels"):
                 lambda wildcards: demands.judging(judgement_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.judgements_spec(study, judgement_of(wildcards)),
+            spec=lambda wildcards: judging_specs.judgements_spec(
+                study, judgement_of(wildcards)
+            ),
         script:
             "../../scripts/judge.py"
 
@@ -269,7 +275,7 @@ if targets.comparisons.of_kind("labels"):
                 lambda wildcards: demands.judging(judgement_of(wildcards)),
             ),
         params:
-            spec=specs.sheet_spec(study),
+            spec=judging_specs.sheet_spec(study),
         script:
             "../../scripts/write_comparison_sheet.py"
 

@@ -5,8 +5,10 @@ from modecollapse.cells import Model, SampledData
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
+from modecollapse.judging import specs as judging_specs
 from modecollapse.judging.comparisons import Judgement
 from modecollapse.judging.keys import require_keys_or_exit
+from modecollapse.people import require_labels_or_exit
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.gpus import require_gpus_or_exit
 from modecollapse.resources.machine import read_limits, read_machine
@@ -88,6 +90,7 @@ onstart:
         },
     )
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
+    require_labels_or_exit(study, workflow.dag.needrun_jobs())
     claim_results_or_exit(study)
 
 

@@ -180,7 +180,7 @@ class Job:
             StudyError: the study file, or one of labels, was edited after Snakemake planned this job.
         """
         from modecollapse.judging.comparisons import Comparisons, Judgement
-        from modecollapse.specs import judgements_spec
+        from modecollapse.judging.specs import judgements_spec
 
         study, judgement = self.study(), Judgement(self.snakemake.wildcards.judge, self.model())
         known = judgement in Comparisons(study).judgements()

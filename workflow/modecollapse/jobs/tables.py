@@ -16,6 +16,7 @@ from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.costs import costs_parts, divergence_table
 from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
+from modecollapse.analysis.label_agreement import agreement_table
 from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
 from modecollapse.analysis.rewards import rewards_table
@@ -167,6 +168,18 @@ def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: M
         judged.setdefault((model.size, model.stage), {})[model] = table.to_pandas()
     bootstrap = _bootstrap(spec)
     _write("rewards", (rewards_table(models, bootstrap) for models in judged.values()), outputs)
+
+
+def tabulate_label_agreement(spec: Mapping[str, Any], labels: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write how far annotators agree on pairs.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    labelled: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
+    for path, (size, _, data, labelled_by) in zip(labels, spec["labels"], strict=True):
+        labelled.setdefault((size, data, labelled_by), []).append(read_sealed(path).to_pandas())
+    _write("label_agreement", [agreement_table(labelled, _bootstrap(spec))], outputs)
 
 
 def compare_published_tokens(

@@ -43,9 +43,9 @@ class Comparisons:
         """The judges whose verdicts there are: all but people who have not labelled anything."""
         return [name for name, judge in self.judges.items() if judge.labels != ()]
 
-    def of_kind(self, kind: Kind) -> list[str]:
+    def of_kind(self, kind: Kind | str) -> list[str]:
         """The judges of a kind."""
-        return [name for name, judge in self.judges.items() if judge.kind is kind]
+        return [name for name, judge in self.judges.items() if judge.kind == kind]
 
     @cached_property
     def stages(self) -> list[str]:

@@ -6,7 +6,6 @@ whatever they say.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,6 @@ from modecollapse.metrics.lexical import ngram_overlaps, words
 Matrix = NDArray[np.float64]
 Distance = Callable[[Sequence[str]], Matrix]
 """From n texts to their distances, (n, n)."""
-
-DistanceName = Literal["edit", "jaccard_1", "jaccard_2", "jaccard_3", "jaccard_4", "cosine"]
-COSINE = "cosine"
 
 
 def levenshtein(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
