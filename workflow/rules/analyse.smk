@@ -139,6 +139,35 @@ if targets.derived_sets():
             "../../scripts/tabulate_filters.py"
 
 
+if targets.judgement_tables():
+
+    rule tabulate_judgements:
+        input:
+            judgements=lambda wildcards: targets.all_judgements(),
+        output:
+            **targets.table_outputs(*targets.judgement_tables()),
+            page=report(
+                paths.judged_pairs("html"),
+                caption="../report/judged_pairs_page.rst",
+                category="Judges",
+                labels={"page": "judged pairs"},
+            ),
+            page_sha256=paths.judged_pairs("sha256"),
+        log:
+            paths.log("tabulate_judgements", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_judgements", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=judging_specs.judgement_tables_spec(study),
+        script:
+            "../../scripts/tabulate_judgements.py"
+
+
 if targets.compares_tokens():
 
     rule compare_published_tokens:

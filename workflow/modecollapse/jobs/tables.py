@@ -18,6 +18,7 @@ from modecollapse.analysis.costs import costs_parts, divergence_table
 from modecollapse.analysis.filters import filters_table, perplexities_table
 from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
+from modecollapse.analysis.label_agreement import agreement_table
 from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
 from modecollapse.analysis.repetition import repetition_parts
@@ -27,7 +28,7 @@ from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statist
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.identities import cell_of_table, model_of_table
-from modecollapse.lineage import paths
+from modecollapse.lineage import below, paths
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
 
@@ -198,6 +199,18 @@ def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Map
         _write("perplexities", [perplexities_table(reports)], outputs)
 
 
+def tabulate_label_agreement(spec: Mapping[str, Any], labels: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write how far annotators agree on pairs.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    labelled: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
+    for path, (size, _, data, labelled_by) in zip(labels, spec["labels"], strict=True):
+        labelled.setdefault((size, data, labelled_by), []).append(read_sealed(path).to_pandas())
+    _write("label_agreement", [agreement_table(labelled, _bootstrap(spec))], outputs)
+
+
 def compare_published_tokens(
     spec: Mapping[str, Any], tokens: Path, published: Path, outputs: Mapping[str, Path]
 ) -> None:
@@ -257,8 +270,8 @@ def tabulate_costs(
         for table in (read_sealed(path, ["prompts", "prompt", "n_tokens", "kl"]) for path in divergences)
     )
     distances = divergence_table(measured, reference, spec["best_of"], spec["formats"], spec["prompts"], bootstrap)
-    below = [path[path.index(reference) + 1 :] for path in paths(spec["lineage"]) if reference in path]
-    stages = [stage for stage in spec["stages"] if any(stage in line for line in below)]
+    descendants = below(paths(spec["lineage"]), reference)
+    stages = [stage for stage in spec["stages"] if stage in descendants]
     known = read_sealed(truth[0]).to_pandas() if truth else None
     _write("divergence", [distances], outputs)
     values = _scores(scores, VALUE_COLUMNS)
