@@ -58,6 +58,20 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *(("family", pa.string()), *_counts("n_family")),
         ]
     ),
+    "candidates": pa.schema(
+        [
+            *(*_POOLED, ("reference", pa.string()), ("level", pa.string()), *_TASK, *_INTERVAL, *_numbers("margin")),
+            *(("verdict", pa.string()), *_numbers("low_confidence", "high_confidence")),
+            *(*_counts("n", "n_seeds"), ("definition", pa.string())),
+        ]
+    ),
+    "candidate_merits": pa.schema(
+        [
+            *(*_POOLED, ("reference", pa.string()), ("verdict", pa.string()), ("quantity", pa.string())),
+            *(("prompts", pa.string()), ("format", pa.string()), ("metric", pa.string()), *_INTERVAL),
+            *(*_counts("n_seeds", "n_prompts"), ("definition", pa.string())),
+        ]
+    ),
     "rewards": pa.schema(
         [
             *(*_POOLED, *((name, pa.string()) for name in ("data", "task", "better", "quantity")), *_INTERVAL),
