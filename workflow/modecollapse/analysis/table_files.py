@@ -199,7 +199,7 @@ def failing_stages(candidates: Path | None) -> Failing | None:
 
 
 def _marked(part: pd.DataFrame, failing: Failing) -> pd.DataFrame:
-    """The rows with the column `failing`: names joined by commas, in the order of the path where the row is about one."""
+    """The rows with the column `failing`: names joined by commas, of a path in its order."""
     named = part["stage"] if "stage" in part else part["path" if "path" in part else "step"]
     found = [
         ",".join(stage for stage in str(stages).split(">") if stage in failing.get(str(size), ()))

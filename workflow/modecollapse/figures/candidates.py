@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
-from modecollapse.figures.context import FigureContext, Tables, records
+from modecollapse.figures.context import DAGGER, FigureContext, Tables, records
 
 _PANELS_PER_ROW = 4
 _ROW = 0.17
@@ -39,7 +39,7 @@ def candidates(tables: Tables, context: FigureContext) -> Figure:
     columns = max(1, min(_PANELS_PER_ROW, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     several = len({size for size, _ in places}) > 1
-    names = [f"{context.label(stage)}, {size}" if several else context.label(stage) for size, stage in places]
+    names = [_name(size, stage, rows, context) + (f", {size}" if several else "") for size, stage in places]
     left = 0.2 + min(2.2, max((style.text_width(name, style.TINY) for name in names), default=0.3))
     right, top, bottom, gap = 0.12, 0.5, 0.72, 0.22
     width = min(2.6, (style.PAGE_WIDTH - left - right - gap * (columns - 1)) / columns)
@@ -65,6 +65,12 @@ def candidates(tables: Tables, context: FigureContext) -> Figure:
     style.footer(sheet.figure, "\n".join(_notes(rows, n)))
     style.top_legend(sheet.figure, _handles(rows))
     return sheet.figure
+
+
+def _name(size: str, stage: str, rows: pd.DataFrame, context: FigureContext) -> str:
+    """Its label, with a dagger where it fails in this very size."""
+    own = rows[(rows["size"] == size) & (rows["stage"] == stage)]
+    return context.label(stage).removesuffix(DAGGER) + (DAGGER if (own["verdict"] == "fails").any() else "")
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, places: list[tuple[str, str]], context: FigureContext) -> None:

@@ -88,7 +88,7 @@ def _run(
     job.load("torch", "transformers.modeling_utils", "modecollapse.measures.harness")
     from modecollapse.measures.harness import Harness, load_data
 
-    harness = Harness(weights, settings, spec["threads"], device())
+    harness = Harness.load(weights, settings, spec["threads"], device())
     progress = reporter(f"benchmarks of {identity}")
     loaded: tuple[Task, Any] | None = None
     for done, (task, shots) in enumerate(pairs, start=1):
