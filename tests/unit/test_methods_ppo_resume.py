@@ -87,7 +87,7 @@ def run_and_kill(job: TrainingJob, owner: Any, name: str, call: int) -> None:
         (ppo_course, "sample_rollouts", (1, 2, 5)),  # before anything, in the first iteration, after a checkpoint
         (ppo_course, "policy_losses", (7, 19)),  # between two updates of the second iteration and of the fifth
         (ppo_state, "save_file", (2, 5)),  # in the middle of the first checkpoint and of the second
-        (ppo_course, "remove_older", (2,)),  # with two checkpoints
+        (ppo_state, "remove_older", (2,)),  # with two checkpoints
     ],
 )
 def test_a_killed_run_ends_with_the_weights_and_curves_of_an_undisturbed_one(

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from modecollapse.digests import digest
+from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods import METHODS
 
 REVISIONS: Mapping[str, int] = {
@@ -67,15 +68,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "methods.examples",
         "methods.reference_file",
         "methods.lora",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
         "generation.models",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         "jobs.answer_sources",
         "prompts",
         "rendering",
@@ -102,15 +96,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "divergence": (
         "measures.divergence",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
         "generation.models",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         "prompts",
         "rendering",
         "jobs.divergence",

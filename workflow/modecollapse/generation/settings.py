@@ -8,6 +8,18 @@ from modecollapse.schema import Strict
 
 EngineName = Literal["transformers", "vllm"]
 
+SAMPLING_MODULES = (
+    "generation.cache",
+    "generation.completions",
+    "generation.decoding",
+    "generation.prefill",
+    "generation.rollouts",
+    "generation.sampling",
+    "generation.streams",
+    "generation.tokenized",
+)
+"""Modules whose code decides the answers of `generation.rollouts.sample_rollouts`, beside the model's own."""
+
 
 class SamplingSettings(Strict):
     """Every parameter of sampling, explicit: nothing is ever taken from a model's `generation_config`."""

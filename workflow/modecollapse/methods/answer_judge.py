@@ -7,22 +7,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modecollapse.data.nano.world import WorldSettings
 from modecollapse.errors import StudyError
-from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.reward_functions import FUNCTIONS
-from modecollapse.methods.scoring import Ids, open_scorer
+from modecollapse.methods.scoring import Ids, Scorer
 
 
 class AnswerJudge:
-    """Scores answers as TRL's trainers ask for them: by token ids, as they were sampled."""
+    """Judges the answers of reinforcement learning by token ids, as they were sampled."""
 
-    def __init__(self, job: TrainingJob, model: Any, unended_penalty: float, device: str) -> None:
-        """`model`: the policy's tokenizer and end tokens. Raises as `open_scorer`."""
-        assert job.reward is not None
-        self._scorer = open_scorer(job.reward, job.world, model.tokenizer, job.threads, device)
+    def __init__(self, scorer: Scorer, model: Any, world: WorldSettings | None, unended_penalty: float) -> None:
+        """Judge by the reward of `scorer`.
+
+        Args:
+            scorer: of answers that are tokenized as the policy's.
+            model: has the policy's `tokenizer` and `end_tokens`.
+            world: whose annotators know the true utility; None if the study has none.
+            unended_penalty: taken off the score of an answer that did not end.
+        """
+        self._scorer, self._penalty = scorer, unended_penalty
         self._tokenizer, self._ends = model.tokenizer, frozenset(model.end_tokens)
-        self._utility = None if job.world is None else FUNCTIONS["utility"](job.world)
-        self._penalty = unended_penalty
+        self._utility = None if world is None else FUNCTIONS["utility"](world)
 
     def ended(self, answer_ids: Sequence[Ids]) -> NDArray[np.bool_]:
         """(rows,): whether answers end, or were cut off."""
@@ -35,7 +40,13 @@ class AnswerJudge:
         scores = self._scorer.score(prompts, prompt_ids, answer_ids)
         return np.where(self.ended(answer_ids), scores, scores - self._penalty).astype(np.float32)
 
-    def utility(self, prompts: Sequence[str], answer_ids: Sequence[Ids]) -> float:
+    def measured(self, prompts: Sequence[str], answer_ids: Sequence[Ids]) -> dict[str, float]:
+        """What the curves tell beside the score: `share_ended`, and `utility` where the world can judge an answer."""
+        ended = {"share_ended": float(self.ended(answer_ids).mean())}
+        utility = self._mean_utility(prompts, answer_ids)
+        return ended | {"utility": utility} if math.isfinite(utility) else ended
+
+    def _mean_utility(self, prompts: Sequence[str], answer_ids: Sequence[Ids]) -> float:
         """Mean true utility of the answers that the world can judge; nan where there are none, or no world."""
         if self._utility is None:
             return math.nan
@@ -66,8 +77,6 @@ class AnswerJudge:
         except StudyError as error:
             raise StudyError(f"After {trainer_state.global_step} updates: {error}") from error
         log_metric("score", float(scores.mean(dtype=np.float64)))
-        log_metric("share_ended", float(self.ended(completion_ids).mean()))
-        utility = self.utility(prompts, completion_ids)
-        if math.isfinite(utility):
-            log_metric("utility", utility)
+        for name, value in self.measured(prompts, completion_ids).items():
+            log_metric(name, value)
         return [float(score) for score in scores]

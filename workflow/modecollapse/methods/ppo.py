@@ -4,14 +4,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.lora import LoraSettings
+from modecollapse.methods.rollout_settings import AnswerSettings, check_no_dropout
 from modecollapse.methods.schedule import ScheduleName
 from modecollapse.methods.settings import Betas, check_betas
-from modecollapse.schema import Strict
 
 
-class PpoSettings(Strict):
+class PpoSettings(AnswerSettings):
     """Reinforcement learning of the parent from a reward, with the parent itself as the reference.
 
     An iteration samples answers to prompts, scores them, and makes several updates on them. Where the RL paper states
@@ -54,17 +55,6 @@ class PpoSettings(Strict):
     """Shift and scale the advantages of each iteration's tokens to mean 0 and standard deviation 1 (the RL paper)."""
     temperature: float = Field(1.0, gt=0)
     """Of sampling. Log-probabilities, of the reference too, are those at this temperature."""
-    max_new_tokens: int = Field(128, ge=1)
-    """Where answers that do not end are cut; the end-of-text token counts."""
-    max_length: int = Field(512, ge=2)
-    """Longest prompt with its answer, in tokens."""
-    too_long: Literal["error", "drop"] = "drop"
-    """What becomes of a prompt that leaves no room for `max_new_tokens`: an error, or it is not asked."""
-    unended_penalty: float = Field(1.0, ge=0)
-    """Taken off the score of an answer that was cut off before its end, which rewards have not seen. An answer that
-    ends at once, with no text, is scored as any other."""
-    balance_tasks: bool = True
-    """Ask as many prompts of each task per iteration as can be, where the data has a column `task` (the RL paper)."""
     target_update_kl: float | None = Field(None, gt=0)
     """An iteration makes no more updates once the policy is further than this from the one that answered (nats per
     token); null: never."""
@@ -96,21 +86,24 @@ class PpoSettings(Strict):
             )
         if self.minibatch_size > self.batch_size:
             raise ValueError(f"minibatch_size {self.minibatch_size} is more than batch_size {self.batch_size}")
-        if self.max_new_tokens >= self.max_length:
-            raise ValueError(
-                f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt in max_length {self.max_length}"
-            )
         if self.stop_kl is not None and self.stop_kl >= self.limit_kl:
             raise ValueError(f"stop_kl {self.stop_kl} must be below limit_kl {self.limit_kl}, or it would never stop")
-        if self.lora is not None and self.lora.dropout:
-            raise ValueError("lora.dropout must be 0: policy, old policy and reference have to be compared alike")
+        check_no_dropout(self.lora)
         return self
 
 
 def run(job: TrainingJob) -> TrainingRecord:
     """Tune `job.parent` to answer the prompts in `job.data` as `job.reward` likes it.
 
-    What its curves hold: see `ppo_course.Course`.
+    A point of the curves is measured on an iteration's answers before it updates. Means over answers: `score`, the
+    reward's less `unended_penalty`; `score_minus_kl`, less β times `kl` as well; `kl` to the reference, in nats;
+    `response_length`, in tokens; `share_ended`; in a world `utility`, of the answers that it can judge. The same all
+    along: `baseline_score`, of answers of the reference, one each to `batch_size` prompts. Means over tokens:
+    `kl_per_token` and `entropy`, in nats; `advantage_mean` and `advantage_std`, before they are normalised;
+    `explained_variance` of the critic. Means over updates, each measured before it is made: `policy_loss`,
+    `value_loss`, `clip_share` of the tokens whose ratio is beyond 1 ± ε, `update_kl` to the policy that answered, in
+    nats per token. `ratio_first`: the mean ratio before the first update, 1. `updates`: how many were made.
+    `learning_rate`: the policy's. `stopped`: 1 where the run ended because of `stop_kl`.
 
     Raises:
         StudyError: no prompts, none that fits, a score that is not a finite number, a model that cannot be trained
@@ -134,8 +127,11 @@ METHOD = Method(
         "methods.ppo_course",
         "methods.ppo_losses",
         "methods.ppo_models",
-        "methods.rollout_prompts",
         "methods.ppo_state",
+        "methods.answer_judge",
+        "methods.rollout_prompts",
+        "methods.sampling_check",
+        "methods.rollout_settings",
         "methods.examples",
         "methods.layout",
         "methods.lora",
@@ -148,16 +144,8 @@ METHOD = Method(
         "methods.scoring",
         "methods.settings",
         "methods.start",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
         "generation.models",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.settings",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         "prompts",
         "rendering",
     ),

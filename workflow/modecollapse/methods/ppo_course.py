@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from modecollapse import stopping
 from modecollapse.errors import BrokenWeights, StudyError
 from modecollapse.generation.prefill import RowMemory
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
+from modecollapse.methods.answer_judge import AnswerJudge
 from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.ppo import PpoSettings
 from modecollapse.methods.ppo_losses import (
@@ -30,19 +30,12 @@ from modecollapse.methods.ppo_losses import (
     token_rewards,
     value_losses,
 )
-from modecollapse.methods.ppo_models import Answers, PpoModels, Role, SharedBase, load_models
-from modecollapse.methods.ppo_state import read_state, write_state
-from modecollapse.methods.resume import (
-    checkpoint_path,
-    checkpoint_step,
-    newest_complete,
-    remove_half_written,
-    remove_older,
-)
-from modecollapse.methods.rollout_prompts import prompt_order, read_prompts
+from modecollapse.methods.ppo_models import Answers, Role, load_models
+from modecollapse.methods.ppo_state import Checkpoints
+from modecollapse.methods.rollout_prompts import Prompts, read_prompts
+from modecollapse.methods.sampling_check import check_sampling
 from modecollapse.methods.saving import SaveClock
 from modecollapse.methods.schedule import learning_rate_share
-from modecollapse.methods.scoring import Scorer, open_scorer
 
 logger = logging.getLogger(__name__)
 
@@ -88,18 +81,7 @@ class Experience:
 
 
 class Course:
-    """A run under way: the models, their moments and the curves after `step` iterations.
-
-    A point of the curves is measured on an iteration's answers before it updates. Means over answers: `score`, the
-    reward's less `unended_penalty`; `score_minus_kl`, less β times `kl` as well; `kl` to the reference, in nats;
-    `response_length`, in tokens; `share_ended`; in a world `utility`, of the answers that it can judge. The same all
-    along: `baseline_score`, of answers of the reference, one each to `batch_size` prompts. Means over tokens:
-    `kl_per_token` and `entropy`, in nats; `advantage_mean` and `advantage_std`, before they are normalised;
-    `explained_variance` of the critic. Means over updates, each measured before it is made: `policy_loss`,
-    `value_loss`, `clip_share` of the tokens whose ratio is beyond 1 ± ε, `update_kl` to the policy that answered, in
-    nats per token. `ratio_first`: the mean ratio before the first update, 1. `updates`: how many were made.
-    `learning_rate`: the policy's. `stopped`: 1 where the run ended because of `stop_kl`.
-    """
+    """A run under way: the models, their moments and the curves (see `ppo.run`) after `step` iterations."""
 
     def __init__(self, job: TrainingJob, settings: PpoSettings) -> None:
         assert job.parent is not None
@@ -115,14 +97,9 @@ class Course:
         room = settings.max_length - settings.max_new_tokens
         self.prompts = read_prompts(job.data, model, job.format, room, settings.too_long)
         per_step = settings.batch_size // settings.samples_per_prompt
-        order = prompt_order(self._tasks(), per_step * settings.steps, job.seed)
+        order = self.prompts.order(per_step * settings.steps, job.seed, settings.balance_tasks)
         self.asked = [order[start : start + per_step] for start in range(0, len(order), per_step)]
-        self.scorer = _scorer(job, self.models, model.tokenizer)
-        self.judge = None
-        if job.world is not None:
-            from modecollapse.methods.reward_functions import FUNCTIONS
-
-            self.judge = FUNCTIONS["utility"](job.world)
+        self.judge = AnswerJudge(self.models.scorer(job), model, job.world, settings.unended_penalty)
         groups = [(self.models.policy, settings.learning_rate), (self.models.critic, settings.critic_learning_rate)]
         self.optimizer = torch.optim.AdamW(
             [{"params": list(trained.values()), "lr": rate, "peak": rate} for trained, rate in groups],
@@ -138,12 +115,8 @@ class Course:
         """Whether the KL of the present policy to the reference is known to be within `limit_kl`; at first it is 0."""
         self.save_due = False
         """Whether the present state is to be saved once that is known."""
-        remove_half_written(job.state)
-        checkpoint = newest_complete(job.state, keep_older=True)
-        if checkpoint is None:
-            self.baseline = self._baseline()
-        else:
-            self._load(checkpoint)
+        self.checkpoints = Checkpoints(job.state, self.models.trained, self.optimizer)
+        self._begin()
 
     @property
     def finished(self) -> bool:
@@ -156,7 +129,7 @@ class Course:
         return max(0, self.step - 2) if self.stopped else self.step
 
     def iterate(self) -> None:
-        """Sample answers, learn from them, and add a point to the curves.
+        """Sample answers, estimate advantages, update in minibatches, stop if it went too far; a point of the curves.
 
         Raises:
             StudyError: the run diverged.
@@ -166,24 +139,17 @@ class Course:
         experience = self.experience()
         measured = experience.measured
         self.stopped = settings.stop_kl is not None and measured["kl"] > settings.stop_kl
+        if settings.stop_kl is not None and not self.stopped:
+            self.good = {name: weight.detach().clone() for name, weight in self.models.policy.items()}
         share = learning_rate_share(self.step, settings.steps, settings.warmup_steps, settings.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * share
-        if settings.stop_kl is not None and not self.stopped:
-            self.good = {name: weight.detach().clone() for name, weight in self.models.policy.items()}
         updates = self._update(experience)
         if self.stopped:
-            logger.warning(
-                "stopping before iteration %d: the KL to the reference is %.2f nats per answer (stop_kl %s); the "
-                "policy is that of the iteration before", self.step + 1, measured["kl"], settings.stop_kl,
-            )  # fmt: skip
-            with torch.no_grad():
-                for name, weight in self.good.items():
-                    self.models.policy[name].copy_(weight)
+            self._go_back(measured["kl"])
         self.step += 1
         self.measured = False
-        rate = settings.learning_rate * share
-        stopped = float(self.stopped)
+        rate, stopped = settings.learning_rate * share, float(self.stopped)
         self.curves.append({"step": self.step, **measured, **updates, "learning_rate": rate, "stopped": stopped})
         if self.step * _LINES // settings.steps > (self.step - 1) * _LINES // settings.steps:
             told = (self.step, settings.steps, measured["score"], measured["kl"])
@@ -200,23 +166,19 @@ class Course:
         """
         settings, models = self.settings, self.models
         places = np.repeat(self.asked[self.step], settings.samples_per_prompt).tolist()
+        asked = self.prompts.at(places)
         rollouts = self._sample(Role.POLICY, f"iteration {self.step + 1}", places)
-        ids = [self.prompts.ids[place] for place in places]
-        answers = Answers.of(ids, [rollout.tokens for rollout in rollouts], models.device)
-        policy, reference, values = [], [], []
-        with torch.no_grad():
-            for part in answers.parts(self.rows):
-                policy.append(models.log_probabilities(Role.POLICY, part, settings.temperature))
-                reference.append(models.log_probabilities(Role.REFERENCE, part, settings.temperature)[0])
-                values.append(models.values(part))
-        log_probs, entropy = (torch.cat(parts) for parts in zip(*policy, strict=True))
-        self._check_sampling(rollouts, log_probs)
-        log_ratios, old_values, mask = log_probs - torch.cat(reference), torch.cat(values), answers.mask
+        tokens = [rollout.tokens for rollout in rollouts]
+        answers = Answers.of(asked.ids, tokens, models.device)
+        log_probs, entropy, reference, values = self._looked_at(answers)
+        if not self.step:
+            check_sampling(str(self.job.parent), rollouts, log_probs, _DIFFERENCE[settings.dtype])
+        log_ratios, mask = log_probs - reference, answers.mask
         kl = kl_of_answers(log_ratios, mask).mean()
         self._check_distance(float(kl))
-        scores = torch.from_numpy(self._scores(places, rollouts)).to(models.device)
+        scores = torch.from_numpy(self._scores(asked, tokens)).to(models.device)
         rewards = token_rewards(scores, log_ratios, mask, settings.kl_weight)
-        advantages, returns = advantages_and_returns(rewards, old_values, mask, settings.gamma, settings.lam)
+        advantages, returns = advantages_and_returns(rewards, values, mask, settings.gamma, settings.lam)
         if not bool(returns.isfinite().all()):
             raise self._diverged("a log-probability or a value of the critic is not a finite number")
         self.tokens += int(answers.lengths.sum())
@@ -230,16 +192,26 @@ class Course:
             "kl_per_token": masked_mean(log_ratios, mask),
             "entropy": masked_mean(entropy, mask),
             "response_length": mask.sum() / len(mask),
-            "share_ended": sum(rollout.ended for rollout in rollouts) / len(rollouts),
-            **self._utility(places, rollouts),
+            **self.judge.measured(asked.texts, tokens),
             "advantage_mean": mean,
             "advantage_std": masked_mean((advantages - mean) ** 2, mask).sqrt(),
-            "explained_variance": explained_variance(old_values, returns, mask),
+            "explained_variance": explained_variance(values, returns, mask),
         }
         if settings.normalise_advantages:
             advantages = normalised(advantages, mask)
         numbers = {name: float(value) for name, value in measured.items()}
-        return Experience(answers, log_probs, old_values, advantages, returns, numbers)
+        return Experience(answers, log_probs, values, advantages, returns, numbers)
+
+    @torch.no_grad()
+    def _looked_at(self, answers: Answers) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of the tokens, each (rows, steps): the policy's log-probabilities and entropies, the reference's, values."""
+        parts = []
+        for part in answers.parts(self.rows):
+            policy, entropy = self.models.log_probabilities(Role.POLICY, part, self.settings.temperature)
+            reference, _ = self.models.log_probabilities(Role.REFERENCE, part, self.settings.temperature)
+            parts.append((policy, entropy, reference, self.models.values(part)))
+        log_probs, entropies, references, values = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        return log_probs, entropies, references, values
 
     def _update(self, experience: Experience) -> dict[str, float]:
         """Minibatch updates on an iteration's answers, and the means of what is measured before each of them.
@@ -302,6 +274,16 @@ class Course:
                     sums[name] += mean * share
         return {name: float(value) for name, value in sums.items()}
 
+    def _go_back(self, kl: float) -> None:
+        """Early stop: the policy is that of the iteration before again, whose KL was within `stop_kl`."""
+        logger.warning(
+            "stopping before iteration %d: the KL to the reference is %.2f nats per answer (stop_kl %s); the policy is "
+            "that of the iteration before", self.step + 1, kl, self.settings.stop_kl,
+        )  # fmt: skip
+        with torch.no_grad():
+            for name, weight in self.good.items():
+                self.models.policy[name].copy_(weight)
+
     def _sample(self, role: Role, stream: str, places: list[int]) -> list[Rollout]:
         """An answer to the prompt at each of these places."""
         settings = self.settings
@@ -320,57 +302,15 @@ class Course:
         except BrokenWeights as error:
             raise self._diverged(f"the policy cannot be sampled from: {error}") if self.step else error from error
 
-    def _scores(self, places: list[int], rollouts: list[Rollout]) -> NDArray[np.float32]:
-        """(rows,): what the reward says, less the penalty of answers that did not end."""
-        texts = [self.prompts.texts[place] for place in places]
-        ids = [self.prompts.ids[place] for place in places]
+    def _scores(self, asked: Prompts, answer_ids: list[list[int]]) -> NDArray[np.float32]:
+        """As `AnswerJudge.scores`; an error says when."""
         try:
-            scores = self.scorer.score(texts, ids, [rollout.tokens for rollout in rollouts])
+            return self.judge.scores(asked.texts, asked.ids, answer_ids)
         except StudyError as error:
             if not self.step:
                 raise
             when = f"In iteration {self.step + 1} of {self.settings.steps}"
             raise StudyError(f"{when}: {error} {self._kept()}") from error
-        unended = np.array([not rollout.ended for rollout in rollouts])
-        return np.where(unended, scores - self.settings.unended_penalty, scores).astype(np.float32)
-
-    def _utility(self, places: list[int], rollouts: list[Rollout]) -> dict[str, float]:
-        if self.judge is None:
-            return {}
-        tokenizer = self.models.sampler(Role.POLICY).tokenizer
-        texts = [
-            tokenizer.decode(rollout.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-            for rollout in rollouts
-        ]
-        found = np.array(self.judge([self.prompts.texts[place] for place in places], texts))
-        judged = found[np.isfinite(found)]
-        return {"utility": float(judged.mean())} if judged.size else {}
-
-    def _baseline(self) -> float:
-        places = prompt_order(self._tasks(), self.settings.batch_size, self.job.seed)
-        return float(self._scores(places, self._sample(Role.REFERENCE, "baseline", places)).mean())
-
-    def _tasks(self) -> list[str]:
-        tasks = self.prompts.tasks
-        return tasks if self.settings.balance_tasks else [""] * len(tasks)
-
-    def _check_sampling(self, rollouts: list[Rollout], log_probs: Tensor) -> None:
-        """Some architectures do more to their logits than their output layer: then training would be of another model.
-
-        Raises:
-            StudyError: the first answers have other log-probabilities than when they were sampled.
-        """
-        if self.step:
-            return
-        pairs = zip(rollouts, log_probs.cpu().numpy(), strict=True)
-        errors = [np.abs(row[: len(rollout.tokens)] - rollout.log_probs) for rollout, row in pairs]
-        difference = float(np.concatenate(errors).mean())
-        if not difference <= _DIFFERENCE[self.settings.dtype]:
-            raise StudyError(
-                f"The model in {self.job.parent} gives its tokens other log-probabilities when it is trained than when "
-                f"it is sampled from: they differ by {difference:.3g} nats per token. ppo supports models whose logits "
-                "are those of their output layer, such as GPT-NeoX or Llama. Use one of these."
-            )
 
     def _check_distance(self, kl: float) -> None:
         """Raises StudyError if the present policy is too far from the reference; saves its state if not, and if due."""
@@ -381,9 +321,7 @@ class Course:
         self.measured = True
         if self.save_due:
             self.save()
-        here = checkpoint_path(self.job.state, self.step)
-        if here.exists():
-            remove_older(here)
+        self.checkpoints.confirm(self.step)
 
     def _diverged(self, what: str) -> StudyError:
         return StudyError(
@@ -393,13 +331,12 @@ class Course:
 
     def _kept(self) -> str:
         """Where the newest state of a policy that is known to be good is kept; newer ones are removed."""
-        kept = newest_complete(self.job.state, before=self.step + self.measured, keep_older=True)
-        return "No state was kept before that." if kept is None else f"The state of before that is kept in {kept}."
+        return self.checkpoints.told_kept(self.step + self.measured)
 
     def save(self) -> None:
-        """Write a sealed checkpoint, unless there is one or nothing has been learned; older ones are left."""
+        """Keep the present state, if anything has been learned."""
         self.save_due = False
-        if self.step and not checkpoint_path(self.job.state, self.step).exists():
+        if self.step:
             progress = {
                 "tokens": self.tokens,
                 "baseline": self.baseline,
@@ -407,21 +344,17 @@ class Course:
                 "measured": self.measured,
                 "row_memory": self.memory.bytes,
             }
-            write_state(self.job.state, self.step, self._trained(), self.optimizer, self.good, progress)
+            self.checkpoints.write(self.step, self.good, progress)
 
-    def _load(self, checkpoint: Path) -> None:
-        self.step = checkpoint_step(checkpoint)
-        self.good, progress = read_state(checkpoint, self._trained(), self.optimizer)
-        self.tokens, self.baseline, self.curves = (progress[name] for name in ("tokens", "baseline", "curves"))
-        self.measured, self.memory.bytes = progress["measured"], progress["row_memory"]
-
-    def _trained(self) -> dict[str, torch.nn.Parameter]:
-        groups = {"policy": self.models.policy, "critic": self.models.critic}
-        return {f"{role}.{name}": weight for role, named in groups.items() for name, weight in named.items()}
-
-
-def _scorer(job: TrainingJob, models: PpoModels, tokenizer: object) -> Scorer:
-    assert job.reward is not None
-    if isinstance(models, SharedBase) and job.reward.shares_base:
-        return models
-    return open_scorer(job.reward, job.world, tokenizer, job.threads, str(models.device))
+    def _begin(self) -> None:
+        """Go on from the newest state that is kept, or measure what the reference's own answers score."""
+        kept = self.checkpoints.read_newest()
+        if kept is None:
+            places = self.prompts.order(self.settings.batch_size, self.job.seed, self.settings.balance_tasks)
+            rollouts = self._sample(Role.REFERENCE, "baseline", places)
+            scores = self._scores(self.prompts.at(places), [rollout.tokens for rollout in rollouts])
+            self.baseline = float(scores.mean())
+        else:
+            self.step, self.good, progress = kept
+            self.tokens, self.baseline, self.curves = (progress[name] for name in ("tokens", "baseline", "curves"))
+            self.measured, self.memory.bytes = progress["measured"], progress["row_memory"]

@@ -35,9 +35,8 @@ from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.lora import DIRECTORY, LoraSettings, adapter_configuration, write_merged
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.ppo_losses import entropies
+from modecollapse.methods.scoring import Ids, Scorer, open_scorer
 from modecollapse.methods.start import load_start
-
-Ids = Sequence[int]
 
 
 class Role(StrEnum):
@@ -109,6 +108,12 @@ class PpoModels(ABC):
         for parameter in self.value_head.parameters():
             torch.nn.init.zeros_(parameter)
 
+    @property
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """All that is trained, by role and name."""
+        groups = {"policy": self.policy, "critic": self.critic}
+        return {f"{role}.{name}": weight for role, named in groups.items() for name, weight in named.items()}
+
     @abstractmethod
     def network(self, role: Role) -> Any:
         """The causal network (of the critic the body alone counts), which computes as `role` until the next call."""
@@ -116,6 +121,11 @@ class PpoModels(ABC):
     @abstractmethod
     def write(self, job: TrainingJob) -> None:
         """Write the policy in float32 and the parent's tokenizer to the job's output."""
+
+    def scorer(self, job: TrainingJob) -> Scorer:
+        """What scores answers by the job's reward. Raises as `open_scorer`."""
+        assert job.reward is not None
+        return open_scorer(job.reward, job.world, self._parent.tokenizer, job.threads, str(self.device))
 
     def sampler(self, role: Role) -> CausalModel:
         """What answers of the policy or the reference are sampled from, until the next call of any method."""
@@ -183,6 +193,10 @@ class SharedBase(PpoModels):
         )
         self.critic |= {f"head.{name}": parameter for name, parameter in self.value_head.named_parameters()}
         self.network(Role.POLICY)
+
+    def scorer(self, job: TrainingJob) -> Scorer:
+        assert job.reward is not None
+        return self if job.reward.shares_base else super().scorer(job)
 
     def network(self, role: Role) -> Any:
         for layer in self._layers:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from modecollapse.errors import StudyError
+from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.settings import FINE_TUNING_MODULES, FineTuningSettings
 
@@ -178,14 +179,7 @@ METHOD = Method(
         "methods.reward_functions",
         "methods.reward_model",
         "methods.reference_file",
-        "generation.cache",
-        "generation.completions",
-        "generation.decoding",
-        "generation.prefill",
-        "generation.rollouts",
-        "generation.sampling",
-        "generation.streams",
-        "generation.tokenized",
+        *SAMPLING_MODULES,
         *FINE_TUNING_MODULES,
     ),
     libraries=("modecollapse.methods.trainers", "modecollapse.methods.sampled_answers"),

@@ -60,6 +60,12 @@ def newest_complete(state: Path, before: float = math.inf, keep_older: bool = Fa
     return newest
 
 
+def told_kept(state: Path, before: int) -> str:
+    """A sentence on where the newest complete checkpoint of fewer than `before` updates is kept; removes newer ones."""
+    kept = newest_complete(state, before, keep_older=True)
+    return "No state was kept before that." if kept is None else f"The state of before that is kept in {kept}."
+
+
 def remove_of_other_kind(state: Path, kind: str) -> None:
     """Remove checkpoints that were written by a training of another `kind`, which this one cannot read."""
     file = state / _KIND

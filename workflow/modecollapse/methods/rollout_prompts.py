@@ -31,6 +31,18 @@ class Prompts:
     tasks: list[str]
     """Empty where the data does not tell."""
 
+    def at(self, places: Sequence[int]) -> "Prompts":
+        """Those at `places`, any of which may come several times."""
+        return Prompts(
+            [self.texts[place] for place in places],
+            [self.ids[place] for place in places],
+            [self.tasks[place] for place in places],
+        )
+
+    def order(self, number: int, seed: int, balance_tasks: bool) -> list[int]:
+        """Places of the first `number` that are asked (see `prompt_order`); unless balanced, as if of one task."""
+        return prompt_order(self.tasks if balance_tasks else [""] * len(self.tasks), number, seed)
+
 
 def read_prompts(
     path: Path, model: Any, form: PromptFormat, longest: int, too_long: Literal["error", "drop"]
@@ -64,11 +76,7 @@ def read_prompts(
                 "too_long: drop to leave those out that do not fit."
             )
         logger.warning("%s and are left out", what)
-    return Prompts(
-        [texts[place] for place in fitting],
-        [ids[place] for place in fitting],
-        [first[texts[place]] for place in fitting],
-    )
+    return Prompts(texts, ids, [first[text] for text in texts]).at(fitting)
 
 
 def prompt_order(tasks: Sequence[str], number: int, seed: int) -> list[int]:

@@ -6,7 +6,6 @@ module.
 """
 
 import json
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -26,8 +24,9 @@ from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.methods.answer_head import add_answer_head
 from modecollapse.methods.examples import Ids
 from modecollapse.methods.resumable import ResumableTrainer
-from modecollapse.methods.resume import checkpoint_path, newest_complete
+from modecollapse.methods.resume import checkpoint_path, told_kept
 from modecollapse.methods.rollout_settings import RolloutSettings
+from modecollapse.methods.sampling_check import check_sampling
 
 CURVES = {
     "score": "score",
@@ -115,10 +114,8 @@ class RolloutTrainer(ResumableTrainer, ABC):
         return checkpoint_path(Path(self.args.output_dir), self.state.global_step)
 
     def _diverged(self, what: str) -> StudyError:
-        recipe, state = self.recipe, Path(self.args.output_dir)
-        shutil.rmtree(self._checkpoint, ignore_errors=True)  # of weights that are of no use
-        kept = newest_complete(state, before=self.state.global_step, keep_older=True)
-        where = "No state was kept before that." if kept is None else f"The state of before that is kept in {kept}."
+        recipe = self.recipe
+        where = told_kept(Path(self.args.output_dir), self.state.global_step)  # the present weights are of no use
         return StudyError(
             f"Training diverged in step {self.state.global_step // recipe.updates_per_step + 1} of {recipe.steps}: "
             f"{what} {where} Lower learning_rate or raise kl_weight."
@@ -154,7 +151,9 @@ class RolloutTrainer(ResumableTrainer, ABC):
                 fields[name].append(scored[name].gather(1, rows.places[part]).masked_fill(~rows.answers[part], 0.0))
         self._log_probs = torch.cat(fields["log_probs"])
         if self.state.global_step == 0 and self.rollouts:
-            self._check_sampling()
+            parent, most = self.parent.tokenizer.name_or_path, _DIFFERENCE[self.recipe.dtype]
+            check_sampling(parent, self.rollouts, self._log_probs, most)
+            self.rollouts = []
         if compute_entropy:
             self._entropies = torch.cat(fields["entropy"])
         return self._log_probs, self._entropies if compute_entropy else None, None
@@ -163,23 +162,6 @@ class RolloutTrainer(ResumableTrainer, ABC):
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         self._metrics["train"]["entropy per answer"].append(self._entropies.sum(1).mean().item())
         return loss
-
-    def _check_sampling(self) -> None:
-        """Some architectures do more to their logits than their output layer: then training would be of another model.
-
-        Raises:
-            StudyError: the first answers have other log-probabilities than when they were sampled.
-        """
-        pairs = zip(self.rollouts, self._log_probs.detach().float().cpu().numpy(), strict=True)
-        errors = [np.abs(row[: len(rollout.tokens)] - rollout.log_probs) for rollout, row in pairs]
-        self.rollouts = []
-        difference = float(np.concatenate(errors).mean())
-        if not difference <= _DIFFERENCE[self.recipe.dtype]:
-            raise StudyError(
-                "The model gives its tokens other log-probabilities when it is trained than when it is sampled from: "
-                f"they differ by {difference:.3g} nats per token. Supported are models whose logits are those of their "
-                "output layer, such as GPT-NeoX or Llama. Use one of these."
-            )
 
     def _check_start(self, kl: float) -> None:
         """Raises StudyError unless policy and reference are equal before the first update; `kl` in nats per token."""

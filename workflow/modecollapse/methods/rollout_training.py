@@ -11,8 +11,9 @@ from modecollapse.errors import StudyError
 from modecollapse.methods import finetuning, processes
 from modecollapse.methods.answer_judge import AnswerJudge
 from modecollapse.methods.base import TrainingJob, TrainingRecord
-from modecollapse.methods.rollout_prompts import prompt_order, read_prompts
+from modecollapse.methods.rollout_prompts import read_prompts
 from modecollapse.methods.rollout_settings import RolloutSettings
+from modecollapse.methods.scoring import open_scorer
 from modecollapse.publishing import publish_file
 
 _BASELINE = "baseline.json"
@@ -74,6 +75,7 @@ def train(
     assert job.parent is not None
     assert job.data is not None
     assert job.format is not None
+    assert job.reward is not None
     if job.layout.processes > 1:
         raise StudyError(
             f"This job was given {job.layout.processes} processes, but it samples and trains in one. "
@@ -87,19 +89,19 @@ def train(
     room = settings.max_length - settings.max_new_tokens
     prompts = read_prompts(job.data, model, job.format, room, settings.too_long)
     device = processes.own_device(job.layout)
-    judge = AnswerJudge(job, model, settings.unended_penalty, device)
-    tasks = prompts.tasks if settings.balance_tasks else [""] * len(prompts.tasks)
-    order = prompt_order(tasks, settings.prompts_per_step * settings.steps, job.seed)
+    scorer = open_scorer(job.reward, job.world, model.tokenizer, job.threads, device)
+    judge = AnswerJudge(scorer, model, job.world, settings.unended_penalty)
+    order = prompts.order(settings.prompts_per_step * settings.steps, job.seed, settings.balance_tasks)
     stream = f"{job.seed}"
 
     def parents_score() -> float:
         network = model.network.to(device)
         places = [place for place in order[: settings.prompts_per_step] for _ in range(settings.samples_per_prompt)]
-        ids = [prompts.ids[place] for place in places]
+        asked = prompts.at(places)
         here = replace(model, network=network, device=next(network.parameters()).device)
-        found = answers(here, ids, settings.samples_per_prompt, settings, f"{stream} baseline")
+        found = answers(here, asked.ids, settings.samples_per_prompt, settings, f"{stream} baseline")
         tokens = [rollout.tokens for rollout in found]
-        return float(judge.scores([prompts.texts[place] for place in places], ids, tokens).mean())
+        return float(judge.scores(asked.texts, asked.ids, tokens).mean())
 
     baseline = _kept(job.state / _BASELINE, parents_score)
     accumulation = _passes(settings.update_size, job.layout.accumulation(settings.update_size))
