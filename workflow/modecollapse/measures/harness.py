@@ -269,8 +269,8 @@ def _check_tokenizer(tokenizer: Any) -> None:
     plain, marked = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a")["input_ids"]
     if marked[len(marked) - len(plain) :] != plain:
         raise StudyError(
-            f"The tokenizer in {tokenizer.name_or_path} puts a token behind every text, so no answer can follow a question. Set "
-            "add_eos_token to false in its tokenizer_config.json."
+            f"The tokenizer in {tokenizer.name_or_path} puts a token behind every text, so no answer can follow a "
+            "question. Set add_eos_token to false in its tokenizer_config.json."
         )
 
 
