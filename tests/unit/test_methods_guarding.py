@@ -56,12 +56,15 @@ def benchmarks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def source(directory: Path, margin: float, sign: int = 1, limit: int = 8) -> GuardSource:
-    """Of the likelihood of right answers, of which more is better if `sign` is 1, and less if it is -1."""
+    """Of the likelihood of right answers, of which more is better if `sign` is 1, and less if it is -1.
+
+    With next to no confidence: a few iterations on a few documents are to be enough for a fall.
+    """
     content = {"tasks": {"last": {"shots": [0], "limit": limit}}, "include": "tasks", "batch_size": 4}
     settings = BenchmarkSettings.model_validate(content, strict=False)
     (task,) = find_tasks(settings, directory / "own.yaml", directory)
     rail = Rail("last", 0, "none", "perplexity", margin, higher_is_better=False)
-    return GuardSource(((task, None, {**rail.spec, "sign": sign}),), settings, 0.95, chat=False)
+    return GuardSource(((task, None, {**rail.spec, "sign": sign}),), settings, 0.51, chat=False)
 
 
 def guarded(

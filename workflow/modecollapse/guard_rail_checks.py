@@ -54,8 +54,8 @@ def check_guard_rails(config: StudyConfig) -> None:
         ]
         if lacking:
             raise StudyError(
-                f"{_KEY}.candidates: {name} has the size {lacking[0]}, but the reference {settings.reference} does not. "
-                "Give both the same `sizes`, or name another reference."
+                f"{_KEY}.candidates: {name} has the size {lacking[0]}, but the reference {settings.reference} does "
+                "not. Give both the same `sizes`, or name another reference."
             )
 
 
