@@ -1,4 +1,4 @@
-"""What Snakemake costs by job: a plan of a large study beside a plain workflow, and a job that does nothing.
+"""What Snakemake costs by job: a plan of a large study beside a plain workflow, a job that does nothing, and waiting.
 
 The synthetic study has 6 sizes × 8 stages × 15 temperatures × 5 seeds and nothing made. The plain workflow is one rule
 with as many jobs, each made from the one before in chains of eight, and no function, no spec and no resource.
@@ -18,6 +18,29 @@ from tests.projects import ROOT, Project, make_project
 
 _NOTHING = 24
 """Jobs that do nothing and are run."""
+
+_WAITING = 120
+"""Jobs of a second each that are run two at a time."""
+
+_SLEEPING = """
+{onstart}
+
+rule all:
+    input: expand("out/{{number}}", number=range({jobs}))
+
+rule sleep:
+    output: "out/{{number}}"
+    threads: 1
+    resources: mem_mb=lambda wildcards: int(wildcards.number) + 1
+    shell: "sleep 1 && touch {{output}}"
+"""
+
+_ONSTART = """
+from modecollapse.resources.scheduling import stop_looking_again
+
+onstart:
+    stop_looking_again(workflow.scheduler)
+"""
 
 _PLAIN = """
 rule all:
@@ -62,6 +85,9 @@ def compare(device: str) -> list[Comparison]:
         targets = [f"out/{chain}/1" for chain in range(_NOTHING)]
         empty, _ = cpu_of([*snakemake, "--dry-run", "--quiet", "all", "--", *targets], plain)
         run, _ = cpu_of([*snakemake, "--quiet", "all", "--", *targets], plain)
+        waiting = {
+            name: _waiting(Path(directory) / name, onstart) for name, onstart in (("ours", _ONSTART), ("as_is", ""))
+        }
     return [
         Comparison(
             "planning 240 models and 7,200 cells from nothing",
@@ -81,4 +107,19 @@ def compare(device: str) -> list[Comparison]:
             lower=True,
             more={"milliseconds for each job": 1000 * (run - empty) / _NOTHING},
         ),
+        Comparison(
+            f"{_WAITING} jobs that sleep for a second",
+            "without Snakemake's default limit of 100 jobs a second",
+            "with it",
+            waiting["ours"],
+            waiting["as_is"],
+            lower=True,
+        ),
     ]
+
+
+def _waiting(directory: Path, onstart: str) -> float:
+    directory.mkdir()
+    (directory / "Snakefile").write_text(_SLEEPING.format(jobs=_WAITING, onstart=onstart))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--quiet", "all", "--directory", str(directory)]
+    return cpu_of([*command, "-s", str(directory / "Snakefile")], directory)[0]

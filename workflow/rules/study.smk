@@ -9,6 +9,7 @@ from modecollapse.resources.demands import Demands
 from modecollapse.resources.gpus import require_gpus_or_exit
 from modecollapse.resources.machine import read_limits, read_machine
 from modecollapse.resources.plan import print_plan_and_exit
+from modecollapse.resources.scheduling import stop_looking_again
 from modecollapse.resources.slurm import print_refusals, require_slurm_or_exit
 from modecollapse.serving.installation import require_engine_or_exit
 from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
@@ -61,6 +62,7 @@ report: "../report/workflow.rst"
 
 onstart:
     print_plan_and_exit(demands, workflow.dag)
+    stop_looking_again(workflow.scheduler)
     require_slurm_or_exit(workflow)
     require_gpus_or_exit(workflow, demands.machine.gpus_per_node)
     require_engine_or_exit(
