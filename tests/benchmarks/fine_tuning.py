@@ -21,6 +21,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl.trainer.utils import add_fused_lm_head
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data.nano.world import World
 from modecollapse.methods import dpo, finetuning, sft
 from modecollapse.methods.answer_head import add_answer_head, needs_library_head
@@ -82,7 +83,9 @@ class Case:
         if self.kind == "sft":
             scored = [sum(label != -100 for label in labels) for labels in self.data["labels"]]
             return [(len(ids) - answer, answer) for ids, answer in zip(self.data["input_ids"], scored, strict=True)]
-        return [tuple(map(len, each)) for each in zip(*(self.data[f"{part}_ids"] for part in dpo.PARTS), strict=True)]
+        return [
+            tuple(map(len, each)) for each in zip(*(self.data[f"{part}_ids"] for part in PAIR_COLUMNS), strict=True)
+        ]
 
     @cached_property
     def timed(self) -> list[int]:
@@ -203,7 +206,7 @@ def _rows(case: Case, places: Sequence[int], answer: int) -> list[tuple[list[int
     """Tokens and labels of examples with one of their answers."""
     if case.kind == "sft":
         return [(case.data["input_ids"][place], case.data["labels"][place]) for place in places]
-    prompts, answers = case.data["prompt_ids"], case.data[f"{dpo.PARTS[answer]}_ids"]
+    prompts, answers = case.data["prompt_ids"], case.data[f"{PAIR_COLUMNS[answer]}_ids"]
     return [
         ([*prompts[place], *answers[place]], [*([-100] * len(prompts[place])), *answers[place]]) for place in places
     ]

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from modecollapse.methods import METHODS, dpo, pretrain, sft
 from modecollapse.methods.architecture import ArchitectureSettings
+from modecollapse.methods.base import Capability
 from modecollapse.methods.checkpoint import CheckpointSettings
 
 PACKAGE = Path(pretrain.__file__).parents[2]
@@ -34,6 +36,11 @@ def test_every_method_is_registered_under_its_own_name_and_names_modules_that_ex
         assert method.name == name
         for module in method.modules:
             assert (PACKAGE / "modecollapse" / (module.replace(".", "/") + ".py")).is_file()
+
+
+@pytest.mark.parametrize("capability", get_args(Capability))
+def test_a_capability_is_true_or_false_of_every_method(capability):
+    assert {type(getattr(method, capability)) for method in METHODS.values()} == {bool}
 
 
 def test_dropout_of_an_adapter_that_would_be_turned_off_is_refused():

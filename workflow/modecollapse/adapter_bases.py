@@ -45,11 +45,10 @@ def check_base(study: Study, model: Model, adapter: Path) -> str | None:
         return None
     parent = study.parent(model)
     assert parent is not None
-    method = study.method(parent)
     at = f"stages.{model.stage}.from ({model})"
     advice = f"Name the stage with these weights; or, if they are equal, say `trained_on: {base}` in this stage."
     # Of weights that were trained or merged here, nobody else's adapter knows the name.
-    origin = study.source(parent) if method is not None and method.copies_source else None
+    origin = study.source(parent) if study.stage(parent).has("copies_source") else None
     if isinstance(base, str) and isinstance(origin, PathSource) and Path(base).resolve() == Path(origin.path).resolve():
         return None
     named = origin.of(Kind.MODEL) if isinstance(origin, HubSource | GgufSource) else None

@@ -28,7 +28,7 @@ from modecollapse.measures.embedder import EmbedderSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
-from modecollapse.methods.base import Method
+from modecollapse.methods.base import Capability, Method
 from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.resources.settings import Expected, ShapeSettings
@@ -287,6 +287,11 @@ class StageBase(Strict):
     """Its name in figures; default: the stage's name in capitals."""
     published_as: PublishedStage | None = None
     """The stage of O'Mahony et al. (2024) that this is, in sizes that have the key as well."""
+
+    def has(self, capability: Capability) -> bool:
+        """Whether its method has a capability; finished completions have no method, and so none."""
+        method = METHODS.get(self.method)
+        return method is not None and bool(getattr(method, capability))
 
 
 class CompletionsStage(StageBase):

@@ -1,9 +1,9 @@
-"""From pydantic's errors to sentences: the key, what was found, what is allowed, and the next step."""
+"""Errors of configuration as sentences: the key, what was found, what is allowed, and the next step."""
 
 import difflib
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,26 @@ def explain(error: ValidationError, path: Path, model: type[BaseModel], prefix: 
         key = ".".join(filter(None, [prefix, *_keys(model, location)])) or "the file"
         lines.append(f"{path}: {key}: {_sentence(fault, model, location)}")
     return StudyError("\n".join(dict.fromkeys(lines)))
+
+
+def check_names(key: str, names: Collection[str], allowed: Collection[str], what: str) -> None:
+    """Check that a key of a study names only what there is.
+
+    Args:
+        key: the key, for the message.
+        names: what it names.
+        allowed: what it may name.
+        what: what that is, in singular.
+
+    Raises:
+        StudyError: a name is not allowed.
+    """
+    for name in names:
+        if name not in allowed:
+            raise StudyError(
+                f"{key}: no {what} is called {name!r}. Allowed: {', '.join(allowed) or 'none is defined'}. "
+                f"Name one of these, or define {name!r}."
+            )
 
 
 def _is_inside(location: Sequence[Any], outer: Sequence[Any]) -> bool:

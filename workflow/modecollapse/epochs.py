@@ -7,7 +7,6 @@ from typing import Any
 
 from modecollapse.config import StageBase, StudyConfig
 from modecollapse.errors import StudyError
-from modecollapse.methods import METHODS
 
 
 def epoch_stage(run: str, epoch: int) -> str:
@@ -31,8 +30,7 @@ class Runs:
                 the other way round.
         """
         for name, stage in config.stages.items():
-            method = METHODS.get(stage.method)
-            if method is not None and method.scores and _epochs(stage):
+            if stage.has("scores") and _epochs(stage):
                 raise StudyError(
                     f"stages.{name}.each_epoch: a reward model is kept at its end alone, since nothing continues one. "
                     "Remove it."

@@ -11,6 +11,7 @@ from pathlib import Path
 from modecollapse.adapter_bases import check_base
 from modecollapse.cells import Model
 from modecollapse.comparison.stored_results import read_results
+from modecollapse.comparison_checks import check_controlled
 from modecollapse.completions import check_completions
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.records import first_columns
@@ -25,7 +26,7 @@ from modecollapse.prompts import Chat
 from modecollapse.rendering import no_template
 from modecollapse.sources import GgufSource
 from modecollapse.study import Study
-from modecollapse.study_checks import check_controlled, check_lengths, used_data
+from modecollapse.study_checks import check_lengths
 
 
 def check_sources(study: Study) -> None:
@@ -147,8 +148,7 @@ def _check_braces(path: Path, allowed: str) -> None:
 
 def _known_directory(study: Study, origin: Model) -> Path | None:
     """Where the configuration of a taken-over model is, if it is on this machine."""
-    method = study.method(origin)
-    if method is None or not method.copies_source or isinstance(study.source(origin), GgufSource):
+    if not study.stage(origin).has("copies_source") or isinstance(study.source(origin), GgufSource):
         return None
     directory = _source_directory(study, origin)
     return directory if directory and (directory / "config.json").is_file() else None
@@ -156,8 +156,7 @@ def _known_directory(study: Study, origin: Model) -> Path | None:
 
 def _known_adapter(study: Study, model: Model) -> Path | None:
     """The directory of a model's own adapter, if it is one and on this machine."""
-    method = study.method(model)
-    if method is None or not method.merges_adapter:
+    if not study.stage(model).has("merges_adapter"):
         return None
     directory = _source_directory(study, model)
     return directory if directory and (directory / CONFIG).is_file() else None
@@ -179,12 +178,12 @@ def _known_tokenizer(study: Study, model: Model) -> Path | None:
     """
     current: Model | None = model
     while current is not None:
-        method = study.method(current)
-        if method is not None and method.merges_adapter:
+        stage = study.stage(current)
+        if stage.has("merges_adapter"):
             adapter = _known_adapter(study, current)
             if adapter is None or has_tokenizer(adapter):
                 return adapter
-        if method is None or not method.needs_parent:
+        if not stage.has("needs_parent"):
             return _known_directory(study, current)
         current = study.parent(current)
     return None
@@ -195,9 +194,9 @@ def _check_chat(study: Study, model: Model) -> None:
     source = _known_tokenizer(study, model)
     if source is None:
         return
-    stage, method = study.stage(model), study.method(model)
+    stage = study.stage(model)
     used = {name: f"stages.{model.stage}.formats" for name in study.formats(model.stage)}
-    if method is not None and method.trains:
+    if stage.has("trains"):
         used[stage.train_format] = f"stages.{model.stage}.train_format"
     for name, key in used.items():
         template = study.format(name).template
@@ -210,8 +209,10 @@ def _check_benchmark_chat(study: Study, model: Model) -> None:
     benchmarks = study.config.measures.benchmarks
     if benchmarks is None or model.stage not in benchmarks.chat_template:
         return
-    source, origin = _known_tokenizer(study, model), study.method(study.origin(model))
-    made_here = origin is not None and origin.starts_from_nothing  # tokenizers that are trained here have none
+    source = _known_tokenizer(study, model)
+    made_here = study.stage(study.origin(model)).has(
+        "starts_from_nothing"
+    )  # tokenizers that are trained here have none
     if made_here or (source is not None and not has_chat_template(source)):
         raise StudyError(
             f"measures.benchmarks.chat_template: {model.stage} ({model}): "
@@ -222,7 +223,7 @@ def _check_benchmark_chat(study: Study, model: Model) -> None:
 
 def _check_data(study: Study) -> None:
     """Local data sets are there, in a format that is known, and their first rows have the columns that are used."""
-    for name in used_data(study.config, study.resolved.values()):
+    for name in study.used_data():
         if study.config.data[name].source is None:
             continue
         files, needed = study.data_files(name), study.needed_of_data(name)

@@ -19,7 +19,6 @@ from modecollapse.hub import Kind
 from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedder import embedder_digest
-from modecollapse.methods import METHODS
 from modecollapse.methods.reward_file import TruncationSettings
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
@@ -254,10 +253,7 @@ def costs_spec(study: Study) -> str:
         size: {
             name: study.resolved[size, name].n  # type: ignore[attr-defined]
             for name, stage in stages.items()
-            if stage.method in METHODS
-            and METHODS[stage.method].decodes
-            and stage.parent == settings.reference
-            and study.has(size, name)
+            if stage.has("decodes") and stage.parent == settings.reference and study.has(size, name)
         }
         for size in study.config.models
     }

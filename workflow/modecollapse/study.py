@@ -1,397 +1,34 @@
-"""A study: its configuration, read, validated as a whole and resolved into models and cells."""
+"""A study: its configuration, read, validated as a whole and resolved into models, cells and measures."""
 
-import glob
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from modecollapse import lineage, wordings
-from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
-from modecollapse.config import (
-    FORMATS,
-    STAGE_MODELS,
-    ChatFormat,
-    CompletionsStage,
-    Sampled,
-    Stage,
-    StageBase,
-    StudyConfig,
-)
+from modecollapse import lineage
+from modecollapse.cells import Model
+from modecollapse.comparison_checks import check_reference
+from modecollapse.config import STAGE_MODELS, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
-from modecollapse.data.sources.files import local_files
 from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
-from modecollapse.file_digests import FileDigests
-from modecollapse.hub import Kind, Lock, Needed, Revision, lock_path, read_lock
-from modecollapse.measures.benchmarks import Task, find_tasks, hub_revisions
-from modecollapse.methods import METHODS
-from modecollapse.methods.base import Method
-from modecollapse.methods.reference_file import PairSettings
-from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
+from modecollapse.hub import lock_path, read_lock
+from modecollapse.measures.benchmarks import find_tasks
 from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
-from modecollapse.prompts import Chat, PromptFormat, PromptSet
-from modecollapse.schema import Strict
-from modecollapse.sources import FilesSource, GgufSource, HubSource, PathSource, Source
-from modecollapse.study_checks import (
-    TRAIN,
-    check_prompts,
-    check_reference,
-    check_references,
-    check_rewards,
-    check_sampled,
-    check_stage,
-    columns_of,
-    used_data,
-)
+from modecollapse.reward_checks import check_rewards, check_sampled
+from modecollapse.study_checks import check_prompts, check_references, check_stage
 from modecollapse.study_likeness import resolved_likeness
+from modecollapse.study_sources import Sources
 
 
-@dataclass(frozen=True)
-class Study:
-    """A validated study. Iteration orders are those of the study file, parents before children."""
-
-    name: str
-    file: Path
-    config: StudyConfig
-    paths: Paths
-    prompts: Mapping[str, PromptSet]
-    resolved: Mapping[tuple[str, str], StageBase]
-    """(size, stage) → the stage with that size's differences applied."""
-    lock: Lock
-    """The commits of the hub that the study's revisions stand for."""
-    runs: Runs = field(default_factory=Runs)
-    """The stages that are epochs of one training run."""
-    benchmarks: Sequence[Task] = field(default=(), compare=False)
-    """The tasks of `measures.benchmarks`, found and checked."""
-    file_digests: FileDigests = field(default_factory=FileDigests, compare=False)
-    """Digests of files that the study takes from elsewhere."""
-    completions: Path | None = field(default=None, compare=False)
-    reference: Path | None = field(default=None, compare=False)
-    """Directory of the results of others that are to be compared with ours; None leaves the comparison out."""
-
-    @cached_property
-    def lineage(self) -> lineage.Lineage:
-        return self.config.parents()
-
-    @cached_property
-    def stages(self) -> list[str]:
-        return lineage.ordered(self.lineage)
-
-    @cached_property
-    def answering_stages(self) -> list[str]:
-        """The stages that have completions: those that are compared."""
-        return [stage for stage in self.stages if not self._scores(stage)]
-
-    @cached_property
-    def compared_lineage(self) -> dict[str, list[str]]:
-        """The lines along which stages are compared: first parents, of stages that have completions."""
-        return lineage.restricted(self.lineage, self.answering_stages)
-
-    @cached_property
-    def models(self) -> list[Model]:
-        """Every stage of every size that has it, with every seed."""
-        return [
-            Model(size, seed, stage)
-            for size in self.config.models
-            for seed in self.config.seeds
-            for stage in self.stages
-            if self.has(size, stage)
-        ]
-
-    def has(self, size: str, stage: str) -> bool:
-        """Whether a size has a stage."""
-        sizes = self.config.stages[stage].sizes
-        return sizes is None or size in sizes
-
-    def stage(self, model: Model) -> StageBase:
-        return self.resolved[model.size, model.stage]
-
-    def method(self, model: Model) -> Method | None:
-        """How the model comes to be; None where only finished completions exist."""
-        return METHODS.get(self.stage(model).method)
-
-    def settings(self, model: Model) -> Strict:
-        """The settings of the model's method."""
-        method, stage = self.method(model), self.stage(model)
-        assert method is not None
-        fields = method.settings.model_fields
-        return method.settings.model_validate({name: getattr(stage, name) for name in fields})
-
-    def trained(self) -> list[Model]:
-        """The models that have weights here."""
-        return [model for model in self.models if (method := self.method(model)) is not None and not method.decodes]
-
-    def language_models(self) -> list[Model]:
-        """Those of them that predict tokens: all but reward models."""
-        return [model for model in self.trained() if not self._scores(model.stage)]
-
-    def answering(self) -> list[Model]:
-        """The models that have completions, sampled here or imported."""
-        return [model for model in self.models if not self._scores(model.stage)]
-
-    def sampled(self) -> list[Model]:
-        """Those of them that are sampled from here."""
-        return [model for model in self.answering() if self.method(model) is not None]
-
-    def choosing(self) -> list[Model]:
-        """Those whose completions are chosen among their parent's."""
-        return [model for model in self.models if (method := self.method(model)) is not None and method.decodes]
-
-    def _scores(self, stage: str) -> bool:
-        method = METHODS.get(self.config.stages[stage].method)
-        return method is not None and method.scores
-
-    def imported(self) -> list[Model]:
-        """The models of which only finished completions are known."""
-        return [model for model in self.models if self.method(model) is None]
-
-    def parent(self, model: Model) -> Model | None:
-        """The model that this one continues: for a later epoch of a run, the epoch before."""
-        name = self.stage(model).parent
-        return Model(model.size, model.seed, name) if name else None
-
-    def run(self, model: Model) -> list[Model]:
-        """The models that one training run makes, the given one among them, in the order of epochs."""
-        run = self.runs.run_of(model.stage)
-        stages = [model.stage] if run is None else self.runs.stages[run]
-        return [Model(model.size, model.seed, stage) for stage in stages]
-
-    def epoch(self, model: Model) -> int | None:
-        """After how many epochs of its run the model was kept; None if it is trained alone."""
-        return None if self.runs.run_of(model.stage) is None else self.run(model).index(model) + 1
-
-    def start(self, model: Model) -> Model | None:
-        """The model whose weights the training run begins with; None if it begins with nothing."""
-        method = self.method(model)
-        return self.parent(self.run(model)[0]) if method is not None and method.needs_parent else None
-
-    def reward(self, model: Model) -> Model | None:
-        """The reward model that scores answers for this one; None if a function does, or nothing."""
-        name = self.stage(model).reward
-        return None if name is None or name in FUNCTIONS else Model(model.size, model.seed, name)
-
-    def sampled_data(self, model: Model) -> SampledData | None:
-        """The data set that the model is trained on, if a stage writes it."""
-        name = self.stage(model).data
-        return None if name is None or self.config.data[name].sampled is None else self.data_for(name, model)
-
-    def all_sampled_data(self) -> list[SampledData]:
-        """Those that models are trained on, or reward models judged by, each once."""
-        found = [data for model in self.trained() if (data := self.sampled_data(model))]
-        for model in self.judged_rewards():
-            names = self.reward_data(model).values()
-            found += [self.data_for(name, model) for name in names if self.config.data[name].sampled is not None]
-        return list(dict.fromkeys(found))
-
-    def data_for(self, name: str, model: Model) -> SampledData:
-        """The data set of that name for a model, if a stage writes it."""
-        return SampledData(model.size, model.seed, name)
-
-    def sampling(self, data: SampledData) -> Sampled:
-        """How a data set is sampled."""
-        sampled = self.config.data[data.data].sampled
-        assert sampled is not None
-        return sampled
-
-    def writer(self, data: SampledData) -> Model:
-        """The model that writes a data set."""
-        return Model(data.size, data.seed, self.sampling(data).stage)
-
-    def judge(self, data: SampledData) -> Model | None:
-        """The reward model that scores what it writes; None if a function does, or the annotators."""
-        name = self.sampling(data).reward
-        return None if name in FUNCTIONS or name == ANNOTATORS else Model(data.size, data.seed, name)
-
-    def reference_scores(self, model: Model) -> ReferenceScores | None:
-        """The log-probabilities that training the model needs of the one that it starts from; None if it needs none."""
-        method, start = self.method(model), self.start(model)
-        if method is None or not method.needs_reference:
-            return None
-        stage, settings = self.stage(model), self.settings(model)
-        assert start is not None
-        assert stage.data is not None
-        names = ("max_length", "max_prompt_length", "too_long", "dtype")
-        lora = getattr(settings, "lora", None)
-        shown = PairSettings(
-            **{name: getattr(settings, name) for name in names}, quantization=lora.quantization if lora else None
-        )
-        return ReferenceScores(start, stage.data, stage.train_format, shown)
-
-    def all_reference_scores(self) -> list[ReferenceScores]:
-        """Those of all models, each once."""
-        return list(dict.fromkeys(found for model in self.trained() if (found := self.reference_scores(model))))
-
-    def first(self, model: Model) -> Model:
-        """The model's root: the pretrained model it goes back to."""
-        return Model(model.size, model.seed, lineage.first(self.lineage, model.stage))
-
-    def origin(self, model: Model) -> Model:
-        """The model whose weights it goes back to: the nearest one that continues no other, perhaps itself."""
-        method = self.method(model)
-        while method is not None and method.needs_parent:
-            parent = self.parent(model)
-            assert parent is not None
-            model, method = parent, self.method(parent)
-        return model
-
-    def formats(self, stage: str) -> Sequence[str]:
-        return self.config.stages[stage].formats or self.config.generation.formats
-
-    def format(self, name: str) -> PromptFormat:
-        template = {**FORMATS, **self.config.formats}[name]
-        if isinstance(template, ChatFormat):
-            return PromptFormat(name, Chat(template.system, template.template))
-        return PromptFormat(name, template or "")
-
-    @cached_property
-    def formats_by_stage(self) -> dict[str, Sequence[str]]:
-        return {stage: self.formats(stage) for stage in self.answering_stages}
-
-    def views(self) -> dict[str, dict[str, str]]:
-        """The choices of one prompt format per stage that figures show one at a time; see `modecollapse.wordings`."""
-        return wordings.views(self.formats_by_stage, self.config.analysis.across_formats)
-
-    def compared_views(self) -> list[str]:
-        """Those views in which the stages of some path can be compared."""
-        return [name for name, view in self.views().items() if wordings.compared(view, self._paths())]
-
-    def format_changes(self) -> list[wordings.Change]:
-        """The steps, and whole paths, whose apparent effect is partly one of format and can be split."""
-        across = self.config.analysis.across_formats
-        return wordings.format_changes(self._paths(), self.formats_by_stage, across)
-
-    def has_formats(self) -> bool:
-        """Whether there are several prompt formats, so that figures have to say which they show."""
-        return len({name for formats in self.formats_by_stage.values() for name in formats}) > 1
-
-    def has_format_effects(self) -> bool:
-        """Whether some stage is measured under several prompt formats."""
-        return any(len(formats) > 1 for formats in self.formats_by_stage.values())
-
-    def about(self) -> dict[str, Any]:
-        """What the report's front page says of the study."""
-        config = self.config
-        return {"title": config.title, "description": config.description, "world": config.world is not None}
-
-    def label(self, stage: str) -> str:
-        return self.config.stages[stage].label or stage.upper()
-
-    def cells(self, model: Model) -> list[Cell]:
-        return [
-            Cell(model, prompts, form, temperature)
-            for prompts in self.config.prompts
-            for form in self.formats(model.stage)
-            for temperature in self.config.generation.temperatures
-        ]
-
-    def completions_file(self, model: Model, prompts: str) -> Path:
-        """The file with the finished completions of an imported model."""
-        stage = self.stage(model)
-        assert isinstance(stage, CompletionsStage)
-        assert self.completions is not None
-        return self.completions / stage.files[prompts].replace("{size}", model.size).replace("{seed}", str(model.seed))
-
-    def compares(self) -> bool:
-        """Whether there are stored results of others to compare with."""
-        return self.config.reference is not None and self.reference is not None
-
-    def compared(self) -> list[Model]:
-        """The models whose results others have stored; none if the study does not compare."""
-        reference = self.config.reference if self.compares() else None
-        return [model for model in self.models if model.stage in reference.files] if reference else []
-
-    def reference_file(self, model: Model) -> Path:
-        """The file with the stored results of a compared model."""
-        assert self.config.reference is not None
-        assert self.reference is not None
-        file = self.config.reference.files[model.stage]
-        return self.reference / file.replace("{size}", model.size).replace("{seed}", str(model.seed))
-
-    def source(self, model: Model) -> Source | None:
-        """Where a stage that is not trained here takes its weights from, size and seed filled in."""
-        source: Source | None = getattr(self.stage(model), "source", None)
-        return source.filled(size=model.size, seed=model.seed) if source else None
-
-    def local_source(self, model: Model) -> Path | None:
-        """The directory or file of this machine that the weights are taken from; None if they come from the hub."""
-        match self.source(model):
-            case PathSource(path=path):
-                return Path(path)
-            case GgufSource(gguf=file, hub=None):
-                return Path(file)
-        return None
-
-    def needed_of(self, model: Model) -> Needed | None:
-        """What the model itself, without its ancestors, needs of the hub."""
-        source = self.source(model)
-        if isinstance(source, HubSource):
-            return Needed(source.of(Kind.MODEL))
-        if isinstance(source, GgufSource) and (revision := source.of(Kind.MODEL)):
-            return Needed(revision, (glob.escape(source.gguf),))
-        return None
-
-    def needed(self) -> list[Needed]:
-        """Everything that the study needs of the hub, each once."""
-        found = [self.needed_of(model) for model in self.trained()]
-        found += [self.needed_of_data(name) for name in used_data(self.config, self.resolved.values())]
-        found += [Needed(revision) for revision in hub_revisions(self.benchmarks)]
-        return list(dict.fromkeys(needed for needed in found if needed))
-
-    def revisions(self) -> list[Revision]:
-        """Every revision of the hub that the study needs, each once."""
-        return list(dict.fromkeys(needed.revision for needed in self.needed()))
-
-    def called(self) -> str:
-        """How the study is named on the command line."""
-        return self.name if self.file.parts[-3:-1] == ("config", "studies") else str(self.file)
-
-    def needed_of_data(self, name: str) -> Needed | None:
-        """What a data set needs of the hub."""
-        data = self.config.data[name]
-        if not isinstance(data.source, HubSource):
-            return None
-        return Needed(data.source.of(Kind.DATASET), (data.files,) if data.files else ())
-
-    def data_sample(self, name: str) -> int | None:
-        """How many rows of a data set with a source are drawn; None for all of them."""
-        data, tokens = self.config.data[name], self.config.measures.tokens
-        if data.sample is None and tokens and name not in used_data(self.config, self.resolved.values(), tokens=False):
-            return tokens.documents
-        return data.sample
-
-    def data_columns(self, name: str) -> dict[str, str]:
-        """Our columns of a data set with a source, in a fixed order → the source's."""
-        return columns_of(self.config, self.resolved.values(), name)
-
-    def data_files(self, name: str) -> list[Path]:
-        """The local files of a data set; none if it comes from elsewhere.
-
-        Raises:
-            StudyError: they are not there.
-        """
-        source = self.config.data[name].source
-        if not isinstance(source, FilesSource):
-            return []
-        try:
-            return local_files(source.path, self.file)
-        except StudyError as error:
-            raise StudyError(f"{self.file}: data.{name}.source: {error}") from error
-
-    def published(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """(size, stage) of models with weights → (model, stage) under which their results were published."""
-        named: dict[tuple[str, str], tuple[str, str]] = {}
-        for model in self.trained():
-            size, stage = self.config.models[model.size].published_as, self.stage(model).published_as
-            if size and stage:
-                named[model.size, model.stage] = (size, stage)
-        return named
+@dataclass(frozen=True, kw_only=True)
+class Study(Sources):
+    """A validated study: its grid (`study_grid`), data sets (`study_data`), sources (`study_sources`) and measures."""
 
     def embeds(self) -> bool:
         """Whether a metric needs sentence vectors."""
@@ -405,13 +42,22 @@ class Study:
     def measures_tokens(self) -> bool:
         return self.config.measures.tokens is not None and bool(self.language_models())
 
+    def published(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(size, stage) of models with weights → (model, stage) under which their results were published."""
+        named: dict[tuple[str, str], tuple[str, str]] = {}
+        for model in self.trained():
+            size, stage = self.config.models[model.size].published_as, self.stage(model).published_as
+            if size and stage:
+                named[model.size, model.stage] = (size, stage)
+        return named
+
     def diverging(self) -> list[Model]:
         """The models whose divergence from the reference stage is measured: those that descend from it and predict."""
         settings = self.config.measures.divergence
         if settings is None:
             return []
-        lines = [path[path.index(settings.reference) + 1 :] for path in self._paths() if settings.reference in path]
-        below = {stage for line in lines for stage in line}
+        paths = [path for path in self.compared_paths if settings.reference in path]
+        below = {stage for path in paths for stage in path[path.index(settings.reference) + 1 :]}
         return [model for model in self.language_models() if model.stage in below]
 
     def diverging_from(self, model: Model) -> Model:
@@ -419,22 +65,6 @@ class Study:
         settings = self.config.measures.divergence
         assert settings is not None
         return Model(model.size, model.seed, settings.reference)
-
-    def _paths(self) -> list[list[str]]:
-        return lineage.paths(self.compared_lineage)
-
-    def judged_rewards(self) -> list[Model]:
-        """The reward models that are judged by pairs of answers."""
-        if self.config.measures.rewards is None:
-            return []
-        return [model for model in self.trained() if self._scores(model.stage)]
-
-    def reward_data(self, model: Model) -> dict[str, str]:
-        """What a reward model is judged by: what tables call it → the data set."""
-        assert self.config.measures.rewards is not None
-        own = self.stage(model).data
-        assert own is not None
-        return {TRAIN: own, **{name: name for name in self.config.measures.rewards.data}}
 
     def runs_benchmarks(self) -> bool:
         return bool(self.benchmarks) and bool(self.language_models())
@@ -489,9 +119,17 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
     except StudyError as error:
         raise StudyError(f"{path}: {runs.as_written(str(error))}") from error
     benchmarks = config.measures.benchmarks
-    tasks = find_tasks(benchmarks, path, config_directory) if benchmarks else ()
-    lock = read_lock(lock_path(path))
-    return Study(name, path, config, Paths(results / name), prompts, resolved, lock, runs, tasks)
+    return Study(
+        name=name,
+        file=path,
+        config=config,
+        paths=Paths(results / name),
+        prompts=prompts,
+        resolved=resolved,
+        runs=runs,
+        benchmarks=find_tasks(benchmarks, path, config_directory) if benchmarks else (),
+        lock=read_lock(lock_path(path)),
+    )
 
 
 def _find(file: str, study: Path, config_directory: Path) -> Path:

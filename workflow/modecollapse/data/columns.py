@@ -6,6 +6,9 @@ TextColumn = Literal["text", "prompt", "completion", "chosen", "rejected"]
 TEXT_COLUMNS: tuple[TextColumn, ...] = get_args(TextColumn)
 """Columns of texts that models are shown."""
 
+PAIR_COLUMNS: tuple[TextColumn, ...] = ("prompt", "chosen", "rejected")
+"""Columns of a set of preference pairs."""
+
 LabelColumn = Literal["task"]
 LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
 """Columns of words about a row, which no model is shown; they are optional."""

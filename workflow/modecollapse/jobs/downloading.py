@@ -40,7 +40,6 @@ from modecollapse.snapshots import (
 )
 from modecollapse.source_checks import check_columns, check_source
 from modecollapse.study import Study
-from modecollapse.study_checks import used_data
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +149,7 @@ def _check_content(study: Study, needed: Needed) -> None:
                 f"{study.file}: stages.{model.stage}.source ({needed.revision}): {error} Or name another repository, "
                 "another `revision`, or a mended copy of it with `path`."
             ) from error
-    for name in used_data(study.config, study.resolved.values()):
+    for name in study.used_data():
         if study.needed_of_data(name) == needed:
             check_columns(study, name, files_of(study, name)[:1])
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.layout import Layout
@@ -13,6 +13,19 @@ from modecollapse.schema import Strict
 if TYPE_CHECKING:  # its world needs numpy, which who only reads a study can do without
     from modecollapse.data.nano.world import WorldSettings
     from modecollapse.methods.guard_settings import GuardSource
+
+
+Capability = Literal[
+    "copies_source",
+    "decodes",
+    "merges_adapter",
+    "needs_parent",
+    "needs_reference",
+    "scores",
+    "starts_from_nothing",
+    "trains",
+]
+"""What a method can do or needs, of which a study asks its stages: attributes of `Method` that are true or false."""
 
 
 @dataclass(frozen=True)

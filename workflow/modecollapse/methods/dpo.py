@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.errors import StudyError
 from modecollapse.methods import preferences
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
-from modecollapse.methods.preferences import PARTS, PREFERENCE_MODULES, PreferenceSettings
+from modecollapse.methods.preferences import PREFERENCE_MODULES, PreferenceSettings
 from modecollapse.methods.settings import Betas
 from modecollapse.schema import Strict
 
@@ -127,7 +128,7 @@ METHOD = Method(
     settings=DpoSettings,
     run=run,
     needs_parent=True,
-    data_columns=PARTS,
+    data_columns=PAIR_COLUMNS,
     modules=("methods.dpo", *PREFERENCE_MODULES),
     libraries=("modecollapse.methods.trainers",),
     several_processes=True,

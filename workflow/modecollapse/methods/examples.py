@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.errors import StudyError
 from modecollapse.prompts import PromptFormat
 from modecollapse.rendering import joint, render, token_ids
@@ -157,7 +158,7 @@ def read_pairs(
     Raises:
         StudyError: as `read_texts`, `encode` and `paired`; or no pair has two different answers.
     """
-    texts = read_texts(path, ("prompt", "chosen", "rejected"))
+    texts = read_texts(path, PAIR_COLUMNS)
     encoded = encode(tokenizer, form, texts["prompt"], [texts["chosen"], texts["rejected"]])
     pairs = paired(encoded, max_length, max_prompt_length, too_long, path)
     _check_differences(pairs, path)

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
-from modecollapse.methods.preferences import PAIR_LOSS_MODULES, PARTS, PairLossSettings
+from modecollapse.methods.preferences import PAIR_LOSS_MODULES, PairLossSettings
 
 if TYPE_CHECKING:
     from modecollapse.methods.pair_losses import PairLoss
@@ -52,7 +53,7 @@ METHOD = Method(
     settings=IpoSettings,
     run=run,
     needs_parent=True,
-    data_columns=PARTS,
+    data_columns=PAIR_COLUMNS,
     modules=("methods.ipo", *PAIR_LOSS_MODULES),
     libraries=("modecollapse.methods.pair_trainer",),
     needs_reference=True,

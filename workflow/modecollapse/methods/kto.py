@@ -2,8 +2,9 @@
 
 from pydantic import Field
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
-from modecollapse.methods.preferences import PARTS, PREFERENCE_MODULES, PreferenceSettings
+from modecollapse.methods.preferences import PREFERENCE_MODULES, PreferenceSettings
 from modecollapse.methods.settings import Betas
 
 
@@ -72,7 +73,7 @@ METHOD = Method(
     settings=KtoSettings,
     run=run,
     needs_parent=True,
-    data_columns=PARTS,
+    data_columns=PAIR_COLUMNS,
     modules=("methods.kto", "methods.kto_trainer", "methods.unpaired", "methods.reference", *PREFERENCE_MODULES),
     libraries=("modecollapse.methods.kto_trainer",),
     needs_reference=True,

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
-from modecollapse.methods.preferences import PAIR_LOSS_MODULES, PARTS, PairLossSettings
+from modecollapse.methods.preferences import PAIR_LOSS_MODULES, PairLossSettings
 from modecollapse.methods.schedule import ScheduleName
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ METHOD = Method(
     settings=OrpoSettings,
     run=run,
     needs_parent=True,
-    data_columns=PARTS,
+    data_columns=PAIR_COLUMNS,
     modules=("methods.orpo", *PAIR_LOSS_MODULES),
     libraries=("modecollapse.methods.pair_trainer",),
     several_processes=True,

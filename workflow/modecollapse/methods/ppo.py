@@ -139,6 +139,7 @@ METHOD = Method(
         "methods.rollout_settings",
         "methods.guarding",
         "methods.guard_settings",
+        "data.columns",
         "methods.examples",
         "methods.layout",
         "methods.lora",

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.settings import FINE_TUNING_MODULES, Betas, FineTuningSettings
 
 if TYPE_CHECKING:
     from modecollapse.methods.pair_losses import PairLoss
-
-PARTS = ("prompt", "chosen", "rejected")
-"""Columns of a set of preference pairs."""
 
 PREFERENCE_MODULES = ("methods.preferences", "methods.reference_file", *FINE_TUNING_MODULES)
 """Modules whose code decides the weights of every stage that is tuned on pairs."""
@@ -96,7 +94,7 @@ def read(job: TrainingJob, settings: PreferenceSettings, tokenizer: Any) -> Pair
     limits = (settings.max_length, settings.max_prompt_length, settings.too_long)
     pairs = read_pairs(job.data, tokenizer, job.format, *limits)
     reference = {} if job.reference_scores is None else read_reference(job.reference_scores, pairs)
-    sizes = [[len(ids) for ids in pairs[f"{part}_ids"]] for part in PARTS]
+    sizes = [[len(ids) for ids in pairs[f"{part}_ids"]] for part in PAIR_COLUMNS]
     return Pairs(
         columns={**pairs, **reference},
         lengths=[prompt + max(chosen, rejected) for prompt, chosen, rejected in zip(*sizes, strict=True)],

@@ -28,6 +28,7 @@ METHOD = Method(
         "methods.pretrain",
         "methods.pretrain_loop",
         "methods.pretrain_settings",
+        "data.columns",
         "methods.architecture",
         "methods.examples",
         "methods.layout",

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.errors import StudyError
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
 from modecollapse.methods.settings import FINE_TUNING_MODULES, FineTuningSettings
@@ -69,7 +70,7 @@ def run(job: TrainingJob) -> TrainingRecord:
     assert job.parent is not None
     assert job.data is not None
     assert job.format is not None
-    texts = read_texts(job.data, PARTS, optional=("task",))
+    texts = read_texts(job.data, PAIR_COLUMNS, optional=("task",))
     rows = different_pairs(texts, settings.equal_answers, job.data)
     device = processes.own_device(job.layout) if settings.lora and settings.lora.quantization else "cpu"
     model = start_reward_model(job.parent, job.seed, job.threads, device, settings.lora, settings.dtype)
@@ -86,14 +87,12 @@ def run(job: TrainingJob) -> TrainingRecord:
         )
     examples = {
         f"{answer}_ids": [[*pairs["prompt_ids"][row], *pairs[f"{answer}_ids"][row]] for row in rows]
-        for answer in PARTS[1:]
+        for answer in PAIR_COLUMNS[1:]
     }
     sizes = [(len(chosen), len(rejected)) for chosen, rejected in zip(*examples.values(), strict=True)]
     lengths, tokens = [max(size) for size in sizes], [sum(size) for size in sizes]
     return finetuning.train(job, settings, ScoreTrainer, model, examples, lengths, tokens)
 
-
-PARTS = ("prompt", "chosen", "rejected")
 
 METHOD = Method(
     name="reward",
@@ -101,7 +100,7 @@ METHOD = Method(
     settings=RewardSettings,
     run=run,
     needs_parent=True,
-    data_columns=PARTS,
+    data_columns=PAIR_COLUMNS,
     modules=(
         "methods.reward",
         "methods.reward_model",

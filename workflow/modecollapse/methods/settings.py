@@ -11,6 +11,7 @@ from modecollapse.schema import Strict
 Betas = tuple[float, float]
 
 FINE_TUNING_MODULES = (
+    "data.columns",
     "methods.examples",
     "methods.finetuning",
     "methods.trainers",

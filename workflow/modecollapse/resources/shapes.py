@@ -206,8 +206,8 @@ def shape_of(study: Study, model: Model) -> Shape:
     states it; else `ASSUMED`, with a warning that names the key.
     """
     origin = study.origin(model)
-    size, method = study.config.models[origin.size], study.method(origin)
-    if method is not None and method.starts_from_nothing and size.architecture is not None:
+    size = study.config.models[origin.size]
+    if study.stage(origin).has("starts_from_nothing") and size.architecture is not None:
         vocabulary = study.config.tokenizer.vocabulary if study.config.tokenizer else 0
         return neox_shape(size.architecture, vocabulary)
     found = _found(study, origin)

@@ -249,8 +249,7 @@ class TrainingDemands(Known):
 
     def _taken_over(self, model: Model, shape: Shape) -> Demand:
         """Linked, copied, converted, or merged with an adapter, which is done in float32 on a processor."""
-        method = self.study.method(model)
-        merges = method is not None and method.merges_adapter
+        merges = self.study.stage(model).has("merges_adapter")
         memory = PROCESS + (2 * 4 * shape.parameters if merges else 2 * shape.stored_bytes * shape.parameters)
         size = shape.stored_bytes * float(shape.parameters)
         return Demand(memory=memory, seconds=START + 6 * size / (0.3 * GB), disk=size, cores=self.threads)

@@ -1,0 +1,58 @@
+"""The data sets of a study have what they are used for."""
+
+from collections.abc import Sequence
+
+from modecollapse.config import Data, StudyConfig
+from modecollapse.config_errors import check_names
+from modecollapse.data.columns import PAIR_COLUMNS
+from modecollapse.errors import StudyError
+
+WORLD_COLUMNS = {
+    "pretraining": ("text",),
+    "heldout": ("text",),
+    "answers": ("prompt", "completion"),
+    "preferences": PAIR_COLUMNS,
+    "choices": ("question", "choices", "answer", "relation"),
+    "contrasts": ("sentences", "right"),
+}
+"""Columns of each part of the world."""
+
+
+def check_columns(config: StudyConfig, key: str, name: str, columns: Sequence[str]) -> None:
+    """What a key of the study names is a data set, with these columns as far as the study says which it has."""
+    check_names(key, [name], config.data, "data set")
+    data: Data = config.data[name]
+    if data.source is not None and data.columns is None:
+        return  # they are looked for under our names; see `study_data.DataSets.data_columns`
+    present = WORLD_COLUMNS[data.world] if data.world else tuple(data.columns or PAIR_COLUMNS)
+    missing = [column for column in columns if column not in present]
+    if missing:
+        raise StudyError(
+            f"{key}: {name} has the columns {', '.join(present)}, but {', '.join(missing)} is needed. "
+            + (f"Add it to data.{name}.columns." if data.source else "Name a data set that has it.")
+        )
+
+
+def check_task_data(config: StudyConfig, key: str, name: str) -> None:
+    """Of a data set with a source only columns of texts are kept, but tasks have questions, choices and answers."""
+    worlds = {each: data for each, data in config.data.items() if data.world is not None}
+    if name not in config.data:
+        check_names(key, [name], worlds, "data set")
+    if name not in worlds:
+        raise StudyError(
+            f"{key}: {name} is read from a source, of which only texts are kept and not what a task asks for. Allowed: "
+            f"sets of the study's world ({', '.join(worlds) or 'it has none'}). Remove the key and name the files in a "
+            "task file of your own: `dataset_path: json` with `dataset_kwargs: {data_files: {test: FILE}}`, or "
+            "`dataset_path: OWNER/NAME`."
+        )
+
+
+def check_tokenizer_data(config: StudyConfig) -> None:
+    """The tokenizer is trained on data sets that are there before it."""
+    for name in config.tokenizer.data if config.tokenizer else ():
+        check_columns(config, "tokenizer.data", name, ())
+        if config.data[name].sampled is not None:
+            raise StudyError(
+                f"tokenizer.data: {name} is written by a stage, which needs the tokenizer itself. Allowed: "
+                f"{', '.join(each for each, data in config.data.items() if data.sampled is None)}. Remove it."
+            )
