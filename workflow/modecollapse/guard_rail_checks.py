@@ -20,9 +20,6 @@ def check_guard_rails(config: StudyConfig) -> None:
         StudyError: something names what is not there, or what has no weights of its own.
     """
     settings = config.measures.guard_rails
-    for name, stage in config.stages.items():
-        if _guards(stage) is not None:
-            _check_run(config, settings, name, stage)
     if settings is None:
         return
     if config.measures.benchmarks is None:
@@ -71,25 +68,26 @@ def judged_stages(config: StudyConfig, settings: GuardRailSettings) -> list[str]
     ]
 
 
-def run_rails(settings: GuardRailSettings, guards: RunGuards, rails: Sequence[Rail]) -> list[Rail]:
-    """Those of the study's guard rails that a run is looked at by."""
-    return [rail for rail in rails if guards.tasks is None or rail.task in guards.tasks]
-
-
-def check_rails(config: StudyConfig, tasks: Sequence[Task]) -> tuple[Rail, ...]:
-    """The study's guard rails, resolved; none if it has none. Raises as `resolve_rails`."""
+def resolved_rails(config: StudyConfig, tasks: Sequence[Task]) -> tuple[Rail, ...]:
+    """The study's guard rails on the tasks of its benchmarks; none if it has none. Raises as `resolve_rails`."""
     settings, benchmarks = config.measures.guard_rails, config.measures.benchmarks
     return resolve_rails(settings, benchmarks, tasks, _KEY) if settings and benchmarks else ()
 
 
-def _guards(stage: StageBase) -> RunGuards | None:
-    found: RunGuards | None = getattr(stage, "guard_rails", None)
-    return found
+def check_run_guards(config: StudyConfig, name: str, stage: StageBase) -> None:
+    """The guard rails of a run are among the study's, which are of the stage that the run starts from.
 
+    Args:
+        name: the stage's.
+        stage: its keys in one of its sizes.
 
-def _check_run(config: StudyConfig, settings: GuardRailSettings | None, name: str, stage: StageBase) -> None:
-    guards, key = _guards(stage), f"stages.{name}.guard_rails"
-    assert guards is not None
+    Raises:
+        StudyError: they are not.
+    """
+    guards: RunGuards | None = getattr(stage, "guard_rails", None)
+    settings, key = config.measures.guard_rails, f"stages.{name}.guard_rails"
+    if guards is None:
+        return
     if settings is None:
         raise StudyError(
             f"{key}: margins and confidence are those of the study's guard rails, but it has none. Add "

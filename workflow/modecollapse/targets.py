@@ -99,12 +99,20 @@ class Targets:
         if stage.data is not None:
             inputs["data"] = self.data_of(model, stage.data)
         inputs |= self._reward_inputs(self.study.reward(model))
+        if self.study.run_rails(model):
+            inputs["guard_data"] = self.guard_data(model)
         if (scores := self.study.reference_scores(model)) is not None:
             inputs["reference_scores"] = self.paths.reference_scores(scores.model, scores.pairs)
         if method.starts_from_nothing:
             inputs["tokenizer_manifest"] = self.paths.tokenizer_manifest()
             inputs["tokenizer"] = ancient(self.paths.tokenizer())
         return inputs
+
+    def guard_data(self, model: Model) -> list[str]:
+        """The study's data sets of the benchmarks that the model is put to while it is tuned."""
+        watched = {rail.task for rail in self.study.run_rails(model)}
+        names = (task.settings.data for task in self.study.benchmarks if task.name in watched)
+        return [self.paths.data(name) for name in dict.fromkeys(names) if name is not None]
 
     def training_stages(self) -> list[str]:
         """The stages that are trained (or taken over) one by one."""
@@ -139,6 +147,9 @@ class Targets:
             if job.rule.name == "train":
                 model = Model(job.wildcards.size, int(job.wildcards.seed), job.wildcards.stage)
                 needed.append(self.study.needed_of(model))
+                watched = {rail.task for rail in self.study.run_rails(model)}
+                tasks = [task for task in self.study.benchmarks if task.name in watched]
+                needed += [Needed(revision) for revision in hub_revisions(tasks)]
             elif job.rule.name == "read_data":
                 needed.append(self.study.needed_of_data(job.wildcards.data))
             elif job.rule.name == "run_benchmarks":
@@ -320,6 +331,10 @@ class Targets:
             names += ["published_tokens"]
         if self.study.runs_benchmarks():
             names += ["benchmarks", "benchmarks_pooled", "benchmark_tests"]
+        if self.study.rails:
+            names += ["candidates"]
+        if self.has_merits():
+            names += ["candidate_merits"]
         if self.has_costs():
             names += ["divergence", "costs"]
         if self.study.judged_rewards():
@@ -327,6 +342,21 @@ class Targets:
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
+
+    def has_merits(self) -> bool:
+        """Whether something else than guard rails tells candidates apart."""
+        return bool(self.study.rails) and any(self._merits().values())
+
+    def merits_inputs(self) -> dict[str, object]:
+        """What the table of candidates' merits is made from, by name."""
+        return {"judged": self.paths.table("candidates"), **self._merits()}
+
+    def _merits(self) -> dict[str, list[str]]:
+        return {"costs": [self.paths.table("costs")] if self.has_costs() else [], "win_rates": []}
+
+    def marks(self) -> list[str]:
+        """The table that says which stages are marked in other tables and in figures; none without guard rails."""
+        return [self.paths.table("candidates")] if self.study.rails else []
 
     def comparison_tables(self) -> list[str]:
         """The tables of the rule `compare`."""
@@ -374,8 +404,9 @@ class Targets:
         return figures_of(self.table_names(), sizes, features, *((views, compared) if self.study.has_formats() else ()))
 
     def figure_inputs(self, drawing: Drawing) -> dict[str, str]:
-        """The tables that a figure is drawn from, by name."""
-        further = [name for name in drawing.spec.further_tables if name in self.table_names()]
+        """The tables that a figure is drawn from, by name; `candidates` says which stages it has to mark."""
+        names = self.table_names()
+        further = [name for name in (*drawing.spec.further_tables, "candidates") if name in names]
         return {name: self.paths.table(name) for name in (*drawing.spec.tables, *further)}
 
     def figure_code(self, drawing: Drawing) -> list[str]:

@@ -124,8 +124,12 @@ class Job:
         layout = self.layout()
         if layout.processes == 1 and not layout.zero_stage:
             libraries = METHODS[self.spec["method"]].libraries
-            self.do_without(*NO_MODEL_NEEDS, *([] if _TRAINERS in libraries else ["pandas"]))
-            self.load(*libraries)
+            watched = settings.get("guard_rails") is not None  # by LM Evaluation Harness, which needs them all
+            if not watched:
+                self.do_without(*NO_MODEL_NEEDS, *([] if _TRAINERS in libraries else ["pandas"]))
+            self.load(
+                *libraries, *(["modecollapse.methods.guarding", "modecollapse.measures.harness"] if watched else [])
+            )
 
     def model(self) -> Model:
         """The model that this job is about; of a run that keeps the model of every epoch, the first one."""
