@@ -133,3 +133,21 @@ def test_costs_stand_beside_the_verdict() -> None:
     assert list(found["value"]) == list(known["cost"])
     assert merits_table(candidates, None, None, "1.0").empty
     assert merits_table(candidates, costs, None, "0.5").empty, "nothing was measured at this temperature"
+
+
+def test_win_rates_stand_beside_the_verdict_too() -> None:
+    same = sampled(a__acc=[1.0] * 100)
+    candidates = judged({"sft": same, "dpo": same}, rail("a"))
+    row = {"judge": "rm", "size": "s", "stage": "dpo", "reference": "sft", "task": "all", "n_seeds": 1, "n_prompts": 9}
+    won = {"value": 0.6, "low": 0.5, "high": 0.7, "controlled": 0.55, "controlled_low": 0.4, "controlled_high": 0.65}
+    win_rates = pd.DataFrame(
+        [{**row, **won, "temperature": t} for t in ("0.5", "1.0")] + [{**row, "stage": "rm", **won}]
+    )
+    merits = merits_table(candidates, None, win_rates, "1.0")
+    assert list(merits["quantity"]) == ["win rate", "win rate at equal length"]
+    assert list(merits["value"]) == [0.6, 0.55]
+    assert list(merits["high"]) == [0.7, 0.65]
+    assert set(merits["prompts"]) == {"all"}
+    assert set(merits["metric"]) == {"rm"}
+    assert merits["definition"].iloc[0] == "win rate against sft at T = 1.0, judged by rm"
+    assert len(merits_table(candidates, None, win_rates, "0.7")) == 4, "all at which answers were judged"

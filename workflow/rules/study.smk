@@ -4,7 +4,7 @@ from modecollapse import specs
 from modecollapse.cells import Model, SampledData
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
-from modecollapse.jobs.summary import print_summary
+from modecollapse.jobs.summary import failing_in_words, print_summary
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.gpus import require_gpus_or_exit
 from modecollapse.resources.machine import read_limits, read_machine
@@ -16,7 +16,8 @@ from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
 from modecollapse.targets import Targets
 
 study = load_study_or_exit(config, Path(workflow.basedir) / "config")
-config["about"] = study.about()  # for the report's front page
+# For the report's front page.
+config["about"] = {**study.about(), "failing": failing_in_words(study)}
 paths = study.paths
 targets = Targets(study)
 demands = Demands(study, read_machine(config), read_limits(config))

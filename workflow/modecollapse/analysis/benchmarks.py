@@ -60,7 +60,7 @@ def benchmarks_table(results: Results, samples: Samples) -> pd.DataFrame:
     parts = []
     for model, frame in results.items():
         scores = scores_of({model: samples[model]})
-        rows = [_with_interval([row], scores) for row in _records(frame)]
+        rows = [_with_interval([row], scores) for row in records_of(frame)]
         parts.append(pd.DataFrame(rows).assign(size=model.size, seed=model.seed, stage=model.stage))
     return joined("benchmarks", parts)
 
@@ -75,7 +75,7 @@ def benchmarks_pooled_table(results: Results, samples: Samples) -> pd.DataFrame:
         scores = scores_of({model: samples[model] for model in models})
         seeds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for model in models:
-            for row in _records(results[model]):
+            for row in records_of(results[model]):
                 seeds.setdefault(tuple(row[name] for name in METRIC), []).append(row)
         rows = [{**_with_interval(group, scores), "n_seeds": len(group)} for group in seeds.values()]
         parts.append(pd.DataFrame(rows).assign(size=size, stage=stage))
@@ -136,7 +136,8 @@ def paired_interval(lost: int, gained: int, documents: int) -> tuple[float, floa
     return max(-1.0, float(rose - fell - half)), min(1.0, float(rose - fell + half))
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dictionaries by column."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 

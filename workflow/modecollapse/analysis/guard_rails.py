@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modecollapse.analysis.benchmarks import METRIC, Samples, Scores, by_stage, paired, scores_of
+from modecollapse.analysis.benchmarks import METRIC, Samples, Scores, by_stage, paired, records_of, scores_of
 from modecollapse.analysis.noninferiority import Verdict, bounds, verdict
 from modecollapse.analysis.table_files import SCHEMAS, joined
 
@@ -104,7 +104,8 @@ def merits_table(
         candidates: the table of `candidates_table`.
         costs: the table `costs`, if the study has one: diversity lost and quality gained, and the one per the other, at
             `temperature`, of completions cut as late as they are.
-        win_rates: the table `win_rates`, if the study has one.
+        win_rates: the table `win_rates`, if the study has one: at `temperature` if answers were judged there, else at
+            all at which they were.
         temperature: the temperature of figures that show one.
     """
     overall = candidates[candidates["level"] == OVERALL][["size", "stage", "reference", "verdict"]]
@@ -118,11 +119,26 @@ def merits_table(
                 own = longest.drop(columns=["definition", "reference"]).rename(columns=names)
                 parts.append(own.assign(quantity=definition[0], definition=definition[1]))
     if win_rates is not None and len(win_rates):
-        parts.append(win_rates.assign(quantity="win rate"))
+        there = win_rates["temperature"] == temperature
+        judged = win_rates[there] if there.any() else win_rates
+        for quantity, names in _WIN_RATES.items():
+            own = judged.drop(columns=["value", "low", "high"] if "value" not in names else [])
+            told = [
+                f"{quantity} against {row['reference']} at T = {row['temperature']}, judged by {row['judge']}"
+                for row in records_of(judged)
+            ]
+            own = own.drop(columns="reference").rename(columns={**names, "task": "prompts", "judge": "metric"})
+            parts.append(own.assign(format="", quantity=quantity, definition=told))
     columns = ["size", "stage", *(name for name in SCHEMAS["candidate_merits"].names if name not in overall)]
     merits = pd.concat([part.reindex(columns=columns) for part in parts]) if parts else pd.DataFrame(columns=columns)
     return joined("candidate_merits", [overall.merge(merits, on=["size", "stage"])])
 
+
+_WIN_RATES = {
+    "win rate": {"value": "value"},
+    "win rate at equal length": {"controlled": "value", "controlled_low": "low", "controlled_high": "high"},
+}
+"""The quantity → its columns in the table `win_rates`."""
 
 _COSTS = {
     "loss": ("diversity lost", "change of the metric towards less diverse, against the costs' reference"),
