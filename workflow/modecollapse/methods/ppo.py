@@ -133,6 +133,7 @@ METHOD = Method(
         "methods.ppo_losses",
         "methods.ppo_models",
         "methods.ppo_state",
+        "data.columns",
         "methods.answer_judge",
         "methods.rollout_prompts",
         "methods.sampling_check",
