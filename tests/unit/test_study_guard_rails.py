@@ -23,7 +23,16 @@ from tests.tasks import CHOICE, write_tasks
 
 RAILS: dict[str, Any] = {"reference": "sft", "tasks": {"nano_facts": {"margin": 0.1, "shots": 0}}}
 SHORT: dict[str, Any] = {"max_length": 128}
-PPO: dict[str, Any] = {"method": "ppo", "from": "sft", "reward": "words", "data": "preferences", "steps": 4, **SHORT, "max_new_tokens": 24}
+PAIRS: dict[str, Any] = {**SHORT, "max_prompt_length": 64}
+PPO: dict[str, Any] = {
+    "method": "ppo",
+    "from": "sft",
+    "reward": "words",
+    "data": "preferences",
+    "steps": 4,
+    **SHORT,
+    "max_new_tokens": 24,
+}
 FILTERS = "filter_list: [{name: first, filter: [{function: take_first}]}, {name: other, filter: []}]\n"
 
 
@@ -45,9 +54,9 @@ def test_rails_are_of_the_first_metric_that_is_a_mean_unless_they_say_otherwise(
 
 def test_stages_below_the_reference_that_can_be_put_to_tasks_are_judged(content: dict[str, Any]) -> None:
     stages = {
-        "rm": {"method": "reward", "from": "sft", "data": "preferences", **SHORT},
+        "rm": {"method": "reward", "from": "sft", "data": "preferences", **PAIRS},
         "bon": {"method": "best_of_n", "from": "sft", "reward": "rm"},
-        "dpo2": {"method": "dpo", "from": "dpo", "data": "preferences", **SHORT},
+        "dpo2": {"method": "dpo", "from": "dpo", "data": "preferences", **PAIRS},
         "ppo": {**PPO, "reward": "rm"},
     }
     study = with_rails(content, stages)
@@ -56,7 +65,14 @@ def test_stages_below_the_reference_that_can_be_put_to_tasks_are_judged(content:
 
 
 def test_a_candidate_that_is_a_run_stands_for_each_of_its_epochs(content: dict[str, Any]) -> None:
-    content["stages"]["long"] = {"method": "sft", "from": "sft", "data": "answers", "epochs": 2, "each_epoch": True, **SHORT}
+    content["stages"]["long"] = {
+        "method": "sft",
+        "from": "sft",
+        "data": "answers",
+        "epochs": 2,
+        "each_epoch": True,
+        **SHORT,
+    }
     assert with_rails(content, candidates=["long"]).judged_stages() == ["long-1", "long-2"]
 
 
@@ -160,7 +176,7 @@ def test_a_run_is_given_its_tasks_with_the_lower_of_both_limits(
 )
 def test_rails_that_cannot_hold_are_refused(content: dict[str, Any], changes: dict[str, Any], message: str) -> None:
     stages = {
-        "rm": {"method": "reward", "from": "sft", "data": "preferences", **SHORT},
+        "rm": {"method": "reward", "from": "sft", "data": "preferences", **PAIRS},
         "bon": {"method": "best_of_n", "from": "sft", "reward": "rm"},
         "found": {
             "method": "completions",

@@ -64,7 +64,7 @@ def judged_stages(config: StudyConfig, settings: GuardRailSettings) -> list[str]
     return [
         name
         for name, stage in config.stages.items()
-        if _predicts(stage) and name != settings.reference and lineage.descent(parents, name, settings.reference)
+        if _predicts(stage) and name != settings.reference and lineage.descent(parents, settings.reference, name)
     ]
 
 
