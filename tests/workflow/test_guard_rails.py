@@ -1,4 +1,4 @@
-"""Guard rails end to end: what falls is told, and marked in every table and figure; an edit runs only what it concerns."""
+"""Guard rails end to end: what falls is told and marked in every table and figure; edits run what they concern."""
 
 import csv
 import json
@@ -12,9 +12,13 @@ from tests.projects import Project, make_project
 from tests.tasks import CHOICE, write_tasks
 from tests.tiny_models import save_neox
 
-LIKELIHOOD = CHOICE.replace("task: sums", "task: last").partition("metric_list")[0].replace(
-    "multiple_choice", "loglikelihood"
-).replace("doc_to_choice: choices\n", "").replace("doc_to_target: answer", 'doc_to_target: "{{choices[0]}}"')
+LIKELIHOOD = (
+    CHOICE.replace("task: sums", "task: last")
+    .partition("metric_list")[0]
+    .replace("multiple_choice", "loglikelihood")
+    .replace("doc_to_choice: choices\n", "")
+    .replace("doc_to_target: answer", 'doc_to_target: "{{choices[0]}}"')
+)
 STUDY = """
 title: One that falls
 models: {neox: {}}
