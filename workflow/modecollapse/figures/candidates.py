@@ -55,9 +55,9 @@ def candidates(tables: Tables, context: FigureContext) -> Figure:
         if number >= len(panels):
             axes.set_axis_off()
             continue
-        (task, shots, _), frame = panels[number]
+        (task, *_), frame = panels[number]
         _panel(axes, frame, places, context)
-        axes.set_title(style.shortened(f"{task}, {int(shots)}-shot", width + gap, style.BODY), pad=4)
+        axes.set_title(style.shortened(f"{task}, {int(frame['shots'].iloc[0])}-shot", width + gap, style.BODY), pad=4)
         axes.set_xlabel(_axis(frame), fontsize=style.TINY, labelpad=2)
         axes.set_yticks(range(len(places)), names if number % columns == 0 else [""] * len(places))
     _heading(sheet.figure, rows, context)

@@ -189,11 +189,9 @@ def tabulate_merits(
     Raises:
         CorruptFile: a file is not what was published.
     """
-    judged, *found = (
-        read_sealed(paths[0]).to_pandas() if paths else None for paths in ([candidates], costs, win_rates)
-    )
-    assert judged is not None
-    _write("candidate_merits", [merits_table(judged, *found, spec["temperature"])], outputs)
+    known, won = (read_sealed(paths[0]).to_pandas() if paths else None for paths in (costs, win_rates))
+    judged = read_sealed(candidates).to_pandas()
+    _write("candidate_merits", [merits_table(judged, known, won, spec["temperature"])], outputs)
 
 
 def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:

@@ -62,7 +62,7 @@ def rollout_training(known: Known, model: Model, settings: RolloutSettings | Ppo
 
 
 def _watching(known: Known, model: Model, steps: int) -> tuple[float, float]:
-    """Seconds and bytes of guard rails: their looks, the parent's among them, a batch of these, and the good weights."""
+    """Seconds and bytes of guard rails: the looks and one at the parent, a batch of theirs, and the good weights."""
     guards = known.study.guards(model)
     if guards is None:
         return 0.0, 0.0
