@@ -4,7 +4,7 @@ Values of documents are right or wrong, or numbers. Of one training run's right 
 Tango's (1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
 design") score test, with Edwards' (1948) correction for continuity, one document: all discordant documents may have
 fallen, so a bound from the estimated variance would be wrong just where it matters, and Tango's alone errs on the side
-of passing by up to a seventh of the error that is allowed. With the correction the probability that a candidate which
+of passing by up to a fifth of the error that is allowed. With the correction the probability that a candidate which
 is worse by exactly the margin passes is at most what is stated, whatever the share of documents that rise (enumerated
 for 10 to 600 documents and errors of 0.005 to 0.2 in `tests/unit/test_analysis_noninferiority.py`, in part).
 
