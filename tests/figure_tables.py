@@ -109,6 +109,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         "training": logged.assign(seed=0, value=1.0),
         "truth": pd.concat([strengths.assign(value=strengths["lambda"] / 4), floor]),
         **cost_tables(STAGES[1:], "plm"),
+        "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
 
 

@@ -11,6 +11,7 @@ from modecollapse import specs
 from modecollapse.cells import Model
 from modecollapse.errors import StudyError
 from modecollapse.figures.registry import Drawing
+from modecollapse.guard_rails.specs import candidates_spec
 from modecollapse.jobs.models import describe
 from modecollapse.jobs.summary import failing_in_words
 from modecollapse.measures.benchmarks import BenchmarkSettings, find_tasks
@@ -105,11 +106,11 @@ def test_a_margin_decides_the_table_alone(content: dict[str, Any]) -> None:
     before = with_rails(content)
     after = with_rails(content, tasks={"nano_facts": {"margin": 0.2, "shots": 0}})
     model = Model("tiny", 0, "dpo")
-    assert specs.candidates_spec(before) != specs.candidates_spec(after)
+    assert candidates_spec(before) != candidates_spec(after)
     assert specs.benchmarks_spec(before, model) == specs.benchmarks_spec(after, model)
     drawing = Drawing("lineage")
     assert specs.figure_spec(before, drawing) == specs.figure_spec(after, drawing)
-    assert json.loads(specs.candidates_spec(before))["candidates"] == ["dpo"]
+    assert json.loads(candidates_spec(before))["candidates"] == ["dpo"]
 
 
 def test_what_a_run_is_watched_by_decides_it_and_reaches_its_job(content: dict[str, Any]) -> None:

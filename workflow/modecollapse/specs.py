@@ -308,26 +308,6 @@ def _run_guards(study: Study, model: Model) -> dict[str, Any]:
     }
 
 
-def candidates_spec(study: Study) -> str:
-    """What decides which stages fall below their reference, beside the samples of benchmarks."""
-    settings = study.config.measures.guard_rails
-    assert settings is not None
-    return canonical(
-        {
-            "revision": REVISIONS["analysis"],
-            "rails": [rail.spec for rail in study.rails],
-            "reference": settings.reference,
-            "candidates": study.judged_stages(),
-            "confidence": settings.confidence,
-        }
-    )
-
-
-def merits_spec(study: Study) -> str:
-    """What decides the table of what candidates are judged by, beside the tables that it is made from."""
-    return canonical({"revision": REVISIONS["analysis"], "temperature": study.config.analysis.temperature})
-
-
 def rewards_spec(study: Study, model: Model) -> str:
     """What decides what a reward model gives to pairs of answers, beside its weights and the data sets."""
     settings = study.settings(model)

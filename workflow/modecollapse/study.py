@@ -15,7 +15,7 @@ from modecollapse.config import STAGE_MODELS, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
 from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
-from modecollapse.guard_rail_checks import check_guard_rails, check_run_guards, judged_stages, resolved_rails
+from modecollapse.guard_rails.checks import check_guard_rails, check_run_guards, judged_stages, resolved_rails
 from modecollapse.hub import lock_path, read_lock
 from modecollapse.measures.benchmarks import find_tasks
 from modecollapse.measures.guard_rails import Rail

@@ -10,6 +10,7 @@ from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
+from modecollapse.guard_rails.targets import GuardRailTargets
 from modecollapse.hub import Needed
 from modecollapse.measures.benchmarks import hub_revisions
 from modecollapse.study import Study
@@ -24,7 +25,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets:
+class Targets(GuardRailTargets):
     """The files of one study, by phase."""
 
     def __init__(self, study: Study) -> None:
@@ -108,12 +109,6 @@ class Targets:
             inputs["tokenizer"] = ancient(self.paths.tokenizer())
         return inputs
 
-    def guard_data(self, model: Model) -> list[str]:
-        """The study's data sets of the benchmarks that the model is put to while it is tuned."""
-        watched = {rail.task for rail in self.study.run_rails(model)}
-        names = (task.settings.data for task in self.study.benchmarks if task.name in watched)
-        return [self.paths.data(name) for name in dict.fromkeys(names) if name is not None]
-
     def training_stages(self) -> list[str]:
         """The stages that are trained (or taken over) one by one."""
         stages = {model.stage for model in self.study.trained() if self.study.epoch(model) is None}
@@ -147,9 +142,7 @@ class Targets:
             if job.rule.name == "train":
                 model = Model(job.wildcards.size, int(job.wildcards.seed), job.wildcards.stage)
                 needed.append(self.study.needed_of(model))
-                watched = {rail.task for rail in self.study.run_rails(model)}
-                tasks = [task for task in self.study.benchmarks if task.name in watched]
-                needed += [Needed(revision) for revision in hub_revisions(tasks)]
+                needed += [Needed(revision) for revision in hub_revisions(self.watching_tasks(model))]
             elif job.rule.name == "read_data":
                 needed.append(self.study.needed_of_data(job.wildcards.data))
             elif job.rule.name == "run_benchmarks":
@@ -331,10 +324,7 @@ class Targets:
             names += ["published_tokens"]
         if self.study.runs_benchmarks():
             names += ["benchmarks", "benchmarks_pooled", "benchmark_tests"]
-        if self.study.rails:
-            names += ["candidates"]
-        if self.has_merits():
-            names += ["candidate_merits"]
+        names += self.guard_rail_tables()
         if self.has_costs():
             names += ["divergence", "costs"]
         if self.study.judged_rewards():
@@ -342,21 +332,6 @@ class Targets:
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
-
-    def has_merits(self) -> bool:
-        """Whether something else than guard rails tells candidates apart."""
-        return bool(self.study.rails) and any(self._merits().values())
-
-    def merits_inputs(self) -> dict[str, object]:
-        """What the table of candidates' merits is made from, by name."""
-        return {"judged": self.paths.table("candidates"), **self._merits()}
-
-    def _merits(self) -> dict[str, list[str]]:
-        return {"costs": [self.paths.table("costs")] if self.has_costs() else [], "win_rates": []}
-
-    def marks(self) -> list[str]:
-        """The table that says which stages are marked in other tables and in figures; none without guard rails."""
-        return [self.paths.table("candidates")] if self.study.rails else []
 
     def comparison_tables(self) -> list[str]:
         """The tables of the rule `compare`."""

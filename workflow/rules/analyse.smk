@@ -93,7 +93,7 @@ if study.rails:
                 "judge_candidates", lambda wildcards: demands.analysis()
             ),
         params:
-            spec=specs.candidates_spec(study),
+            spec=candidates_spec(study),
         script:
             "../../scripts/judge_candidates.py"
 
@@ -113,7 +113,7 @@ if targets.has_merits():
         resources:
             **demands.resources("tabulate_merits", lambda wildcards: demands.analysis()),
         params:
-            spec=specs.merits_spec(study),
+            spec=merits_spec(study),
         script:
             "../../scripts/tabulate_merits.py"
 

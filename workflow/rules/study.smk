@@ -3,6 +3,7 @@
 from modecollapse import specs
 from modecollapse.cells import Model, SampledData
 from modecollapse.epochs import epoch_stage
+from modecollapse.guard_rails.specs import candidates_spec, merits_spec
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import failing_in_words, print_summary
 from modecollapse.resources.demands import Demands

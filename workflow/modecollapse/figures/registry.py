@@ -42,7 +42,7 @@ class FigureSpec:
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules of this package whose code decides what it looks like, its own first."""
-        return (self.module, *self.uses, "context", "labels", "style")
+        return (self.module, *self.uses, "context", "labels", "notes", "style")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Drawing:
         module = import_module(f"modecollapse.figures.{self.spec.module}")
         figure: Figure = getattr(module, self.spec.function)(tables, context, **self.spec.options)
         if context.failing:
-            import_module("modecollapse.figures.style").append_notes(figure, context.failing)
+            import_module("modecollapse.figures.notes").append_notes(figure, context.failing)
         return figure
 
 

@@ -36,8 +36,6 @@ _HANDLE, _SPACING = 2.2, 1.6
 """Length of a legend's handles and space between its columns, in units of its type size."""
 _LEGEND_LINE = 0.15
 """Height in inches of one row of a legend."""
-_NOTE_LINE = 0.105
-"""Height in inches of a line of notes."""
 _BESIDE = 2
 """Rows of a legend that fit beside the heading."""
 
@@ -289,29 +287,6 @@ def _make_room(figure: Figure, inches: float) -> None:
         y = text.get_position()[1]
         text.set_y(1 - (1 - y) * share if text in headings else y * share)
     figure.set_size_inches(width, height + inches)
-
-
-def append_notes(figure: Figure, notes: Sequence[str]) -> None:
-    """Lines below a finished figure, which is made taller for them; everything else keeps its size and its place."""
-    width, height = figure.get_size_inches()
-    lines = [line for note in notes for line in wrapped(note, width - 0.2, TINY)]
-    room = 0.03 + _NOTE_LINE * len(lines)
-
-    def lifted(y: float) -> float:
-        return float((y * height + room) / (height + room))
-
-    for legend in figure.legends:
-        place = legend.get_bbox_to_anchor().transformed(figure.transFigure.inverted())
-        legend.set_bbox_to_anchor((place.x0, lifted(place.y0)), transform=figure.transFigure)
-    for axes in figure.axes:
-        box = axes.get_position()
-        axes.set_position((box.x0, lifted(box.y0), box.width, box.height * height / (height + room)))
-    for line in figure.lines:
-        line.set_ydata([lifted(float(y)) for y in np.asarray(line.get_ydata(orig=True), dtype=float)])
-    for text in figure.texts:
-        text.set_y(lifted(text.get_position()[1]))
-    figure.set_size_inches(width, height + room)
-    footer(figure, "\n".join(lines))
 
 
 def heading(figure: Figure, text: str) -> None:
