@@ -118,6 +118,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         "truth": pd.concat([strengths.assign(value=strengths["lambda"] / 4), floor]),
         **cost_tables(STAGES[1:], "plm"),
         **filter_tables(),
+        "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
 
 
@@ -264,3 +265,19 @@ def _logged(context: FigureContext) -> pd.DataFrame:
             # The true utility falls where the score goes on to rise.
             parts.append(keys.assign(stage=stage, quantity="utility", value=1 + 2 * at - 1.8 * at**2 + noise))
     return pd.concat(parts, ignore_index=True)[SCHEMAS["training"].names]
+
+
+def candidate_table(failing: Sequence[tuple[str, str]] = ()) -> pd.DataFrame:
+    """`candidates` of SFT and DPO against PLM on two tasks; `failing` are pairs of a size and a stage."""
+    rows = grid(size=SIZES, stage=STAGES[1:], task=("arc_easy", "piqa"))
+    fails = [(size, stage) in failing for size, stage in zip(rows["size"], rows["stage"], strict=True)]
+    value = np.where(fails, -0.1, np.where(rows["task"] == "piqa", -0.01, 0.01))
+    tasks = rows.assign(level="task", shots=0, filter="none", metric="acc", value=value, margin=0.02)
+    tasks = tasks.assign(low=value - 0.015, high=value + 0.015, definition="mean acc, candidate − reference")
+    tasks = tasks.assign(verdict=np.where(fails, "fails", np.where(tasks["low"] > -0.02, "passes", "undecided")))
+    overall = rows[["size", "stage"]].drop_duplicates().assign(level="overall", task="", filter="", metric="")
+    found = [(size, stage) in failing for size, stage in zip(overall["size"], overall["stage"], strict=True)]
+    overall = overall.assign(verdict=np.where(found, "fails", "undecided"))
+    overall = overall.assign(definition=np.where(found, "fails arc_easy, piqa", "undecided: piqa"))
+    known = {"reference": "plm", "low_confidence": 0.95, "high_confidence": 0.975, "n": 500, "n_seeds": 1}
+    return pd.concat([tasks, overall]).assign(**known)[SCHEMAS["candidates"].names]

@@ -33,6 +33,7 @@ from modecollapse.labelling.settings import PairSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
+from modecollapse.measures.guard_rails import GuardRailSettings
 from modecollapse.measures.repetition import RepetitionSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
@@ -417,6 +418,8 @@ class Measures(Strict):
     out."""
     benchmarks: BenchmarkSettings | None = None
     """Tasks of LM Evaluation Harness; null leaves them out."""
+    guard_rails: GuardRailSettings | None = None
+    """Which of these tasks tuned stages must not get worse at; null: none."""
     rewards: RewardMeasure | None = None
     """Accuracy of the stages of the method `reward`; null leaves it out."""
     repetition: RepetitionSettings | None = None

@@ -270,7 +270,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     ),
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
-    "method ppo": ("data.nano",),
+    "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),
     # Of the metrics it needs no more than which way diversity lies, of repetition what its counts are called.

@@ -80,10 +80,11 @@ def model_spec(study: Study, model: Model) -> str:
     method = study.method(model)
     assert method is not None
     settings = study.settings(model)
+    absent = [name for name in ("lora", "guard_rails") if getattr(settings, name, None) is None]
     spec: dict[str, Any] = {
         "method": method.name,
         "revision": method.revision,
-        "settings": _plain(settings, *NOT_SCIENCE, *([] if getattr(settings, "lora", None) else ["lora"])),
+        "settings": _plain(settings, *NOT_SCIENCE, *absent),
         "threads": study.config.threads,
     }
     if method.needs_reward:
@@ -91,6 +92,8 @@ def model_spec(study: Study, model: Model) -> str:
         reward = study.stage(model).reward
         spec["reward"] = {"function": reward} if study.reward(model) is None else "model"
         spec["world"] = _world(study)
+    if study.guards(model) is not None:
+        spec["guard_rails"] = _run_guards(study, model)
     if method.trains and method.needs_parent:
         spec["format"] = study.format(study.stage(model).train_format).spec
     if method.trains:
@@ -329,6 +332,20 @@ def benchmarks_spec(study: Study, model: Model) -> str:
 def benchmark_spec(model_spec: dict[str, Any], task: dict[str, Any], shots: int) -> dict[str, Any]:
     """What decides one task with one number of shots: its share of a benchmarks spec."""
     return {**model_spec, "tasks": None, "task": {**task, "shots": shots}}
+
+
+def _run_guards(study: Study, model: Model) -> dict[str, Any]:
+    """What decides when guard rails end a run, beside its own settings and the study's data sets."""
+    rails, settings = study.run_rails(model), study.config.measures.guard_rails
+    assert settings is not None
+    whole = json.loads(benchmarks_spec(study, model))
+    tasks = [task for task in whole["tasks"] if task["name"] in {rail.task for rail in rails}]
+    return {
+        **{name: whole[name] for name in ("revision", "harness", "settings", "chat")},
+        "confidence": settings.confidence,
+        "rails": [rail.spec for rail in rails],
+        "tasks": [{**task, "shots": None} for task in tasks],  # those of the rails
+    }
 
 
 def rewards_spec(study: Study, model: Model) -> str:

@@ -10,6 +10,7 @@ from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
+from modecollapse.guard_rails.targets import GuardRailTargets
 from modecollapse.hub import Needed
 from modecollapse.judging.targets import JudgementTargets
 from modecollapse.label_targets import LabelTargets
@@ -25,7 +26,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(LabelTargets, JudgementTargets):
+class Targets(LabelTargets, JudgementTargets, GuardRailTargets):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -136,6 +137,8 @@ class Targets(LabelTargets, JudgementTargets):
         if stage.data is not None:
             inputs["data"] = self.data_of(model, stage.data)
         inputs |= self._reward_inputs(self.study.reward(model))
+        if self.study.run_rails(model):
+            inputs["guard_data"] = self.guard_data(model)
         if (scores := self.study.reference_scores(model)) is not None:
             inputs["reference_scores"] = self.paths.reference_scores(scores.model, scores.pairs)
         if method.starts_from_nothing:
@@ -176,6 +179,7 @@ class Targets(LabelTargets, JudgementTargets):
             if job.rule.name == "train":
                 model = Model(job.wildcards.size, int(job.wildcards.seed), job.wildcards.stage)
                 needed.append(self.study.needed_of(model))
+                needed += [Needed(revision) for revision in hub_revisions(self.watching_tasks(model))]
             elif job.rule.name == "read_data":
                 needed.append(self.study.needed_of_data(job.wildcards.data))
             elif job.rule.name == "run_benchmarks":
@@ -363,6 +367,7 @@ class Targets(LabelTargets, JudgementTargets):
             names += ["published_tokens"]
         if self.study.runs_benchmarks():
             names += ["benchmarks", "benchmarks_pooled", "benchmark_tests"]
+        names += self.guard_rail_tables()
         if self.has_costs():
             names += ["divergence", "costs"]
         if self.study.judged_rewards():
@@ -434,8 +439,9 @@ class Targets(LabelTargets, JudgementTargets):
         return figures_of(self.table_names(), sizes, features, *((views, compared) if self.study.has_formats() else ()))
 
     def figure_inputs(self, drawing: Drawing) -> dict[str, str]:
-        """The tables that a figure is drawn from, by name."""
-        further = [name for name in drawing.spec.further_tables if name in self.table_names()]
+        """The tables that a figure is drawn from, by name; `candidates` says which stages it has to mark."""
+        names = self.table_names()
+        further = [name for name in (*drawing.spec.further_tables, "candidates") if name in names]
         return {name: self.paths.table(name) for name in (*drawing.spec.tables, *further)}
 
     def figure_code(self, drawing: Drawing) -> list[str]:

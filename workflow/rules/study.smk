@@ -3,8 +3,9 @@
 from modecollapse import data_specs, specs
 from modecollapse.cells import Model, ModelData
 from modecollapse.epochs import epoch_stage
+from modecollapse.guard_rails.specs import candidates_spec, merits_spec
 from modecollapse.jobs.downloading import require_downloads_or_exit
-from modecollapse.jobs.summary import print_summary
+from modecollapse.jobs.summary import failing_in_words, print_summary
 from modecollapse.judging import specs as judging_specs
 from modecollapse.judging.comparisons import Judgement
 from modecollapse.judging.keys import require_keys_or_exit
@@ -20,7 +21,8 @@ from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
 from modecollapse.targets import Targets
 
 study = load_study_or_exit(config, Path(workflow.basedir) / "config")
-config["about"] = study.about()  # for the report's front page
+# For the report's front page.
+config["about"] = {**study.about(), "failing": failing_in_words(study)}
 paths = study.paths
 targets = Targets(study)
 demands = Demands(study, read_machine(config), read_limits(config))

@@ -42,7 +42,7 @@ class FigureSpec:
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules of this package whose code decides what it looks like, its own first."""
-        return (self.module, *self.uses, "context", "labels", "style")
+        return (self.module, *self.uses, "context", "labels", "notes", "style")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Drawing:
         """The figure, from its tables; `context.size` must be this drawing's size."""
         module = import_module(f"modecollapse.figures.{self.spec.module}")
         figure: Figure = getattr(module, self.spec.function)(tables, context, **self.spec.options)
+        if context.failing:
+            import_module("modecollapse.figures.notes").append_notes(figure, context.failing)
         return figure
 
 
@@ -154,6 +156,7 @@ FIGURES: Mapping[str, FigureSpec] = {
     ),
     "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True, per_view=True),
     "benchmarks": FigureSpec("benchmarks", "benchmarks", ("benchmarks_pooled",), _BENCHMARKS),
+    "candidates": FigureSpec("candidates", "candidates", ("candidates",), _BENCHMARKS),
     "reward_accuracy": FigureSpec("rewards", "reward_accuracy", ("rewards",), _REWARDS),
     "perplexity_filter": FigureSpec(
         "perplexity", "perplexity_filter", ("perplexities", "filters"), _DATA, per_size=True

@@ -18,6 +18,7 @@ from modecollapse.analysis.costs import costs_parts, divergence_table
 from modecollapse.analysis.filters import filters_table, perplexities_table
 from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
+from modecollapse.analysis.guard_rails import candidates_table, merits_table
 from modecollapse.analysis.label_agreement import agreement_table
 from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
@@ -28,6 +29,7 @@ from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statist
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.identities import cell_of_table, model_of_table
+from modecollapse.jobs.running import Outputs
 from modecollapse.lineage import below, paths
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
@@ -80,7 +82,9 @@ def _benchmarks(
 
 
 def _write(name: str, parts: Iterable[pd.DataFrame], outputs: Mapping[str, Path]) -> None:
-    table_files.write_table(name, parts, outputs[name], outputs[f"{name}_csv"])
+    candidates = outputs.candidates if isinstance(outputs, Outputs) else None
+    failing = table_files.failing_stages(candidates)
+    table_files.write_table(name, parts, outputs[name], outputs[f"{name}_csv"], failing)
 
 
 def tabulate(
@@ -156,6 +160,42 @@ def tabulate_benchmarks(
         parts["benchmark_tests"].append(benchmark_tests_table(answered, paths(spec["lineage"])))
     for name, of_sizes in parts.items():
         _write(name, of_sizes, outputs)
+
+
+def judge_candidates(spec: Mapping[str, Any], samples: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write which stages fall below their reference on benchmarks.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    known = (spec["rails"], spec["reference"], spec["candidates"], spec["confidence"])
+
+    def parts() -> Iterator[pd.DataFrame]:
+        tables = ((model_of_table(table), table.to_pandas()) for table in map(read_sealed, samples))
+        # The documents of one size at a time are in memory.
+        for _, models in groupby(tables, lambda entry: entry[0].size):
+            yield candidates_table(dict(models), *known)
+
+    _write("candidates", parts(), outputs)
+
+
+def tabulate_merits(
+    spec: Mapping[str, Any],
+    candidates: Path,
+    costs: Sequence[Path],
+    win_rates: Sequence[Path],
+    outputs: Mapping[str, Path],
+) -> None:
+    """Write what candidates are judged by beside their guard rails.
+
+    `costs` and `win_rates` are the tables of these names; none where the study does not have them.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    known, won = (read_sealed(paths[0]).to_pandas() if paths else None for paths in (costs, win_rates))
+    judged = read_sealed(candidates).to_pandas()
+    _write("candidate_merits", [merits_table(judged, known, won, spec["temperature"])], outputs)
 
 
 def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:
