@@ -7,5 +7,6 @@ if __name__ == "__main__":
         job.load("pandas", "matplotlib.figure", "modecollapse.jobs.figures")
         from modecollapse.jobs.figures import plot
 
-        tables = {name: paths[0] for name in job.spec["tables"] if (paths := job.inputs(name))}
+        names = [*job.spec["tables"], "candidates"]
+        tables = {name: paths[0] for name in names if (paths := job.inputs(name))}
         plot(job.spec, tables, job.outputs())

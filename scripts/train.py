@@ -10,7 +10,8 @@ if __name__ == "__main__":
     with running(polls=True) as job:
         job.load_trainer()
         study, model = job.planned(model_spec)
-        inputs = {name: Path(path) for name, path in job.snakemake.input.items()}
+        # What a run is watched by is described with its tasks.
+        inputs = {name: Path(path) for name, path in job.snakemake.input.items() if name != "guard_data"}
         make_model(
             model,
             job.spec,

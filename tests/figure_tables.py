@@ -88,6 +88,8 @@ def figure_tables() -> dict[str, pd.DataFrame]:
     asked = grid(**models, task=("arc_easy", "lambada_openai"), shots=(0, 5), metric=("perplexity", "acc"))
     kinds = {"task": ("all", "creative"), "better": ("all", "longer", "shorter"), "quantity": ("accuracy", "pearson")}
     judged = grid(size=SIZES, stage=("dpo",), data=("train", "held"), **kinds)
+    kinds = ("any", "multiple", "tandem", "cycle")
+    repetitive = grid(**models, prompts=prompts, temperature=(*temperatures, "mean"), kind=kinds)
     tasks = {"temperature": ("1.0",), "task": ("all", "chat", "open QA")}
     compared = grid(size=SIZES, stage=STAGES[1:], judge=("rm", "gpt"), **tasks)
     agreed = grid(size=SIZES, judge=("rm",), other=("gpt",), task=("all", "chat"), counted=("all", "won or lost"))
@@ -102,6 +104,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
             filter="none", chance=np.where(asked["task"] == "arc_easy", 0.25, math.nan), higher_is_better=True
         ),
         "rewards": measured("rewards", judged),
+        "repetition": measured("repetition", repetitive),
         "win_rates": measured("win_rates", compared).assign(reference="plm", wins=11, ties=4, losses=3, refusals=1),
         "judge_agreement": measured("judge_agreement", agreed).assign(kappa=0.1, kappa_low=-0.2, kappa_high=0.4),
         "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
@@ -114,7 +117,27 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         "training": logged.assign(seed=0, value=1.0),
         "truth": pd.concat([strengths.assign(value=strengths["lambda"] / 4), floor]),
         **cost_tables(STAGES[1:], "plm"),
+        **filter_tables(),
+        "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
+
+
+def filter_tables() -> dict[str, pd.DataFrame]:
+    """`filters` and `perplexities` of one filtered set: a task with a bound, and one without own responses."""
+    keys = grid(data=("on_dist",), size=SIZES, seed=("0", "1"), task=("creative", "factual"))
+    creative = keys["task"] == "creative"
+    outcomes = keys.assign(
+        transformation="perplexity", outcome=np.where(creative, "kept", "unknown task"), kept=creative, n=100,
+        share=1.0, bound=np.where(creative, 12.0, math.nan), n_own=np.where(creative, 200, 0),
+    )  # fmt: skip
+    curves = keys.merge(grid(text=("own", "chosen", "rejected"), quantile=tuple(np.linspace(0, 1, 11))), how="cross")
+    curves = curves[(curves["task"] == "creative") | (curves["text"] != "own")].reset_index(drop=True)
+    curves = curves.assign(
+        n=100, perplexity=2.0 * np.exp(3 * curves["quantile"]),
+        bound=np.where(curves["task"] == "creative", 12.0, math.nan),
+    )  # fmt: skip
+    tables = {"filters": outcomes, "perplexities": curves}
+    return {name: frame[SCHEMAS[name].names] for name, frame in tables.items()}
 
 
 def cost_tables(stages: Sequence[str], reference: str) -> dict[str, pd.DataFrame]:
@@ -242,3 +265,19 @@ def _logged(context: FigureContext) -> pd.DataFrame:
             # The true utility falls where the score goes on to rise.
             parts.append(keys.assign(stage=stage, quantity="utility", value=1 + 2 * at - 1.8 * at**2 + noise))
     return pd.concat(parts, ignore_index=True)[SCHEMAS["training"].names]
+
+
+def candidate_table(failing: Sequence[tuple[str, str]] = ()) -> pd.DataFrame:
+    """`candidates` of SFT and DPO against PLM on two tasks; `failing` are pairs of a size and a stage."""
+    rows = grid(size=SIZES, stage=STAGES[1:], task=("arc_easy", "piqa"))
+    fails = [(size, stage) in failing for size, stage in zip(rows["size"], rows["stage"], strict=True)]
+    value = np.where(fails, -0.1, np.where(rows["task"] == "piqa", -0.01, 0.01))
+    tasks = rows.assign(level="task", shots=0, filter="none", metric="acc", value=value, margin=0.02)
+    tasks = tasks.assign(low=value - 0.015, high=value + 0.015, definition="mean acc, candidate − reference")
+    tasks = tasks.assign(verdict=np.where(fails, "fails", np.where(tasks["low"] > -0.02, "passes", "undecided")))
+    overall = rows[["size", "stage"]].drop_duplicates().assign(level="overall", task="", filter="", metric="")
+    found = [(size, stage) in failing for size, stage in zip(overall["size"], overall["stage"], strict=True)]
+    overall = overall.assign(verdict=np.where(found, "fails", "undecided"))
+    overall = overall.assign(definition=np.where(found, "fails arc_easy, piqa", "undecided: piqa"))
+    known = {"reference": "plm", "low_confidence": 0.95, "high_confidence": 0.975, "n": 500, "n_seeds": 1}
+    return pd.concat([tasks, overall]).assign(**known)[SCHEMAS["candidates"].names]

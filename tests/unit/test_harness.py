@@ -81,7 +81,7 @@ def run(
     directory: Path, weights: Path, name: str, shots: int = 0, chat: bool = False, **changes: Any
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     (task,) = tasks(directory, name)
-    harness = Harness(weights, settings(name, **changes), 1, "cpu")
+    harness = Harness.load(weights, settings(name, **changes), 1, "cpu")
     results, samples = harness.run(task, shots, load_data(task, None), chat)
     assert (results.schema, samples.schema) == (RESULTS, SAMPLES)
     return results.to_pandas(), samples.to_pandas()
@@ -126,7 +126,7 @@ def test_whole_texts_are_scored_after_one_first_token_which_is_not_scored(
 
 def test_answers_are_encoded_as_before_after_whole_texts(models: dict[str, Path], directory: Path) -> None:
     whole, last = tasks(directory, "whole", "last")
-    harness = Harness(models["llama"], settings("whole", "last"), 1, "cpu")
+    harness = Harness.load(models["llama"], settings("whole", "last"), 1, "cpu")
     _, alone = harness.run(last, 0, load_data(last, None), False)
     harness.run(whole, 0, load_data(whole, None), False)
     _, again = harness.run(last, 0, load_data(last, None), False)
@@ -154,7 +154,7 @@ def test_tables_are_tidy_with_one_row_per_metric_and_per_document(models: dict[s
 
 def test_a_result_does_not_depend_on_what_was_run_before(models: dict[str, Path], directory: Path) -> None:
     last, sums = tasks(directory, "last", "sums")
-    harness = Harness(models["neox"], settings("last", "sums"), 1, "cpu")
+    harness = Harness.load(models["neox"], settings("last", "sums"), 1, "cpu")
     alone = harness.run(sums, 2, load_data(sums, None), chat=False)
     harness.run(last, 2, load_data(last, None), chat=False)
     again = harness.run(sums, 2, load_data(sums, None), chat=False)
@@ -259,7 +259,7 @@ def test_a_tokenizer_that_ends_every_text_is_refused(tmp_path: Path) -> None:
     content["post_processor"]["special_tokens"]["</s>"] = {"id": "</s>", "ids": [2], "tokens": ["</s>"]}
     file.write_text(json.dumps(content))
     with pytest.raises(StudyError, match="puts a token behind every text"):
-        Harness(weights, settings("sums"), 1, "cpu")
+        Harness.load(weights, settings("sums"), 1, "cpu")
 
 
 def hub_task(directory: Path, name: str | None) -> Task:

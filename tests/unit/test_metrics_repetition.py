@@ -161,6 +161,13 @@ def test_known_verdicts_on_texts_that_are_hard_to_judge(name: str) -> None:
     assert find_repetition(make(20_000), False) == Repetition(**expected)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["one letter", "square-free word", "long period", "long period, broken"])
+def test_verdicts_on_ten_megabytes(name: str) -> None:
+    make, expected = TEXTS[name]
+    assert find_repetition(make(10_000_000), False) == Repetition(**expected)
+
+
 def test_a_fault_anywhere_in_a_long_period_is_seen() -> None:
     period = letters(7_000, 4, seed=1)
     text = period * 2

@@ -305,3 +305,22 @@ def test_a_server_takes_its_share_of_a_gpu_and_the_time_it_starts_in(tmp_path: P
     assert (served.gpus, served.device) == (1, 0.9 * 80e9)
     assert served.seconds > alone.seconds
     assert served.memory > alone.memory
+
+
+def test_a_run_that_is_watched_by_benchmarks_takes_the_time_of_its_looks() -> None:
+    content = read_study(SMOKE, CONFIG)
+    content["data"]["asked"] = {"world": "choices", "n": 40}
+    content["measures"]["benchmarks"] = {"tasks": {"nano_facts": {"data": "asked"}}, "include": "tasks/nano"}
+    content["measures"]["guard_rails"] = {"reference": "sft", "tasks": {"nano_facts": {"margin": 0.1, "shots": 0}}}
+    ppo = {"method": "ppo", "from": "sft", "reward": "words", "data": "preferences", "steps": 10, "max_length": 128}
+    ppo |= {"max_new_tokens": 24}
+    for name, guards in {"free": None, "seldom": {"every": 5}, "often": {"every": 1}}.items():
+        content["stages"][name] = {**ppo, "guard_rails": guards}
+    study = parse(content)
+    demands = Demands(study, Machine())
+    jobs = {
+        model.stage: demands.training(model) for model in study.trained() if model.stage in ("free", "seldom", "often")
+    }
+    looks = [jobs[name].seconds_beside - jobs["free"].seconds_beside for name in ("seldom", "often")]
+    assert looks[1] == pytest.approx(3 * looks[0]), "twelve looks and four, the parent's and the last one among them"
+    assert jobs["often"].others > jobs["free"].others

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modecollapse.cells import Model, SampledData
+from modecollapse.cells import Model, ModelData
 from modecollapse.errors import StudyError
 from modecollapse.people import require_labels
 from modecollapse.specs import choice_spec, label_spec, model_spec, sampled_spec
@@ -54,7 +54,10 @@ STAGE, SET = ("stages",), ("data", "onpolicy", "sampled")
         (put(*SET, "from", "rm"), r"data\.onpolicy\.sampled\.from: rm cannot answer .*Allowed: plm, sft, dpo"),
         (put(*SET, "from", "bon"), r"data\.onpolicy\.sampled\.from: bon cannot answer prompts: its method is best_of"),
         (put(*SET, "prompts", "corpus"), r"sampled\.prompts: corpus has the columns text, but prompt is needed"),
-        (put(*SET, "prompts", "onpolicy"), r"sampled\.prompts: onpolicy is written by a stage itself"),
+        (
+            put(*SET, "prompts", "onpolicy"),
+            r"onpolicy\.sampled\.prompts: onpolicy → onpolicy: the set is made from itself",
+        ),
         (put(*SET, "reward", "sft"), r"sampled\.reward: 'sft' is a stage that gives no scores.*rm, .*annotators"),
         (put(*SET, "n", 1), r"data\.onpolicy\.sampled\.n"),
         (put(*SET, "choose", "longest"), r"sampled\.choose: found 'longest'\. Allowed: .*most_different.*repetition"),
@@ -71,7 +74,10 @@ STAGE, SET = ("stages",), ("data", "onpolicy", "sampled")
         (put("data", "onpolicy", "n", 5), r"`n` is no key of a sampled data set"),
         (put("data", "onpolicy", "world", "answers"), r"either a part of the world, or read from a source, or sampled"),
         (put("tokenizer", "data", ["corpus", "onpolicy"]), r"tokenizer\.data: onpolicy is written by a stage"),
-        (put("measures", "tokens", "data", "onpolicy"), r"onpolicy has the columns prompt, chosen, rejected, but text"),
+        (
+            put("measures", "tokens", "data", "onpolicy"),
+            r"onpolicy has the columns .*, task, but text",
+        ),
         (
             put("stages", "dpo", "data", "onpolicy"),
             r"stages\.dpo\.data: dpo is trained on .*\(dpo → onpolicy\)",
@@ -128,7 +134,7 @@ def test_training_and_its_reference_read_the_set_that_their_own_model_wrote():
     scores = targets.study.reference_scores(model)
     assert scores is not None
     assert targets.reference_inputs(scores)["data"] == own
-    assert targets.sampling_inputs(SampledData("tiny", 1, "onpolicy")) == {
+    assert targets.sampling_inputs(ModelData("tiny", 1, "onpolicy")) == {
         "manifest": "results/smoke/models/tiny/s1/dpo/manifest.json",
         "weights": "results/smoke/models/tiny/s1/dpo/weights",
         "reward_manifest": "results/smoke/models/tiny/s1/rm/manifest.json",
@@ -166,7 +172,7 @@ def test_the_name_of_a_reward_model_and_the_temperatures_of_cells_decide_no_data
     for place in (study["data"]["onpolicy"]["sampled"], study["stages"]["bon"], study["stages"]["rsft"]):
         place["reward"] = "judge"
     after = parse(study)
-    data = SampledData("tiny", 0, "onpolicy")
+    data = ModelData("tiny", 0, "onpolicy")
     assert sampled_spec(after, data) == sampled_spec(before, data)
     for stage, spec in (("bon", choice_spec), ("rsft", model_spec)):
         assert spec(after, Model("tiny", 0, stage)) == spec(before, Model("tiny", 0, stage))
@@ -190,7 +196,7 @@ def with_set(**sampled: Any) -> dict[str, Any]:
     return study
 
 
-DATA = SampledData("tiny", 0, "onpolicy")
+DATA = ModelData("tiny", 0, "onpolicy")
 
 
 def test_the_answers_are_sampled_alike_whoever_labels_them_however_often():
@@ -246,7 +252,7 @@ def test_every_seed_and_size_has_files_of_labels_of_its_own():
     study = with_set(**PEOPLE, labels=["{seed}/anna.csv"])
     study["seeds"] = [0, 1]
     parsed = parse(study)
-    assert parsed.label_files(SampledData("tiny", 1, "onpolicy")) == [SMOKE.parent / "1" / "anna.csv"]
+    assert parsed.label_files(ModelData("tiny", 1, "onpolicy")) == [SMOKE.parent / "1" / "anna.csv"]
     study["data"]["onpolicy"]["sampled"]["labels"] = ["anna.csv"]
     with pytest.raises(StudyError, match=r"labels: anna\.csv would hold the labels of 2 sheets.*Put \{seed\} into"):
         parse(study)

@@ -2,8 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+
+import jinja2
 
 from modecollapse.jobs.summary import JobTimes, job_times, shares
+from tests.projects import ROOT
 
 JOBS = [
     JobTimes("train", 50, 10, cpu=40, startup_cpu=8),
@@ -31,3 +35,15 @@ def test_jobs_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
         (tmp_path / f"{number}.timing.json").write_text(json.dumps({**entry, "cpu": 2.0, "ready_cpu": 0.5}))
     (tmp_path / "old.timing.json").write_text(json.dumps({"rule": "old", "started": 0, "ready": 1, "ended": 2}))
     assert job_times(tmp_path, since=2.0) == [JobTimes("rule2", 4, 1, 2.0, 0.5), JobTimes("rule1", 4, 1, 2.0, 0.5)]
+
+
+def test_the_reports_front_page_names_stages_that_fail_their_guard_rails() -> None:
+    template = jinja2.Template((ROOT / "workflow/report/workflow.rst").read_text())
+    about = {"title": "A study", "description": "", "world": False}
+    said = "DPO (small) falls below SFT by more than its guard rails allow: it fails piqa."
+    with_one, without = (
+        template.render(snakemake=SimpleNamespace(config={"about": {**about, "failing": failing}}))
+        for failing in ([said], [])
+    )
+    assert f"\n- {said}\n" in with_one
+    assert "guard rails" not in without

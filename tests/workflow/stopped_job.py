@@ -23,6 +23,7 @@ from modecollapse.jobs.answer_sources import AnswerSources
 from modecollapse.jobs.choosing import choose
 from modecollapse.jobs.embeddings import embed_cells
 from modecollapse.jobs.generations import generate
+from modecollapse.jobs.own_answers import sample_own_answers
 from modecollapse.jobs.references import score_reference
 from modecollapse.jobs.running import Job, running
 from modecollapse.jobs.sampled_data import sample_pairs
@@ -58,6 +59,15 @@ PAIRS = {
     "stream": "0/tiny/s0/plm",
     "format": "{prompt}",
     "reward": {"function": "words", "world": None},
+    "threads": 1,
+}
+OWN = {
+    "revision": 0,
+    "sampling": {"n": 16, "temperature": 1.0, "max_new_tokens": 40, "count": None},
+    "settings": REFERENCE["settings"],
+    "seed": 0,
+    "stream": "0/tiny/s0/plm",
+    "format": "{prompt}",
     "threads": 1,
 }
 TOKENS = {"revision": 0, "threads": 1, "settings": {"documents": 100, "context": 16, "groups": 4}}
@@ -111,6 +121,15 @@ def run_pairs(root: Path, outputs: Path, job: Job, seconds: float) -> None:
     )  # fmt: skip
 
 
+def run_own(root: Path, outputs: Path, job: Job, seconds: float) -> None:
+    """Sixteen answers to each of twenty prompts, and how likely the model finds them, two prompts at a time."""
+    answers_file.ROWS_OF_A_PART = 32
+    model = (root / "model" / "manifest.json", root / "model" / "weights")
+    sample_own_answers(
+        OWN, "pairs", model, [root / "pairs.parquet"], outputs / "own.parquet", job.store, job.load, seconds
+    )
+
+
 def answer_sources(root: Path) -> AnswerSources:
     """The model as what answers, and the number of words as what scores."""
     return AnswerSources(root / "model" / "weights", root / "model" / "manifest.json", "words")
@@ -142,6 +161,7 @@ KINDS: dict[str, tuple[Callable[[Path, Path, Job, float], None], Any, str]] = {
     "generate": (run_generate, transformers_engine.Decoding, "run"),
     "choose": (run_choose, transformers_engine.Decoding, "run"),
     "pairs": (run_pairs, sampled_answers, "_part"),
+    "own": (run_own, sampled_answers, "_part"),
     "embed": (run_embed, embedding._Embedder, "forward"),
     "tokens": (run_tokens, tokens.TokenSums, "add"),
     "reference": (run_reference, reference, "reference_log_probabilities"),

@@ -17,11 +17,11 @@ from modecollapse.manifest import Manifest, write_manifest
 from modecollapse.sealed import write_sealed
 from tests.tiny_models import save_neox
 
-KINDS = ("generate", "choose", "pairs", "embed", "tokens", "reference")
+KINDS = ("generate", "choose", "pairs", "own", "embed", "tokens", "reference")
 STOPPED_AFTER, KILLED_AFTER = 3, 2
 """Pieces of work that are computed before the signal."""
 # A batch of completions under way when the job is asked to stop is lost, one of texts, windows or pairs is not.
-SAMPLES = ("generate", "choose", "pairs")
+SAMPLES = ("generate", "choose", "pairs", "own")
 KEPT = {kind: STOPPED_AFTER if kind in SAMPLES else STOPPED_AFTER + 1 for kind in KINDS}
 """Pieces of work that are not lost by the stop; nothing that is computed before the kill is."""
 

@@ -34,8 +34,8 @@ class Cell:
 
 
 @dataclass(frozen=True, order=True)
-class SampledData:
-    """A data set that a stage writes: that of one size and seed."""
+class ModelData:
+    """A data set that a stage writes or decides: that of one size and seed."""
 
     size: str
     seed: int

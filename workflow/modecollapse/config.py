@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Discriminator,
     Field,
     Tag,
@@ -19,17 +20,26 @@ from pydantic import (
 
 from modecollapse.data.columns import LabelColumn, TextColumn
 from modecollapse.data.nano.world import WorldSettings
+from modecollapse.data.transformations.balance import BalanceSettings
+from modecollapse.data.transformations.base import Transformation
+from modecollapse.data.transformations.decontaminate import DecontaminateSettings
+from modecollapse.data.transformations.deduplicate import DeduplicateSettings
+from modecollapse.data.transformations.perplexity import PerplexitySettings
+from modecollapse.data.transformations.registry import TRANSFORMATIONS
+from modecollapse.data_lineage import stages_of
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.judging.settings import JudgementSettings
 from modecollapse.labelling.settings import PairSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
+from modecollapse.measures.guard_rails import GuardRailSettings
+from modecollapse.measures.repetition import RepetitionSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import Capability, Method
-from modecollapse.methods.reward_functions import FUNCTIONS, LABELLERS
+from modecollapse.methods.reward_functions import FUNCTIONS
 from modecollapse.metrics.registry import METRICS
 from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
@@ -48,6 +58,11 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if twice:
         raise ValueError(f"given twice: {', '.join(twice)}; name each once")
     return values
+
+
+def _listed(value: Any) -> Any:
+    # A tuple: what comes from here is no JSON any more, in which alone a list counts as one.
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 def _not_one(value: int | None) -> int | None:
@@ -152,8 +167,9 @@ class Sampled(PairSettings):
 
 
 class Data(Strict):
-    """A data set: a part of the nano world (`world`), rows of text from the hub or from files (`source`), or pairs that
-    a stage writes (`sampled`).
+    """A data set: a part of the nano world (`world`), rows of text from the hub or from files (`source`), pairs that a
+    stage writes (`sampled`), or rows of other sets (`from`), one set after another, that a transformation keeps: one of
+    `perplexity`, `balance`, `deduplicate`, `decontaminate`, or none. See docs/data.md.
 
     Of a source, only its named columns are kept, as text. The white space around answers (`completion`, `chosen`,
     `rejected`) is removed, since training puts exactly one space between prompt and answer; prompts keep theirs, and a
@@ -169,6 +185,18 @@ class Data(Strict):
     """Seed of this sample; the world has a seed of its own."""
     sampled: Sampled | None = None
     """The stage that writes it."""
+    parents: Annotated[
+        tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=Name | list[Name]), AfterValidator(_distinct)
+    ] = Field((), alias="from")
+    """The data sets whose rows it has: one, or several with the same columns. Pairs of equal answers are left out."""
+    perplexity: PerplexitySettings | None = None
+    """Keeps the pairs that a stage could have written itself."""
+    balance: BalanceSettings | None = None
+    """Makes tasks, or longer and shorter better answers, alike frequent."""
+    deduplicate: DeduplicateSettings | None = None
+    """Leaves out what was there before."""
+    decontaminate: DecontaminateSettings | None = None
+    """Leaves out what the study's evaluation prompts ask."""
     source: DataSource | None = None
     """Where the rows come from."""
     subset: str | None = None
@@ -191,11 +219,15 @@ class Data(Strict):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Data":
-        if [self.world, self.source, self.sampled].count(None) != 2:
+        if [self.world, self.source, self.sampled, self.parents or None].count(None) != 3:
             raise ValueError(
-                "a data set is either a part of the world, or read from a source, or sampled from a stage. Give one of "
-                "`world` (with `n`), `source: {hub: …}` or `source: {path: …}`, and `sampled: {from: …}`"
+                "a data set is either a part of the world, or read from a source, or sampled from a stage, or made "
+                "from others. Give one of `world` (with `n`), `source: {hub: …}` or `source: {path: …}`, `sampled: "
+                "{from: …}`, and `from: SET`"
             )
+        if self.parents:
+            self._check_derived()
+            return self
         if self.sampled is not None:
             if extra := sorted(self.model_fields_set - {"sampled", "seed"}):
                 raise ValueError(f"`{extra[0]}` is no key of a sampled data set. Allowed: sampled, seed. Remove it")
@@ -216,6 +248,26 @@ class Data(Strict):
         if self.columns and self.columns.get("chosen", 1) == self.columns.get("rejected", 2):
             raise ValueError(f"chosen and rejected answers are both {self.columns['chosen']!r} in `columns`. Name two")
         return self
+
+    @property
+    def transformation(self) -> tuple[Transformation, Any] | None:
+        """What makes it from its parents, with its settings; None if it has them all, or none."""
+        found = ((each, getattr(self, name)) for name, each in TRANSFORMATIONS.items())
+        return next(((each, settings) for each, settings in found if settings is not None), None)
+
+    def _check_derived(self) -> None:
+        given = [name for name in TRANSFORMATIONS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"a data set is made by one transformation, not by {' and '.join(given)}. Give each a set of its own, "
+                "one made `from` the other"
+            )
+        allowed = {"parents", *TRANSFORMATIONS}
+        if extra := sorted(self.model_fields_set - allowed - {"seed"}):
+            keys = ", ".join(["from", "seed", *TRANSFORMATIONS])
+            raise ValueError(f"`{extra[0]}` is no key of a set that is made from others. Allowed: {keys}. Remove it")
+        if "seed" in self.model_fields_set and not (self.transformation and self.transformation[0].draws):
+            raise ValueError("`seed` has no effect here: nothing is drawn. Remove it")
 
 
 class Tokenizer(Strict):
@@ -267,6 +319,11 @@ class StageBase(Strict):
     """Its name in figures; default: the stage's name in capitals."""
     published_as: PublishedStage | None = None
     """The stage of O'Mahony et al. (2024) that this is, in sizes that have the key as well."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it can be asked for answers."""
+        return self.method in METHODS and not self.has("scores") and not self.has("decodes")
 
     def has(self, capability: Capability) -> bool:
         """Whether its method has a capability; finished completions have no method, and so none."""
@@ -361,8 +418,13 @@ class Measures(Strict):
     out."""
     benchmarks: BenchmarkSettings | None = None
     """Tasks of LM Evaluation Harness; null leaves them out."""
+    guard_rails: GuardRailSettings | None = None
+    """Which of these tasks tuned stages must not get worse at; null: none."""
     rewards: RewardMeasure | None = None
     """Accuracy of the stages of the method `reward`; null leaves it out."""
+    repetition: RepetitionSettings | None = None
+    """Rates of repetitive completions, before and after each stage; `{}` takes the paper's thresholds, null leaves them
+    out."""
     judgements: JudgementSettings | None = None
     """Side-by-side comparisons with a reference stage, judged by rewards, by language models or by people; null leaves
     them out."""
@@ -439,7 +501,7 @@ class StudyConfig(Strict):
 
     def parents(self) -> dict[str, list[str]]:
         """Each stage's parents by role, in the order of the file, each once: the stage it continues, the one that
-        scores, and those that wrote its data and scored them."""
+        scores, and those that wrote its data, scored them or decided what of them is left."""
         return {name: list(dict.fromkeys(self._parents(stage))) for name, stage in self.stages.items()}
 
     def _parents(self, stage: StageBase) -> Iterator[str]:
@@ -447,8 +509,5 @@ class StudyConfig(Strict):
             yield stage.parent
         if stage.reward and stage.reward not in FUNCTIONS:
             yield stage.reward
-        data = self.data.get(stage.data) if stage.data else None
-        if data is not None and data.sampled is not None:
-            yield data.sampled.stage
-            if data.sampled.reward and data.sampled.reward not in (*FUNCTIONS, *LABELLERS):
-                yield data.sampled.reward
+        if stage.data:
+            yield from stages_of(self, stage.data)

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from modecollapse.config import Data, StudyConfig
 from modecollapse.config_errors import check_names
-from modecollapse.data.columns import PAIR_COLUMNS
+from modecollapse.data.columns import LABEL_COLUMNS, PAIR_COLUMNS
+from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
 
 WORLD_COLUMNS = {
     "pretraining": ("text",),
     "heldout": ("text",),
-    "answers": ("prompt", "completion"),
-    "preferences": PAIR_COLUMNS,
+    "answers": ("prompt", "completion", "task"),
+    "preferences": (*PAIR_COLUMNS, "task"),
     "choices": ("question", "choices", "answer", "relation"),
     "contrasts": ("sentences", "right"),
 }
@@ -21,16 +22,29 @@ WORLD_COLUMNS = {
 def check_columns(config: StudyConfig, key: str, name: str, columns: Sequence[str]) -> None:
     """What a key of the study names is a data set, with these columns as far as the study says which it has."""
     check_names(key, [name], config.data, "data set")
-    data: Data = config.data[name]
-    if data.source is not None and data.columns is None:
+    present = columns_of(config, name)
+    if present is None:
         return  # they are looked for under our names; see `study_data.DataSets.data_columns`
-    present = WORLD_COLUMNS[data.world] if data.world else tuple(data.columns or PAIR_COLUMNS)
     missing = [column for column in columns if column not in present]
     if missing:
         raise StudyError(
             f"{key}: {name} has the columns {', '.join(present)}, but {', '.join(missing)} is needed. "
-            + (f"Add it to data.{name}.columns." if data.source else "Name a data set that has it.")
+            + (f"Add it to data.{name}.columns." if config.data[name].source else "Name a data set that has it.")
         )
+
+
+def columns_of(config: StudyConfig, name: str) -> tuple[str, ...] | None:
+    """The columns of a data set as far as the study says; None if a source is to be asked for those that are used."""
+    data: Data = config.data[name]
+    if data.world is not None:
+        return WORLD_COLUMNS[data.world]
+    if data.sampled is not None:
+        prompts = columns_of(config, data.sampled.prompts) if data.sampled.prompts in config.data else None
+        return (*PAIR_COLUMNS, *(column for column in LABEL_COLUMNS if column in (prompts or ())))
+    if data.parents:
+        known = (columns_of(config, parent) for parent in data.parents)
+        return next((columns for columns in known if columns is not None), None)
+    return None if data.columns is None else tuple(data.columns)
 
 
 def check_task_data(config: StudyConfig, key: str, name: str) -> None:
@@ -51,8 +65,8 @@ def check_tokenizer_data(config: StudyConfig) -> None:
     """The tokenizer is trained on data sets that are there before it."""
     for name in config.tokenizer.data if config.tokenizer else ():
         check_columns(config, "tokenizer.data", name, ())
-        if config.data[name].sampled is not None:
+        if is_of_model(config, name):
             raise StudyError(
-                f"tokenizer.data: {name} is written by a stage, which needs the tokenizer itself. Allowed: "
-                f"{', '.join(each for each, data in config.data.items() if data.sampled is None)}. Remove it."
+                f"tokenizer.data: {name} is written by a stage, or filtered by one, which needs the tokenizer itself. "
+                f"Allowed: {', '.join(each for each in config.data if not is_of_model(config, each))}. Remove it."
             )

@@ -61,11 +61,13 @@ class Runs:
         }
         measures = config.measures
         if measures.benchmarks:
-            chats = tuple(
-                each for stage in measures.benchmarks.chat_template for each in self.stages.get(stage, [stage])
-            )
+            chats = self._each(measures.benchmarks.chat_template)
             benchmarks = measures.benchmarks.model_copy(update={"chat_template": chats})
             measures = measures.model_copy(update={"benchmarks": benchmarks})
+        if measures.guard_rails and measures.guard_rails.candidates:
+            judged = self._each(measures.guard_rails.candidates)
+            rails = measures.guard_rails.model_copy(update={"candidates": judged})
+            measures = measures.model_copy(update={"guard_rails": rails})
         models = {}
         for size, model in config.models.items():
             changes = {each: keys for name, keys in model.stages.items() for each in self.stages.get(name, [name])}
@@ -146,6 +148,10 @@ class Runs:
                         f"{key}.epochs: with each_epoch every epoch is a stage, and the stages are the same for all "
                         f"sizes. Allowed: {len(self.stages[stage])}, as in stages.{stage}. Remove it."
                     )
+
+    def _each(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The stages that these names stand for."""
+        return tuple(each for name in names for each in self.stages.get(name, [name]))
 
     def _names(self, config: StudyConfig) -> list[str]:
         return [each for name in config.stages for each in self.stages.get(name, [name])]

@@ -1,6 +1,6 @@
 """What rules read and write that have pairs labelled: candidates, sheets, labels."""
 
-from modecollapse.cells import SampledData
+from modecollapse.cells import ModelData
 from modecollapse.methods.reward_functions import PEOPLE
 from modecollapse.study import Study
 
@@ -15,7 +15,7 @@ class LabelTargets:
         self.study = study
         self.paths = study.paths
 
-    def labelled_data(self) -> list[SampledData]:
+    def labelled_data(self) -> list[ModelData]:
         """Those sets, of each size and seed."""
         return [data for data in self.study.all_sampled_data() if self.study.sampling(data).labelled_apart]
 
@@ -36,7 +36,7 @@ class LabelTargets:
         data = [each for each in self.labelled_data() if self.study.sampling(each).reward == PEOPLE]
         return [path for each in data for path in self.sheet(each).values()]
 
-    def sheet(self, data: SampledData) -> dict[str, str]:
+    def sheet(self, data: ModelData) -> dict[str, str]:
         """The files of one sheet by name."""
         return {suffix: self.paths.labelling_sheet(data, suffix) for suffix in SHEET}
 
@@ -44,7 +44,7 @@ class LabelTargets:
         """Candidates and labels: the sealed files on the way from answers to labelled pairs, without these."""
         return [self.paths.candidates(data) for data in self.labelled_data()] + self.all_labels()
 
-    def label_inputs(self, data: SampledData) -> dict[str, object]:
+    def label_inputs(self, data: ModelData) -> dict[str, object]:
         """What the job reads that labels pairs, by name: people's files as far as they are there."""
         from snakemake.io import ancient
 

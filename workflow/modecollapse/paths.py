@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from modecollapse.cells import Cell, Model, SampledData
+from modecollapse.cells import Cell, Model, ModelData
 
 
 @dataclass(frozen=True)
@@ -15,16 +15,22 @@ class Paths:
     def data(self, name: str) -> str:
         return f"{self.root}/data/{name}.parquet"
 
-    def sampled(self, data: SampledData) -> str:
+    def sampled(self, data: ModelData) -> str:
         return f"{self.root}/sampled/{data}.parquet"
 
-    def candidates(self, data: SampledData) -> str:
+    def derived(self, data: ModelData) -> str:
+        return f"{self.root}/data/{data}.parquet"
+
+    def own_answers(self, data: ModelData) -> str:
+        return f"{self.root}/answers/{data}.parquet"
+
+    def candidates(self, data: ModelData) -> str:
         return f"{self.root}/candidates/{data}.parquet"
 
-    def labels(self, data: SampledData) -> str:
+    def labels(self, data: ModelData) -> str:
         return f"{self.root}/labels/{data}.parquet"
 
-    def labelling_sheet(self, data: SampledData, suffix: str) -> str:
+    def labelling_sheet(self, data: ModelData, suffix: str) -> str:
         return f"{self.root}/labelling/{data}.{suffix}"
 
     def tokenizer(self) -> str:
@@ -65,6 +71,9 @@ class Paths:
 
     def reward_scores(self, model: Model) -> str:
         return f"{self.root}/rewards/{model}.parquet"
+
+    def repetition(self, model: Model) -> str:
+        return f"{self.root}/repetition/{model}.parquet"
 
     def judgements(self, judgement: object) -> str:
         """`judgement` is a `judging.comparisons.Judgement`."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modecollapse.cells import SampledData
+from modecollapse.cells import ModelData
 from modecollapse.errors import StudyError
 from modecollapse.methods.reward_functions import PEOPLE
 
@@ -23,7 +23,7 @@ def require_labels_or_exit(study: "Study", jobs: Iterable[Any]) -> None:
     try:
         for job in jobs:
             if job.rule.name == "label_pairs":
-                data = SampledData(job.wildcards.size, int(job.wildcards.seed), job.wildcards.data)
+                data = ModelData(job.wildcards.size, int(job.wildcards.seed), job.wildcards.data)
                 if study.sampling(data).reward == PEOPLE:
                     require_labels(study, data, study.paths.candidates(data) not in anew)
     except StudyError as error:
@@ -31,7 +31,7 @@ def require_labels_or_exit(study: "Study", jobs: Iterable[Any]) -> None:
         sys.exit(1)
 
 
-def require_labels(study: "Study", data: SampledData, with_candidates: bool) -> None:
+def require_labels(study: "Study", data: ModelData, with_candidates: bool) -> None:
     """The files of people's labels of a data set are there and can be understood.
 
     Args:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.digests import digest
 from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods import METHODS
@@ -22,6 +23,8 @@ REVISIONS: Mapping[str, int] = {
     "tokenizer": 1,
     "reference": 1,
     "sampled": 1,
+    "derived": 1,
+    "own_answers": 1,
     "labelling": 1,
     "generation": 1,
     "vllm": 1,
@@ -30,6 +33,7 @@ REVISIONS: Mapping[str, int] = {
     "divergence": 1,
     "benchmarks": 1,
     "rewards": 1,
+    "repetition": 1,
     "judgements": 1,
     "embedding": 1,
     "diversity": 2,
@@ -82,6 +86,37 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "generation.models",
         *SAMPLING_MODULES,
         "jobs.answer_sources",
+        "prompts",
+        "rendering",
+    ),
+    "derived": ("jobs.derived_data", "data.sets", "data.columns", "data.sources.sampling", "data.transformations.base"),
+    "own_answers": (
+        "jobs.own_answers",
+        "data.sets",
+        "methods.likelihood",
+        "methods.sampled_answers",
+        "methods.answers_file",
+        "methods.selection",
+        "methods.scoring",
+        "methods.reward_functions",
+        "methods.reward_model",
+        "methods.reference",
+        "methods.reference_file",
+        "methods.answer_head",
+        "methods.rows",
+        "methods.examples",
+        "methods.lora",
+        "methods.start",
+        "data.columns",
+        "generation.cache",
+        "generation.completions",
+        "generation.decoding",
+        "generation.models",
+        "generation.prefill",
+        "generation.rollouts",
+        "generation.sampling",
+        "generation.streams",
+        "generation.tokenized",
         "prompts",
         "rendering",
     ),
@@ -145,6 +180,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "rendering",
         "jobs.rewards",
     ),
+    "repetition": ("measures.repetition", "metrics.repetition", "jobs.repetition"),
     "judgements": (
         "judging.asking",
         "judging.chat",
@@ -220,6 +256,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "rewards": ("data.nano",),
     "judgements": ("data.nano",),
     "diversity": ("data.nano", "measures.vectors"),
+    "own_answers": ("data.nano",),
     "sampled": ("data.nano", "measures.embedder", "measures.embedding"),
     "labelling": ("data.nano",),
     "method best_of_n": (
@@ -233,11 +270,11 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     ),
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
-    "method ppo": ("data.nano",),
+    "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),
-    # Of the metrics it needs no more than which way diversity lies.
-    "analysis": ("metrics.registry",),
+    # Of the metrics it needs no more than which way diversity lies, of repetition what its counts are called.
+    "analysis": ("metrics.registry", "measures.repetition"),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""
@@ -245,6 +282,7 @@ them, or the revision of their own component (the world, the embedding) stands i
 DECIDE_NOTHING = (
     "cells",
     "digests",
+    "data.transformations.registry",
     "errors",
     "generation.progress",
     "generation.settings",
@@ -309,13 +347,18 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def watched() -> dict[str, tuple[str, ...]]:
-    """Component → modules, or packages of modules, whose code decides its results; methods are components too."""
-    return {**{f"method {name}": method.modules for name, method in METHODS.items()}, **MODULES}
+    """Component → modules, or packages of modules, whose code decides its results.
+
+    Methods and transformations of data sets are components too.
+    """
+    methods = {f"method {name}": method.modules for name, method in METHODS.items()}
+    return methods | {f"transformation {name}": each.modules for name, each in TRANSFORMATIONS.items()} | dict(MODULES)
 
 
 def state() -> dict[str, dict[str, object]]:
     """Component → its revision and the digest of its code, as they are now."""
-    numbers = {**{f"method {name}": method.revision for name, method in METHODS.items()}, **REVISIONS}
+    numbers = {f"method {name}": method.revision for name, method in METHODS.items()}
+    numbers |= {f"transformation {name}": each.revision for name, each in TRANSFORMATIONS.items()} | dict(REVISIONS)
     return {name: {"revision": numbers[name], "code": code_digest(modules)} for name, modules in watched().items()}
 
 

@@ -1,10 +1,11 @@
 """What scores answers fits what it is asked for: by stages, by data sets that stages write, and by measures."""
 
 from modecollapse import lineage
-from modecollapse.config import Sampled, StageBase, StudyConfig
+from modecollapse.config import Sampled, StudyConfig
 from modecollapse.config_errors import check_names
 from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data_checks import check_columns
+from modecollapse.data_lineage import is_of_model, stages_of
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS, LABELLERS
@@ -65,7 +66,7 @@ def check_sampled(config: StudyConfig) -> None:
         sampled, key = data.sampled, f"data.{name}.sampled"
         if sampled is None:
             continue
-        writing = [stage for stage, each in config.stages.items() if _writes(each)]
+        writing = [stage for stage, each in config.stages.items() if each.writes]
         if sampled.stage not in writing:
             check_names(f"{key}.from", [sampled.stage], config.stages, "stage")
             raise StudyError(
@@ -73,10 +74,10 @@ def check_sampled(config: StudyConfig) -> None:
                 f"{config.stages[sampled.stage].method}. Allowed: {', '.join(writing)}. Name one of these."
             )
         check_names(f"{key}.prompts", [sampled.prompts], config.data, "data set")
-        if config.data[sampled.prompts].sampled is not None:
+        if is_of_model(config, sampled.prompts):
             raise StudyError(
-                f"{key}.prompts: {sampled.prompts} is written by a stage itself. Name the set that its prompts are "
-                "from."
+                f"{key}.prompts: {sampled.prompts} is written by a stage itself, or made from what one writes or "
+                "filters. Name the set that its prompts are from."
             )
         check_columns(config, f"{key}.prompts", sampled.prompts, ("prompt",))
         for labeller in LABELLERS:
@@ -124,21 +125,13 @@ def check_reward_data(config: StudyConfig) -> None:
                 "called so. Give the data set another name."
             )
         for stage, each in config.stages.items():
-            sampled = config.data[name].sampled
-            if sampled is None or not each.has("scores"):
-                continue
-            for writer in (sampled.stage, sampled.reward):
-                there = config.stages[writer].sizes if writer in config.stages else None
+            for writer in stages_of(config, name) if each.has("scores") else ():
+                there = config.stages[writer].sizes
                 if there is not None and set(each.sizes or config.models) - set(there):
                     raise StudyError(
                         f"{key}: {name} is written for the sizes {', '.join(there)} only, which have {writer}, but "
                         f"{stage} has others as well. Give {stage} the same `sizes`, or leave the set out."
                     )
-
-
-def _writes(stage: StageBase) -> bool:
-    """Whether a stage can be asked for answers."""
-    return stage.method in METHODS and not stage.has("scores") and not stage.has("decodes")
 
 
 def _same_format(config: StudyConfig, key: str, reward: str, stage: str) -> None:
@@ -152,17 +145,14 @@ def _same_format(config: StudyConfig, key: str, reward: str, stage: str) -> None
 
 
 def _check_circles(config: StudyConfig) -> None:
-    """No stage is trained on what is written or scored by itself or by its descendants."""
+    """No stage is trained on what is written, scored or filtered by itself or by its descendants."""
     parents = config.parents()
     for name, stage in config.stages.items():
-        data = config.data.get(stage.data) if stage.data else None
-        if data is None or data.sampled is None:
-            continue
-        for source in filter(None, (data.sampled.stage, data.sampled.reward)):
+        for source in stages_of(config, stage.data) if stage.data else ():
             line = lineage.descent(parents, name, source)
             if line:
                 way = " → ".join([*line, stage.data or ""])
                 raise StudyError(
                     f"stages.{name}.data: {name} is trained on {stage.data}, which needs {source}, and that descends "
-                    f"from {name} ({way}). Sample the set from an earlier stage, or train {name} on another."
+                    f"from {name} ({way}). Have an earlier stage write or filter the set, or train {name} on another."
                 )

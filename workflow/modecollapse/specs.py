@@ -10,7 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
+from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
@@ -80,10 +80,11 @@ def model_spec(study: Study, model: Model) -> str:
     method = study.method(model)
     assert method is not None
     settings = study.settings(model)
+    absent = [name for name in ("lora", "guard_rails") if getattr(settings, name, None) is None]
     spec: dict[str, Any] = {
         "method": method.name,
         "revision": method.revision,
-        "settings": _plain(settings, *NOT_SCIENCE, *([] if getattr(settings, "lora", None) else ["lora"])),
+        "settings": _plain(settings, *NOT_SCIENCE, *absent),
         "threads": study.config.threads,
     }
     if method.needs_reward:
@@ -91,6 +92,8 @@ def model_spec(study: Study, model: Model) -> str:
         reward = study.stage(model).reward
         spec["reward"] = {"function": reward} if study.reward(model) is None else "model"
         spec["world"] = _world(study)
+    if study.guards(model) is not None:
+        spec["guard_rails"] = _run_guards(study, model)
     if method.trains and method.needs_parent:
         spec["format"] = study.format(study.stage(model).train_format).spec
     if method.trains:
@@ -160,7 +163,7 @@ def choice_spec(study: Study, model: Model) -> str:
     return canonical({**json.loads(generation_spec(study, model)), "choice": choice})
 
 
-def sampled_spec(study: Study, data: SampledData) -> str:
+def sampled_spec(study: Study, data: ModelData) -> str:
     """What decides a data set that a model writes, beside that model, its reward and the prompts."""
     sampled, writer = study.sampling(data), study.writer(data)
     seed = study.config.data[data.data].seed
@@ -187,12 +190,12 @@ def sampled_spec(study: Study, data: SampledData) -> str:
     return canonical(spec)
 
 
-def sheet_spec(study: Study, data: SampledData) -> str:
+def sheet_spec(study: Study, data: ModelData) -> str:
     """What decides a labelling sheet beside the candidate pairs."""
     return canonical({"revision": REVISIONS["labelling"], "seed": study.config.data[data.data].seed})
 
 
-def label_spec(study: Study, data: SampledData) -> str:
+def label_spec(study: Study, data: ModelData) -> str:
     """What decides preference pairs beside the candidates: who labels them, and what people say.
 
     Of people's files the content counts, not names and order. One that is not there is left out: a run that needs it
@@ -209,7 +212,7 @@ def label_spec(study: Study, data: SampledData) -> str:
     return canonical(spec)
 
 
-def label_agreement_spec(study: Study, labelled: Sequence[SampledData]) -> str:
+def label_agreement_spec(study: Study, labelled: Sequence[ModelData]) -> str:
     """What decides the table of annotators' agreement beside the labels of these data sets."""
     sets = [[data.size, data.seed, data.data, study.sampling(data).reward] for data in labelled]
     return canonical({**json.loads(reward_table_spec(study)), "labels": sets})
@@ -331,6 +334,20 @@ def benchmark_spec(model_spec: dict[str, Any], task: dict[str, Any], shots: int)
     return {**model_spec, "tasks": None, "task": {**task, "shots": shots}}
 
 
+def _run_guards(study: Study, model: Model) -> dict[str, Any]:
+    """What decides when guard rails end a run, beside its own settings and the study's data sets."""
+    rails, settings = study.run_rails(model), study.config.measures.guard_rails
+    assert settings is not None
+    whole = json.loads(benchmarks_spec(study, model))
+    tasks = [task for task in whole["tasks"] if task["name"] in {rail.task for rail in rails}]
+    return {
+        **{name: whole[name] for name in ("revision", "harness", "settings", "chat")},
+        "confidence": settings.confidence,
+        "rails": [rail.spec for rail in rails],
+        "tasks": [{**task, "shots": None} for task in tasks],  # those of the rails
+    }
+
+
 def rewards_spec(study: Study, model: Model) -> str:
     """What decides what a reward model gives to pairs of answers, beside its weights and the data sets."""
     settings = study.settings(model)
@@ -351,6 +368,18 @@ def reward_table_spec(study: Study) -> str:
     return canonical(
         {"revision": REVISIONS["analysis"], "analysis": _plain(study.config.analysis, "temperature", _ACROSS)}
     )
+
+
+def repetition_spec(study: Study) -> str:
+    """What decides the counts of repetitive completions beside these."""
+    settings = study.config.measures.repetition
+    assert settings is not None
+    return canonical({"revision": REVISIONS["repetition"], "settings": _plain(settings)})
+
+
+def repetition_table_spec(study: Study) -> str:
+    """What decides the table of repetition beside the counts."""
+    return canonical({**json.loads(reward_table_spec(study)), "lineage": study.compared_lineage})
 
 
 def _embedder(study: Study) -> dict[str, Any]:

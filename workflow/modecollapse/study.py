@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,14 @@ from modecollapse.cells import Model
 from modecollapse.comparison_checks import check_reference
 from modecollapse.config import STAGE_MODELS, Stage, StageBase, StudyConfig
 from modecollapse.config_errors import explain
+from modecollapse.derived_checks import check_derived
 from modecollapse.epochs import Runs
 from modecollapse.errors import StudyError
+from modecollapse.guard_rails.checks import check_guard_rails, check_run_guards, judged_stages, resolved_rails
 from modecollapse.hub import lock_path, read_lock
 from modecollapse.measures.benchmarks import find_tasks
+from modecollapse.measures.guard_rails import Rail
+from modecollapse.methods.guard_settings import RunGuards
 from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
@@ -29,6 +33,9 @@ from modecollapse.study_sources import Sources
 @dataclass(frozen=True, kw_only=True)
 class Study(Sources):
     """A validated study: its grid (`study_grid`), data sets (`study_data`), sources (`study_sources`) and measures."""
+
+    rails: tuple[Rail, ...] = field(default=(), compare=False)
+    """The guard rails of `measures.guard_rails`, resolved."""
 
     def embeds(self) -> bool:
         """Whether a metric needs sentence vectors."""
@@ -68,6 +75,22 @@ class Study(Sources):
     def runs_benchmarks(self) -> bool:
         return bool(self.benchmarks) and bool(self.language_models())
 
+    def judged_stages(self) -> list[str]:
+        """The stages that must not fall below the reference of the guard rails; none if there are no such rails."""
+        settings = self.config.measures.guard_rails
+        judged = judged_stages(self.config, settings) if settings else []
+        return [stage for stage in self.stages if stage in judged]
+
+    def guards(self, model: Model) -> RunGuards | None:
+        """The benchmarks that the model is put to while it is tuned; None if to none."""
+        found: RunGuards | None = getattr(self.stage(model), "guard_rails", None)
+        return found
+
+    def run_rails(self, model: Model) -> list[Rail]:
+        """The guard rails that it is looked at by then."""
+        guards = self.guards(model)
+        return [rail for rail in self.rails if guards and (guards.tasks is None or rail.task in guards.tasks)]
+
 
 def parse_study(content: Mapping[str, Any], name: str, path: Path, config_directory: Path, results: Path) -> Study:
     """Validate the content of a study file as a whole and resolve it.
@@ -95,9 +118,11 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         runs = Runs.of(config)
         written, config = config, runs.expanded(config)
         check_rewards(config)
+        check_derived(config)
         check_sampled(config)
         lineage.ordered(config.parents())
         check_references(config)
+        check_guard_rails(config)
     except StudyError as error:
         raise StudyError(f"{path}: {runs.as_written(str(error))}") from error
     resolved = {
@@ -113,11 +138,17 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
     try:
         for (size, key), stage in resolved.items():
             check_stage(config, size, key, stage)
+            check_run_guards(config, key, stage)
         check_prompts(config, prompts)
         check_reference(config, prompts)
     except StudyError as error:
         raise StudyError(f"{path}: {runs.as_written(str(error))}") from error
     benchmarks = config.measures.benchmarks
+    tasks = find_tasks(benchmarks, path, config_directory) if benchmarks else ()
+    try:
+        rails = resolved_rails(config, tasks)
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
     return Study(
         name=name,
         file=path,
@@ -126,7 +157,8 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
         prompts=prompts,
         resolved=resolved,
         runs=runs,
-        benchmarks=find_tasks(benchmarks, path, config_directory) if benchmarks else (),
+        benchmarks=tasks,
+        rails=rails,
         lock=read_lock(lock_path(path)),
     )
 

@@ -7,6 +7,7 @@ from modecollapse.config import FORMATS, CompletionsStage, StageBase, StudyConfi
 from modecollapse.config_errors import check_names
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.data_checks import check_columns, check_task_data, check_tokenizer_data
+from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.prompts import PromptSet
@@ -127,10 +128,10 @@ def check_stage(config: StudyConfig, size: str, name: str, stage: StageBase) -> 
         if not columns:
             raise StudyError(f"{key}.data: the method {method.name} uses no data. Remove it.")
         check_columns(config, f"{key}.data", stage.data, columns)
-        if config.data[stage.data].sampled is not None and config.stages[name].data != stage.data:
+        if is_of_model(config, stage.data) and config.stages[name].data != stage.data:
             raise StudyError(
-                f"models.{size}.{key}.data: {stage.data} is written by a stage, and the lineage is the same for all "
-                "sizes. Set it in `stages`."
+                f"models.{size}.{key}.data: {stage.data} is written by a stage, or filtered by one, and the "
+                "lineage is the same for all sizes. Set it in `stages`."
             )
     architecture = config.models[size].architecture
     if method.starts_from_nothing and architecture is None:
@@ -162,6 +163,8 @@ def check_lengths(config: StudyConfig, size: str, name: str, stage: StageBase, c
     for written, data in config.data.items():
         if data.sampled is not None and data.sampled.stage == name:
             limits[f"data.{written}.sampled.max_new_tokens"] = (data.sampled.max_new_tokens, context - 1)
+        if data.perplexity is not None and data.perplexity.scorer == name:
+            limits[f"data.{written}.perplexity.max_length"] = (data.perplexity.max_length, context)
     if config.measures.tokens:
         limits["measures.tokens.context"] = (config.measures.tokens.context, context)
     for setting, (length, limit) in limits.items():

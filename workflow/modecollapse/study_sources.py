@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modecollapse.cells import Model, SampledData
+from modecollapse.cells import Model, ModelData
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import local_files
 from modecollapse.errors import StudyError
@@ -59,7 +59,7 @@ class Sources(DataSets):
         except StudyError as error:
             raise StudyError(f"{self.file}: data.{name}.source: {error}") from error
 
-    def label_files(self, data: SampledData) -> list[Path]:
+    def label_files(self, data: ModelData) -> list[Path]:
         """The files of people's labels of the pairs that a model wrote, whether they are there or not."""
         names = self.sampling(data).labels
         return [

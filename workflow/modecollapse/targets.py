@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import modecollapse
-from modecollapse.cells import Cell, Model, ReferenceScores, SampledData
+from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
+from modecollapse.guard_rails.targets import GuardRailTargets
 from modecollapse.hub import Needed
 from modecollapse.judging.targets import JudgementTargets
 from modecollapse.label_targets import LabelTargets
@@ -25,7 +26,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(LabelTargets, JudgementTargets):
+class Targets(LabelTargets, JudgementTargets, GuardRailTargets):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -37,6 +38,8 @@ class Targets(LabelTargets, JudgementTargets):
         """Every model: manifest, curves and weights; what references give to pairs; and what models write."""
         return (
             self.all_sampled_data()
+            + self.all_derived_data()
+            + self.all_own_answers()
             + self.sealed_label_files()
             + self.labelling_sheets()
             + self.all_reference_scores()
@@ -53,14 +56,49 @@ class Targets(LabelTargets, JudgementTargets):
 
     def data_of(self, model: Model, name: str) -> str:
         """The file of a data set for a model: its own, if a stage writes it."""
-        if self.study.config.data[name].sampled is None:
+        if not self.study.is_of_model(name):
             return self.paths.data(name)
-        return self.paths.sampled(self.study.data_for(name, model))
+        data = self.study.data_for(name, model)
+        return self.paths.derived(data) if self.study.config.data[name].parents else self.paths.sampled(data)
 
-    def sampling_inputs(self, data: SampledData) -> dict[str, object]:
+    def all_derived_data(self) -> list[str]:
+        """The data sets that are made from others."""
+        return [path for *_, path in self.derived_sets()]
+
+    def derived_sets(self) -> list[tuple[str, str, str, str]]:
+        """(name, size, seed, file) of each of them; without size and seed those that are the same for all models."""
+        once = [(name, "", "", self.paths.data(name)) for name in self.study.derived_once()]
+        of_models = self.study.derived_of_models()
+        return once + [(data.data, data.size, str(data.seed), self.paths.derived(data)) for data in of_models]
+
+    def all_own_answers(self) -> list[str]:
+        """What scorers of perplexity filters answer themselves."""
+        return [self.paths.own_answers(data) for data in self.study.filtered()]
+
+    def own_answers_inputs(self, data: ModelData) -> dict[str, object]:
+        """What the job reads that has a scorer answer, by name."""
+        scorer = self.study.scorer(data)
+        prompts = [self.data_of(scorer, name) for name in self.study.asked_sets(data)]
+        return {**self._model_inputs("", scorer), "prompts": prompts}
+
+    def parents_of(self, name: str) -> list[str]:
+        """The files of the sets that a set is made from which is the same for all models."""
+        return [self.paths.data(parent) for parent in self.study.config.data[name].parents]
+
+    def derived_inputs(self, data: ModelData) -> dict[str, object]:
+        """What the job reads that makes a model's data set from others, by name."""
+        model, own = Model(data.size, data.seed, ""), self.study.config.data[data.data]
+        inputs: dict[str, object] = {"data": [self.data_of(model, parent) for parent in own.parents]}
+        if own.perplexity is not None:
+            scores = self.study.filter_scores(data)
+            inputs["references"] = [self.paths.reference_scores(each.model, each.pairs) for each in scores]
+            inputs["own"] = self.paths.own_answers(data)
+        return inputs
+
+    def sampling_inputs(self, data: ModelData) -> dict[str, object]:
         """What the job reads that has a stage write a data set, by name."""
         inputs = self._model_inputs("", self.study.writer(data)) | self._reward_inputs(self.study.judge(data))
-        return {**inputs, "prompts": self.paths.data(self.study.sampling(data).prompts)}
+        return {**inputs, "prompts": self.data_of(self.study.writer(data), self.study.sampling(data).prompts)}
 
     def all_reference_scores(self) -> list[str]:
         """The files of all reference log-probabilities."""
@@ -99,6 +137,8 @@ class Targets(LabelTargets, JudgementTargets):
         if stage.data is not None:
             inputs["data"] = self.data_of(model, stage.data)
         inputs |= self._reward_inputs(self.study.reward(model))
+        if self.study.run_rails(model):
+            inputs["guard_data"] = self.guard_data(model)
         if (scores := self.study.reference_scores(model)) is not None:
             inputs["reference_scores"] = self.paths.reference_scores(scores.model, scores.pairs)
         if method.starts_from_nothing:
@@ -139,6 +179,7 @@ class Targets(LabelTargets, JudgementTargets):
             if job.rule.name == "train":
                 model = Model(job.wildcards.size, int(job.wildcards.seed), job.wildcards.stage)
                 needed.append(self.study.needed_of(model))
+                needed += [Needed(revision) for revision in hub_revisions(self.watching_tasks(model))]
             elif job.rule.name == "read_data":
                 needed.append(self.study.needed_of_data(job.wildcards.data))
             elif job.rule.name == "run_benchmarks":
@@ -236,6 +277,7 @@ class Targets(LabelTargets, JudgementTargets):
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
+        tokens += self.all_reward_scores() + self.all_repetition()
         tokens += self.all_reward_scores() + self.all_judgements()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
@@ -263,6 +305,11 @@ class Targets(LabelTargets, JudgementTargets):
             "weights": ancient(self.paths.weights(model)),
             "data": [self.data_of(model, name) for name in self.study.reward_data(model).values()],
         }
+
+    def all_repetition(self) -> list[str]:
+        """How many completions of each model repeat themselves."""
+        measured = self.study.config.measures.repetition is not None
+        return [self.paths.repetition(model) for model in self.study.answering()] if measured else []
 
     def all_divergences(self) -> list[str]:
         return [self.paths.divergence(model) for model in self.study.diverging()]
@@ -320,16 +367,25 @@ class Targets(LabelTargets, JudgementTargets):
             names += ["published_tokens"]
         if self.study.runs_benchmarks():
             names += ["benchmarks", "benchmarks_pooled", "benchmark_tests"]
+        names += self.guard_rail_tables()
         if self.has_costs():
             names += ["divergence", "costs"]
         if self.study.judged_rewards():
             names += ["rewards"]
+        if self.study.config.measures.repetition is not None:
+            names += ["repetition"]
+        if self.derived_sets():
+            names += self.filter_tables()
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
+
+    def filter_tables(self) -> list[str]:
+        """The tables of the rule `tabulate_filters`."""
+        return ["filters", *(["perplexities"] if self.study.filtered() else [])]
 
     def comparison_tables(self) -> list[str]:
         """The tables of the rule `compare`."""
@@ -383,8 +439,9 @@ class Targets(LabelTargets, JudgementTargets):
         return figures_of(self.table_names(), sizes, features, *((views, compared) if self.study.has_formats() else ()))
 
     def figure_inputs(self, drawing: Drawing) -> dict[str, str]:
-        """The tables that a figure is drawn from, by name."""
-        further = [name for name in drawing.spec.further_tables if name in self.table_names()]
+        """The tables that a figure is drawn from, by name; `candidates` says which stages it has to mark."""
+        names = self.table_names()
+        further = [name for name in (*drawing.spec.further_tables, "candidates") if name in names]
         return {name: self.paths.table(name) for name in (*drawing.spec.tables, *further)}
 
     def figure_code(self, drawing: Drawing) -> list[str]:

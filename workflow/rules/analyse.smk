@@ -12,6 +12,7 @@ rule tabulate:
         scores=lambda wildcards: targets.all_scores(),
         cells=lambda wildcards: targets.shown_cells(),
         curves=lambda wildcards: targets.all_training_curves(),
+        candidates=targets.marks(),
     output:
         **targets.table_outputs(*targets.diversity_tables()),
     log:
@@ -33,6 +34,7 @@ if study.measures_tokens():
         input:
             documents=lambda wildcards: targets.all_token_documents(),
             vocabularies=lambda wildcards: targets.all_token_vocabularies(),
+            candidates=targets.marks(),
         output:
             **targets.table_outputs("tokens", "tokens_pooled", "vocabulary_cdf"),
         log:
@@ -54,6 +56,7 @@ if study.runs_benchmarks():
         input:
             results=lambda wildcards: targets.all_benchmark_results(),
             samples=lambda wildcards: targets.all_benchmark_samples(),
+            candidates=targets.marks(),
         output:
             **targets.table_outputs(
                 "benchmarks", "benchmarks_pooled", "benchmark_tests"
@@ -73,11 +76,54 @@ if study.runs_benchmarks():
             "../../scripts/tabulate_benchmarks.py"
 
 
+if study.rails:
+
+    rule judge_candidates:
+        input:
+            samples=lambda wildcards: targets.all_benchmark_samples(),
+        output:
+            **targets.table_outputs("candidates"),
+        log:
+            paths.log("judge_candidates", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "judge_candidates", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=candidates_spec(study),
+        script:
+            "../../scripts/judge_candidates.py"
+
+
+if targets.has_merits():
+
+    rule tabulate_merits:
+        input:
+            **targets.merits_inputs(),
+        output:
+            **targets.table_outputs("candidate_merits"),
+        log:
+            paths.log("tabulate_merits", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources("tabulate_merits", lambda wildcards: demands.analysis()),
+        params:
+            spec=merits_spec(study),
+        script:
+            "../../scripts/tabulate_merits.py"
+
+
 if study.judged_rewards():
 
     rule tabulate_rewards:
         input:
             scores=lambda wildcards: targets.all_reward_scores(),
+            candidates=targets.marks(),
         output:
             **targets.table_outputs("rewards"),
         log:
@@ -93,6 +139,50 @@ if study.judged_rewards():
             spec=specs.reward_table_spec(study),
         script:
             "../../scripts/tabulate_rewards.py"
+
+
+if study.config.measures.repetition:
+
+    rule tabulate_repetition:
+        input:
+            counts=lambda wildcards: targets.all_repetition(),
+        output:
+            **targets.table_outputs("repetition"),
+        log:
+            paths.log("tabulate_repetition", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_repetition", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.repetition_table_spec(study),
+        script:
+            "../../scripts/tabulate_repetition.py"
+
+
+if targets.derived_sets():
+
+    rule tabulate_filters:
+        input:
+            data=[path for *_, path in targets.derived_sets()],
+        output:
+            **targets.table_outputs(*targets.filter_tables()),
+        log:
+            paths.log("tabulate_filters", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_filters", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=data_specs.filters_spec(study, targets.derived_sets()),
+        script:
+            "../../scripts/tabulate_filters.py"
 
 
 if targets.judgement_tables():
@@ -130,6 +220,7 @@ if targets.compares_tokens():
         input:
             tokens=paths.table("tokens_pooled"),
             published=targets.published_token_values(),
+            candidates=targets.marks(),
         output:
             **targets.table_outputs("published_tokens"),
         log:
@@ -152,6 +243,7 @@ rule attribute:
         scores=lambda wildcards: targets.all_scores(),
         documents=lambda wildcards: targets.all_token_documents(),
         vocabularies=lambda wildcards: targets.all_token_vocabularies(),
+        candidates=targets.marks(),
     output:
         **targets.table_outputs(*targets.attribution_tables()),
     log:
@@ -174,6 +266,7 @@ if targets.has_costs():
             scores=lambda wildcards: targets.all_scores(),
             divergences=lambda wildcards: targets.all_divergences(),
             truth=[paths.table("truth")] if study.config.measures.truth else [],
+            candidates=targets.marks(),
         output:
             **targets.table_outputs("divergence", "costs"),
         log:
@@ -194,6 +287,7 @@ if study.has_format_effects():
     rule split_format_effects:
         input:
             scores=lambda wildcards: targets.all_scores(),
+            candidates=targets.marks(),
         output:
             **targets.table_outputs("format_effect"),
         log:

@@ -49,11 +49,11 @@ if targets.unlabelled_names():
 
     rule sample_pairs:
         input:
-            unpack(lambda wildcards: targets.sampling_inputs(sampled_of(wildcards))),
+            unpack(lambda wildcards: targets.sampling_inputs(model_data_of(wildcards))),
         output:
-            paths.sampled(ANY_SAMPLED),
+            paths.sampled(ANY_MODEL_DATA),
         log:
-            paths.log("sample_pairs", ANY_SAMPLED),
+            paths.log("sample_pairs", ANY_MODEL_DATA),
         wildcard_constraints:
             data="|".join(map(re.escape, targets.unlabelled_names())),
         priority: lambda wildcards: targets.rank(wildcards.size)
@@ -63,12 +63,97 @@ if targets.unlabelled_names():
         resources:
             **demands.resources(
                 "sample_pairs",
-                lambda wildcards: demands.sampled_data(sampled_of(wildcards)),
+                lambda wildcards: demands.sampled_data(model_data_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.sampled_spec(study, sampled_of(wildcards)),
+            spec=lambda wildcards: specs.sampled_spec(study, model_data_of(wildcards)),
         script:
             "../../scripts/sample_pairs.py"
+
+
+# Sets that are made from others. Those that a model writes or filters, or that are made from such, are per model.
+if study.derived_once():
+
+    rule derive_data:
+        input:
+            data=lambda wildcards: targets.parents_of(wildcards.data),
+        output:
+            paths.data("{data}"),
+        log:
+            paths.log("derive_data", "{data}"),
+        wildcard_constraints:
+            data="|".join(map(re.escape, study.derived_once())),
+        priority: 100
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "derive_data", lambda wildcards: demands.derived_data(wildcards.data)
+            ),
+        params:
+            spec=lambda wildcards: data_specs.derived_spec(study, wildcards.data),
+        script:
+            "../../scripts/derive_data.py"
+
+
+if study.derived_of_models():
+
+    rule derive_model_data:
+        input:
+            unpack(lambda wildcards: targets.derived_inputs(model_data_of(wildcards))),
+        output:
+            paths.derived(ANY_MODEL_DATA),
+        log:
+            paths.log("derive_model_data", ANY_MODEL_DATA),
+        wildcard_constraints:
+            data="|".join(
+                dict.fromkeys(
+                    re.escape(each.data) for each in study.derived_of_models()
+                )
+            ),
+        priority: lambda wildcards: targets.rank(wildcards.size)
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "derive_model_data",
+                lambda wildcards: demands.derived_data(wildcards.data),
+            ),
+        params:
+            spec=lambda wildcards: data_specs.derived_spec(study, wildcards.data),
+        script:
+            "../../scripts/derive_data.py"
+
+
+# What a filter's bounds are percentiles of: dear to make, and not made again for another percentile.
+if study.filtered():
+
+    rule sample_own_answers:
+        input:
+            unpack(
+                lambda wildcards: targets.own_answers_inputs(model_data_of(wildcards))
+            ),
+        output:
+            paths.own_answers(ANY_MODEL_DATA),
+        log:
+            paths.log("sample_own_answers", ANY_MODEL_DATA),
+        priority: lambda wildcards: targets.rank(wildcards.size)
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "sample_own_answers",
+                lambda wildcards: demands.own_answers(model_data_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: data_specs.own_answers_spec(
+                study, model_data_of(wildcards)
+            ),
+        script:
+            "../../scripts/sample_own_answers.py"
 
 
 if study.config.tokenizer:

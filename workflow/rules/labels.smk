@@ -10,11 +10,11 @@ if targets.labelled_data():
 
     rule sample_candidates:
         input:
-            unpack(lambda wildcards: targets.sampling_inputs(sampled_of(wildcards))),
+            unpack(lambda wildcards: targets.sampling_inputs(model_data_of(wildcards))),
         output:
-            paths.candidates(ANY_SAMPLED),
+            paths.candidates(ANY_MODEL_DATA),
         log:
-            paths.log("sample_candidates", ANY_SAMPLED),
+            paths.log("sample_candidates", ANY_MODEL_DATA),
         priority: lambda wildcards: targets.rank(wildcards.size)
         conda:
             "../../envs/models.yaml"
@@ -22,41 +22,41 @@ if targets.labelled_data():
         resources:
             **demands.resources(
                 "sample_candidates",
-                lambda wildcards: demands.sampled_data(sampled_of(wildcards)),
+                lambda wildcards: demands.sampled_data(model_data_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.sampled_spec(study, sampled_of(wildcards)),
+            spec=lambda wildcards: specs.sampled_spec(study, model_data_of(wildcards)),
         script:
             "../../scripts/sample_pairs.py"
 
     rule write_sheet:
         input:
-            candidates=paths.candidates(ANY_SAMPLED),
+            candidates=paths.candidates(ANY_MODEL_DATA),
         output:
-            **targets.sheet(ANY_SAMPLED),
+            **targets.sheet(ANY_MODEL_DATA),
         log:
-            paths.log("write_sheet", ANY_SAMPLED),
+            paths.log("write_sheet", ANY_MODEL_DATA),
         conda:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
             **demands.resources(
                 "write_sheet",
-                lambda wildcards: demands.labels(sampled_of(wildcards)),
+                lambda wildcards: demands.labels(model_data_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.sheet_spec(study, sampled_of(wildcards)),
+            spec=lambda wildcards: specs.sheet_spec(study, model_data_of(wildcards)),
         script:
             "../../scripts/write_sheet.py"
 
     rule label_pairs:
         input:
-            unpack(lambda wildcards: targets.label_inputs(sampled_of(wildcards))),
+            unpack(lambda wildcards: targets.label_inputs(model_data_of(wildcards))),
         output:
-            pairs=paths.sampled(ANY_SAMPLED),
-            labels=paths.labels(ANY_SAMPLED),
+            pairs=paths.sampled(ANY_MODEL_DATA),
+            labels=paths.labels(ANY_MODEL_DATA),
         log:
-            paths.log("label_pairs", ANY_SAMPLED),
+            paths.log("label_pairs", ANY_MODEL_DATA),
         wildcard_constraints:
             data="|".join(map(re.escape, targets.labelled_names())),
         conda:
@@ -65,10 +65,10 @@ if targets.labelled_data():
         resources:
             **demands.resources(
                 "label_pairs",
-                lambda wildcards: demands.labels(sampled_of(wildcards)),
+                lambda wildcards: demands.labels(model_data_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: specs.label_spec(study, sampled_of(wildcards)),
+            spec=lambda wildcards: specs.label_spec(study, model_data_of(wildcards)),
         script:
             "../../scripts/label_pairs.py"
 

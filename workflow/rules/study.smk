@@ -1,10 +1,11 @@
 # The study: everything else reads `study` and `paths`, and nothing else decides what is built.
 
-from modecollapse import specs
-from modecollapse.cells import Model, SampledData
+from modecollapse import data_specs, specs
+from modecollapse.cells import Model, ModelData
 from modecollapse.epochs import epoch_stage
+from modecollapse.guard_rails.specs import candidates_spec, merits_spec
 from modecollapse.jobs.downloading import require_downloads_or_exit
-from modecollapse.jobs.summary import print_summary
+from modecollapse.jobs.summary import failing_in_words, print_summary
 from modecollapse.judging import specs as judging_specs
 from modecollapse.judging.comparisons import Judgement
 from modecollapse.judging.keys import require_keys_or_exit
@@ -20,7 +21,8 @@ from modecollapse.study_files import claim_results_or_exit, load_study_or_exit
 from modecollapse.targets import Targets
 
 study = load_study_or_exit(config, Path(workflow.basedir) / "config")
-config["about"] = study.about()  # for the report's front page
+# For the report's front page.
+config["about"] = {**study.about(), "failing": failing_in_words(study)}
 paths = study.paths
 targets = Targets(study)
 demands = Demands(study, read_machine(config), read_limits(config))
@@ -31,7 +33,7 @@ shell.prefix("set -euo pipefail; trap : TERM USR1; ")
 
 ANY = Model("{size}", "{seed}", "{stage}")
 ANY_RUN = Model("{size}", "{seed}", "{run}")
-ANY_SAMPLED = SampledData("{size}", "{seed}", "{data}")
+ANY_MODEL_DATA = ModelData("{size}", "{seed}", "{data}")
 ANY_JUDGEMENT = Judgement("{judge}", ANY)
 
 
@@ -45,9 +47,9 @@ def reference_scores_of(wildcards):
     return targets.reference_scores(model_of(wildcards), wildcards.pairs)
 
 
-def sampled_of(wildcards):
-    """The data set written by a model that a job is about."""
-    return SampledData(wildcards.size, int(wildcards.seed), wildcards.data)
+def model_data_of(wildcards):
+    """The data set of a single model that a job is about."""
+    return ModelData(wildcards.size, int(wildcards.seed), wildcards.data)
 
 
 def judgement_of(wildcards):

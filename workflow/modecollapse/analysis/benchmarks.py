@@ -29,7 +29,8 @@ LEVEL = 0.95
 LOG_LIKELIHOOD = "log_likelihood"
 """The metric of samples behind a perplexity (nats)."""
 
-_METRIC = ["task", "shots", "filter", "metric"]
+METRIC = ["task", "shots", "filter", "metric"]
+"""What tells metrics of tasks apart."""
 _FAMILY = ["size", "path", "shots"]
 """The rows with equal values here are one family of tests: every task, metric and step that a reader looks at."""
 
@@ -58,8 +59,8 @@ def benchmarks_table(results: Results, samples: Samples) -> pd.DataFrame:
     """One row per model, task, number of shots and metric: its value and its interval over documents."""
     parts = []
     for model, frame in results.items():
-        scores = _scores({model: samples[model]})
-        rows = [_with_interval([row], scores) for row in _records(frame)]
+        scores = scores_of({model: samples[model]})
+        rows = [_with_interval([row], scores) for row in records_of(frame)]
         parts.append(pd.DataFrame(rows).assign(size=model.size, seed=model.seed, stage=model.stage))
     return joined("benchmarks", parts)
 
@@ -70,12 +71,12 @@ def benchmarks_pooled_table(results: Results, samples: Samples) -> pd.DataFrame:
     A perplexity is pooled as the exponential of the mean over seeds of its logarithm.
     """
     parts = []
-    for (size, stage), models in _by_stage(results).items():
-        scores = _scores({model: samples[model] for model in models})
+    for (size, stage), models in by_stage(results).items():
+        scores = scores_of({model: samples[model] for model in models})
         seeds: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for model in models:
-            for row in _records(results[model]):
-                seeds.setdefault(tuple(row[name] for name in _METRIC), []).append(row)
+            for row in records_of(results[model]):
+                seeds.setdefault(tuple(row[name] for name in METRIC), []).append(row)
         rows = [{**_with_interval(group, scores), "n_seeds": len(group)} for group in seeds.values()]
         parts.append(pd.DataFrame(rows).assign(size=size, stage=stage))
     return joined("benchmarks_pooled", parts)
@@ -90,13 +91,13 @@ def benchmark_tests_table(samples: Samples, paths: Sequence[Sequence[str]]) -> p
     parts = []
     for size in dict.fromkeys(model.size for model in samples):
         stages = {
-            stage: _scores({model: samples[model] for model in models})
-            for (of, stage), models in _by_stage(samples).items()
+            stage: scores_of({model: samples[model] for model in models})
+            for (of, stage), models in by_stage(samples).items()
             if of == size
         }
         for path in measured_paths(paths, set(stages)):
             rows = [
-                {"size": size, "path": ">".join(path), "step": step, **dict(zip(_METRIC, metric, strict=True)), **found}
+                {"size": size, "path": ">".join(path), "step": step, **dict(zip(METRIC, metric, strict=True)), **found}
                 for metric in stages[path[0]]
                 for step, before, after in _steps(path)
                 if metric in stages[before] and metric in stages[after]
@@ -135,22 +136,24 @@ def paired_interval(lost: int, gained: int, documents: int) -> tuple[float, floa
     return max(-1.0, float(rose - fell - half)), min(1.0, float(rose - fell + half))
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dictionaries by column."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _by_stage(models: Mapping[Model, Any]) -> dict[tuple[str, str], list[Model]]:
+def by_stage(models: Mapping[Model, Any]) -> dict[tuple[str, str], list[Model]]:
+    """By (size, stage): the models, which differ in their seed."""
     grouped: dict[tuple[str, str], list[Model]] = {}
     for model in models:
         grouped.setdefault((model.size, model.stage), []).append(model)
     return grouped
 
 
-def _scores(samples: Samples) -> dict[tuple[Any, ...], Scores]:
+def scores_of(samples: Samples) -> dict[tuple[Any, ...], Scores]:
     """By (task, shots, filter, metric): the values of models that differ in their seed only."""
     whole = pd.concat([frame.assign(seed=model.seed) for model, frame in samples.items()], ignore_index=True)
     found = {}
-    for key, part in whole.groupby(_METRIC, sort=False):
+    for key, part in whole.groupby(METRIC, sort=False):
         values = part.pivot(index=["document", "hash"], columns="seed", values="value").sort_index()
         found[key] = Scores(tuple(int(seed) for seed in values.columns), values)
     return found
@@ -160,7 +163,7 @@ def _with_interval(rows: Sequence[Mapping[str, Any]], scores: Mapping[tuple[Any,
     """The first of `rows`, which differ in their seed, with the mean value of all, its standard error and interval."""
     first = rows[0]
     given = np.array([row["value"] for row in rows])
-    key = [first[name] for name in _METRIC]
+    key = [first[name] for name in METRIC]
     if first["aggregation"] == "perplexity":
         key[-1] = LOG_LIKELIHOOD
     known = scores.get(tuple(key))
@@ -211,25 +214,29 @@ def _steps(path: Sequence[str]) -> Iterator[tuple[str, str, str]]:
         yield name, before, after
 
 
-def _compared(before: Scores, after: Scores) -> Iterator[dict[str, Any]]:
-    """One comparison; none if no document of a seed was answered by both stages."""
+def paired(before: Scores, after: Scores) -> tuple[Array, Array, int]:
+    """The values [seeds, documents] of both on what both answered, of documents answered at all, and the seeds."""
     seeds = [seed for seed in before.seeds if seed in after.seeds]
     documents = before.values.index.intersection(after.values.index)
     old, new = (one.values.loc[documents, seeds].to_numpy(dtype=np.float64).T for one in (before, after))
-    differences = new - old
-    answered = (~np.isnan(differences)).any(axis=0)
-    differences, old, new = differences[:, answered], old[:, answered], new[:, answered]
-    n = differences.shape[1]
+    answered = (~np.isnan(new - old)).any(axis=0)
+    return old[:, answered], new[:, answered], len(seeds)
+
+
+def _compared(before: Scores, after: Scores) -> Iterator[dict[str, Any]]:
+    """One comparison; none if no document of a seed was answered by both stages."""
+    old, new, seeds = paired(before, after)
+    differences, n = new - old, new.shape[1]
     if not seeds or n == 0:
         return
     by_document = np.nanmean(differences, axis=0)
     lost, gained = int((by_document < 0).sum()), int((by_document > 0).sum())
-    if len(seeds) == 1 and np.isin(np.stack([old, new]), (0.0, 1.0)).all():
+    if seeds == 1 and np.isin(np.stack([old, new]), (0.0, 1.0)).all():
         test, p, interval = "mcnemar", mcnemar(lost, gained), paired_interval(lost, gained, n)
     else:
         test, p, interval = "signed-rank", signed_rank(by_document)[4], _mean_interval(differences)
     yield {
-        "n": n, "n_seeds": len(seeds), "lost": lost, "gained": gained, "difference": float(np.nanmean(differences)),
+        "n": n, "n_seeds": seeds, "lost": lost, "gained": gained, "difference": float(np.nanmean(differences)),
         "low": interval[0], "high": interval[1], "test": test, "p": p,
     }  # fmt: skip
 

@@ -58,10 +58,36 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *(("family", pa.string()), *_counts("n_family")),
         ]
     ),
+    "candidates": pa.schema(
+        [
+            *(*_POOLED, ("reference", pa.string()), ("level", pa.string()), *_TASK, *_INTERVAL, *_numbers("margin")),
+            *(("verdict", pa.string()), *_numbers("low_confidence", "high_confidence")),
+            *(*_counts("n", "n_seeds"), ("definition", pa.string())),
+        ]
+    ),
+    "candidate_merits": pa.schema(
+        [
+            *(*_POOLED, ("reference", pa.string()), ("verdict", pa.string()), ("quantity", pa.string())),
+            *(("prompts", pa.string()), ("format", pa.string()), ("metric", pa.string()), *_INTERVAL),
+            *(*_counts("n_seeds", "n_prompts"), ("definition", pa.string())),
+        ]
+    ),
     "rewards": pa.schema(
         [
             *(*_POOLED, *((name, pa.string()) for name in ("data", "task", "better", "quantity")), *_INTERVAL),
             *_counts("n_seeds", "n_pairs", "n_prompts", "n_ties"),
+        ]
+    ),
+    "filters": pa.schema(
+        [
+            *((name, pa.string()) for name in ("data", "size", "seed", "transformation", "task", "outcome")),
+            *(("kept", pa.bool_()), *_counts("n"), *_numbers("share", "bound"), *_counts("n_own")),
+        ]
+    ),
+    "perplexities": pa.schema(
+        [
+            *((name, pa.string()) for name in ("data", "size", "seed", "task", "text")),
+            *(*_counts("n"), *_numbers("quantile", "perplexity", "bound")),
         ]
     ),
     "label_agreement": pa.schema(
@@ -122,6 +148,13 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *_numbers("loss", "loss_low", "loss_high", "gain", "gain_low", "gain_high"),
             *(*_numbers("cost", "cost_low", "cost_high", "kl", "tilted_loss", "tilted_gain"),),
             *_counts("n_seeds", "n_prompts"),
+        ]
+    ),
+    "repetition": pa.schema(
+        [
+            *(*_POOLED, *_CELL, ("kind", pa.string()), *_INTERVAL, ("parent", pa.string())),
+            *_numbers("before", "difference", "difference_low", "difference_high", "ratio", "ratio_low", "ratio_high"),
+            *_counts("n_seeds", "n_prompts", "n_completions"),
         ]
     ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
@@ -194,12 +227,50 @@ def joined(name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(held, ignore_index=True)[SCHEMAS[name].names]
 
 
-def write_table(name: str, parts: Iterable[pd.DataFrame], parquet: Path, csv: Path) -> None:
+FAILING = "failing"
+"""Last column of every table of stages in a study with guard rails: those that a row is about and that fail theirs."""
+
+Failing = Mapping[str, frozenset[str]]
+"""Size → the stages that fail their guard rails."""
+
+
+def failing_stages(candidates: Path | None) -> Failing | None:
+    """The stages that fail their guard rails, from the table `candidates`; None if the study has none.
+
+    Raises:
+        CorruptFile: the table is not what was published.
+    """
+    if candidates is None:
+        return None
+    found: dict[str, frozenset[str]] = {}
+    for row in read_sealed(candidates, ["size", "stage", "level", "verdict"]).to_pylist():
+        if (row["level"], row["verdict"]) == ("overall", "fails"):
+            found[row["size"]] = found.get(row["size"], frozenset()) | {row["stage"]}
+    return found
+
+
+def _marked(part: pd.DataFrame, failing: Failing) -> pd.DataFrame:
+    """The rows with the column `failing`: names joined by commas, of a path in its order."""
+    named = part["stage"] if "stage" in part else part["path" if "path" in part else "step"]
+    found = [
+        ",".join(stage for stage in str(stages).split(">") if stage in failing.get(str(size), ()))
+        for size, stages in zip(part["size"], named, strict=True)
+    ]
+    return part.assign(**{FAILING: pd.Series(found, index=part.index, dtype=object)})
+
+
+def write_table(
+    name: str, parts: Iterable[pd.DataFrame], parquet: Path, csv: Path, failing: Failing | None = None
+) -> None:
     """Publish a table, given in consecutive parts, as sealed Parquet and as CSV (full precision, UTF-8).
 
-    Parts are written as they come, so that a large table is never in memory as a whole.
+    Parts are written as they come, so that a large table is never in memory as a whole. In a study with guard rails
+    the table gets the column `failing`.
     """
     schema = SCHEMAS[name]
+    if failing is not None:
+        schema = schema.append(pa.field(FAILING, pa.string()))
+        parts = (_marked(part, failing) for part in parts)
     publish_table(schema, (pa.Table.from_pandas(part, schema, preserve_index=False) for part in parts), parquet, csv)
 
 

@@ -1,7 +1,7 @@
 """What a figure has to know about its study besides its tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from modecollapse.lineage import ordered
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 Tables = Mapping[str, "pd.DataFrame"]
 """Tidy tables by name, as described by `modecollapse.analysis.table_files.SCHEMAS`."""
+
+DAGGER = "†"
+"""Behind the label of a stage that fails its guard rails."""
 
 
 def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -37,11 +40,13 @@ class StageInfo:
     """The training run that it is an epoch of; empty if it is trained alone."""
     sizes: tuple[str, ...] = ()
     """The sizes that have it; none where all have."""
+    run_fails: bool = False
+    """Whether some epoch of its run fails its guard rails."""
 
     @property
     def run_label(self) -> str:
         """The label of its run: its own without the number of the epoch."""
-        return self.label.rpartition(" ")[0] if self.run else self.label
+        return self.label.rpartition(" ")[0] + (DAGGER if self.run_fails else "") if self.run else self.label
 
 
 def families(stages: Mapping[str, StageInfo]) -> list[list[str]]:
@@ -94,6 +99,30 @@ class FigureContext:
     sharpness: float = 1.0
     """The annotators of a world prefer an answer to another with log-odds of this times the difference of utilities;
     where a figure asks for it."""
+    failing: tuple[str, ...] = ()
+    """What is said of each stage that fails its guard rails, in the order of stages; their labels have a dagger."""
+
+    def marked(self, candidates: "pd.DataFrame") -> "FigureContext":
+        """The same with a dagger at the stages that fail their guard rails in a size that the figure shows.
+
+        Args:
+            candidates: the table `candidates`, or its rows about the figure's size.
+        """
+        overall = candidates[(candidates["level"] == "overall") & (candidates["verdict"] == "fails")]
+        stages, notes = dict(self.stages), []
+        for stage, info in self.stages.items():
+            rows = records(overall[(overall["stage"] == stage) & overall["size"].isin(self.sizes)])
+            if rows:
+                stages[stage] = replace(info, label=info.label + DAGGER)
+                reference = rows[0]["reference"]
+                against = self.stages[reference].label if reference in self.stages else reference
+                where = "; ".join(f"{row['size']}: {row['definition']}" for row in rows)
+                notes.append(
+                    f"{DAGGER} {info.label} falls below {against} by more than its guard rails allow ({where})."
+                )
+        runs = {self.stages[stage].run for stage in stages if stages[stage] != self.stages[stage]} - {""}
+        marked = {stage: replace(info, run_fails=info.run in runs) for stage, info in stages.items()}
+        return replace(self, stages=marked, failing=tuple(notes))
 
     def in_view(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The rows of a table with `stage` and `format` that this figure shows; the view is then their format."""

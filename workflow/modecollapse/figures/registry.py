@@ -42,7 +42,7 @@ class FigureSpec:
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules of this package whose code decides what it looks like, its own first."""
-        return (self.module, *self.uses, "context", "labels", "style")
+        return (self.module, *self.uses, "context", "labels", "notes", "style")
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,12 @@ class Drawing:
         """The figure, from its tables; `context.size` must be this drawing's size."""
         module = import_module(f"modecollapse.figures.{self.spec.module}")
         figure: Figure = getattr(module, self.spec.function)(tables, context, **self.spec.options)
+        if context.failing:
+            import_module("modecollapse.figures.notes").append_notes(figure, context.failing)
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS, _JUDGES = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS, _DATA, _JUDGES = (
     "Output diversity",
     "Token level",
     "Attribution",
@@ -80,6 +82,7 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS,
     "Comparison with stored results",
     "Benchmarks",
     "Reward models",
+    "Preference data",
     "Judges",
 )
 
@@ -116,6 +119,9 @@ FIGURES: Mapping[str, FigureSpec] = {
     "quality_diversity": FigureSpec(
         "tradeoff", "quality_diversity", ("curves",), _OUTPUT, per_size=True, per_view=True, needs="quality"
     ),
+    "repetition": FigureSpec(
+        "repetition", "repetition", ("repetition",), _OUTPUT, per_size=True, per_view=True, uses=("curves",)
+    ),
     "samples": FigureSpec("samples", "samples", ("samples",), _OUTPUT, per_size=True, per_view=True),
     "vocabulary_cdf": FigureSpec("token_level", "vocabulary_cdf", ("vocabulary_cdf",), _TOKENS),
     "token_table": FigureSpec("token_level", "token_table", ("tokens_pooled",), _TOKENS),
@@ -150,7 +156,11 @@ FIGURES: Mapping[str, FigureSpec] = {
     ),
     "quality": FigureSpec("curves", "quality", ("truth", "curves"), _NANO, per_size=True, per_view=True),
     "benchmarks": FigureSpec("benchmarks", "benchmarks", ("benchmarks_pooled",), _BENCHMARKS),
+    "candidates": FigureSpec("candidates", "candidates", ("candidates",), _BENCHMARKS),
     "reward_accuracy": FigureSpec("rewards", "reward_accuracy", ("rewards",), _REWARDS),
+    "perplexity_filter": FigureSpec(
+        "perplexity", "perplexity_filter", ("perplexities", "filters"), _DATA, per_size=True
+    ),
     "win_rates": FigureSpec("win_rates", "win_rates", ("win_rates",), _JUDGES, per_size=True),
     "judge_agreement": FigureSpec("win_rates", "judge_agreement", ("judge_agreement",), _JUDGES),
 }

@@ -84,11 +84,13 @@ def _run(
     """Each of these tasks and numbers of shots with its tables, as soon as it is done."""
     settings = study.config.measures.benchmarks
     assert settings is not None
-    sources = {task: _source(study, task) for task, _ in pairs}  # what is missing is said before anything is loaded
+    sources = {
+        task: data_of_task(study, task) for task, _ in pairs
+    }  # what is missing is said before anything is loaded
     job.load("torch", "transformers.modeling_utils", "modecollapse.measures.harness")
     from modecollapse.measures.harness import Harness, load_data
 
-    harness = Harness(weights, settings, spec["threads"], device())
+    harness = Harness.load(weights, settings, spec["threads"], device())
     progress = reporter(f"benchmarks of {identity}")
     loaded: tuple[Task, Any] | None = None
     for done, (task, shots) in enumerate(pairs, start=1):
@@ -110,11 +112,16 @@ def check_data(study: Study) -> None:
 
     for task in study.benchmarks:
         if task.hub is not None:
-            load_data(task, _source(study, task))
+            load_data(task, data_of_task(study, task))
 
 
-def _source(study: Study, task: Task) -> Path | None:
-    """Where a task's data set is: the study's, a commit in the hub's cache, or None for the task's own files."""
+def data_of_task(study: Study, task: Task) -> Path | None:
+    """Where a task's data set is: the study's, a commit in the hub's cache, or None for the task's own files.
+
+    Raises:
+        CorruptFile: the study's is not what was published.
+        StudyError: the hub's is not locked, or not in its cache.
+    """
     if task.settings.data is not None:
         path = Path(study.paths.data(task.settings.data))
         read_sealed(path, [])

@@ -17,11 +17,15 @@ from modecollapse.sealed import read_sealed
 def plot(spec: Mapping[str, Any], tables: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
     """Publish a figure as SVG and PNG, with the digests of both.
 
+    Where the table `candidates` is among `tables`, stages that fail their guard rails are marked.
+
     Raises:
         CorruptFile: a table is not what was published.
     """
     frames = {name: _of_size(read_sealed(path), spec["size"]).to_pandas() for name, path in tables.items()}
     context = FigureContext.from_spec(spec["context"], spec["sizes"], spec["size"])
+    if "candidates" in frames:
+        context = context.marked(frames["candidates"])
     figure = Drawing(spec["kind"], spec["size"]).draw(frames, context)
     save(figure, outputs["svg"].with_suffix(""))
     write_digests(outputs["sha256"], [outputs["svg"], outputs["png"]])

@@ -25,6 +25,7 @@ from modecollapse.manifest import Manifest, Run, read_manifest, write_manifest, 
 from modecollapse.methods import METHODS, launching, lora
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.base import RewardSource, TrainingJob
+from modecollapse.methods.guard_settings import GuardSource
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.processes import computes_on
 from modecollapse.methods.reference_file import check_key, reference_key
@@ -62,6 +63,8 @@ class Inputs:
     """The spec that the reference's log-probabilities must be of."""
     source: Path | None = None
     """The directory or GGUF file that weights are taken from; what is in it is part of the spec."""
+    guard: GuardSource | None = None
+    """The benchmarks that the model is put to while it is tuned."""
     remark: str | None = None
     """What cannot be told about the source: for the log and the record of the run."""
 
@@ -89,6 +92,10 @@ class Inputs:
         if self.reference_scores and self.reference_spec is not None:
             key = reference_key(self.reference_spec, digests["parent"], digests["data"])
             digests["reference"] = check_key(self.reference_scores, key)
+        for task, data, _ in self.guard.tasks if self.guard else ():
+            if task.settings.data is not None and data is not None:
+                read_sealed(data)
+                digests[f"guard {task.name}"] = read_metadata(data)[SEAL]
         return digests
 
     def reward_source(self) -> RewardSource | None:
@@ -134,9 +141,33 @@ def describe(study: "Study", model: Model) -> dict[str, Any]:
         fields["remark"] = check_base(study, model, source)
     if (scores := study.reference_scores(model)) is not None:
         fields["reference_spec"] = json.loads(reference_spec(study, scores))
+    if study.guards(model) is not None:
+        fields["guard"] = _guard_source(study, model)
     if method.needs_reward:
         fields |= {"reward": study.stage(model).reward, "world": study.config.world}
     return fields
+
+
+def _guard_source(study: "Study", model: Model) -> GuardSource:
+    """The benchmarks that a run is watched by.
+
+    Raises:
+        StudyError: a data set of the hub is not locked or not in its cache.
+    """
+    from modecollapse.jobs.benchmarks import data_of_task
+
+    settings, rails = study.config.measures.benchmarks, study.config.measures.guard_rails
+    guards = study.guards(model)
+    assert settings is not None
+    assert rails is not None
+    assert guards is not None
+    known, tasks, changes = {task.name: task for task in study.benchmarks}, [], dict(settings.tasks)
+    for rail in study.run_rails(model):
+        limits = [limit for limit in (settings.limit_of(rail.task), guards.limit) if limit is not None]
+        changes[rail.task] = changes[rail.task].model_copy(update={"limit": min(limits, default=None)})
+        tasks.append((known[rail.task], data_of_task(study, known[rail.task]), rail.spec))
+    limited = settings.model_copy(update={"tasks": changes})
+    return GuardSource(tuple(tasks), limited, rails.confidence, model.stage in settings.chat_template)
 
 
 @dataclass(frozen=True)
@@ -260,6 +291,7 @@ def _train(
             reference_scores=inputs.reference_scores,
             reward=inputs.reward_source(),
             world=inputs.world,
+            guard=inputs.guard,
             format=PromptFormat.from_spec("train_format", last["format"]) if "format" in last else None,
             layout=layout,
         ),

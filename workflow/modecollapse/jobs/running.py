@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from modecollapse import stopping
-from modecollapse.cells import Model, SampledData
+from modecollapse.cells import Model, ModelData
 from modecollapse.errors import StudyError
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
@@ -42,6 +42,13 @@ _SLOW = ("torch", "transformers", "trl", "datasets", "scipy", "pandas", "matplot
 def cpu_seconds() -> float:
     """Processor time of this process, user and system, and of its children that have ended."""
     return sum(os.times()[:4])
+
+
+class Outputs(dict[str, Path]):
+    """The output files of a job by name."""
+
+    candidates: Path | None = None
+    """The table that says which stages fail their guard rails, and are marked in what is written; None without any."""
 
 
 @dataclass
@@ -94,9 +101,11 @@ class Job:
         value = getattr(self.snakemake.input, name, [])
         return [Path(value)] if isinstance(value, str) else [Path(path) for path in value]
 
-    def outputs(self) -> dict[str, Path]:
+    def outputs(self) -> Outputs:
         """The output files by name."""
-        return {name: Path(path) for name, path in self.snakemake.output.items()}
+        outputs = Outputs((name, Path(path)) for name, path in self.snakemake.output.items())
+        outputs.candidates = next(iter(self.inputs("candidates")), None)
+        return outputs
 
     def layout(self) -> "Layout":
         """How this job's training is spread, by the resources that it was given."""
@@ -116,8 +125,12 @@ class Job:
         layout = self.layout()
         if layout.processes == 1 and not layout.zero_stage:
             libraries = METHODS[self.spec["method"]].libraries
-            self.do_without(*NO_MODEL_NEEDS, *([] if _TRAINERS in libraries else ["pandas"]))
-            self.load(*libraries)
+            watched = settings.get("guard_rails") is not None  # by LM Evaluation Harness, which needs them all
+            if not watched:
+                self.do_without(*NO_MODEL_NEEDS, *([] if _TRAINERS in libraries else ["pandas"]))
+            self.load(
+                *libraries, *(["modecollapse.methods.guarding", "modecollapse.measures.harness"] if watched else [])
+            )
 
     def model(self) -> Model:
         """The model that this job is about; of a run that keeps the model of every epoch, the first one."""
@@ -159,7 +172,7 @@ class Job:
             raise _edited(study)
         return study, name
 
-    def planned_sample(self) -> "tuple[Study, SampledData]":
+    def planned_sample(self) -> "tuple[Study, ModelData]":
         """The study, and the data set written by a model that this job is about.
 
         Raises:
@@ -168,7 +181,7 @@ class Job:
         from modecollapse.specs import sampled_spec
 
         study, wildcards = self.study(), self.snakemake.wildcards
-        data = SampledData(wildcards.size, int(wildcards.seed), wildcards.data)
+        data = ModelData(wildcards.size, int(wildcards.seed), wildcards.data)
         if data not in study.all_sampled_data() or sampled_spec(study, data) != self.snakemake.params.spec:
             raise _edited(study)
         return study, data

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from modecollapse.errors import CorruptFile
 from modecollapse.study import Study
 from modecollapse.targets import Targets
 
@@ -20,6 +21,8 @@ def print_summary(study: Study) -> None:
     print(f"\nThe study {study.name} {state}.")
     print(f"  figures   {study.paths.root}/figures/")
     print(f"  tables    {study.paths.root}/tables/")
+    for line in failing_in_words(study):
+        print(f"  {line}")
     if study.config.reference is not None and not study.compares():
         print("  not compared with stored results; to do so, name their directory: --config reference=DIR")
     entries = job_times(Path(study.paths.logs()), psutil.Process().create_time())
@@ -30,6 +33,25 @@ def print_summary(study: Study) -> None:
         _print_row("all jobs", entries)
         own, children = (sum(os.times()[:2]), sum(os.times()[2:4]))
         print(f"\n  {shares(entries, own, children)}")
+
+
+def failing_in_words(study: Study) -> list[str]:
+    """One sentence for each stage and size that fails its guard rails, as far as the table `candidates` is there."""
+    table = Path(study.paths.table("candidates"))
+    if not study.rails or not table.is_file():
+        return []
+    from modecollapse.sealed import read_sealed  # only such studies need it
+
+    try:
+        rows = read_sealed(table).to_pylist()
+    except CorruptFile:
+        return []  # whoever needs the table says so
+    return [
+        f"{study.label(row['stage'])} ({row['size']}) falls below {study.label(row['reference'])} by more than its "
+        f"guard rails allow: it {row['definition']}."
+        for row in rows
+        if (row["level"], row["verdict"]) == ("overall", "fails")
+    ]
 
 
 _THE_WORK = (

@@ -1,5 +1,6 @@
 """Tidy tables: from the published measurements of single models to the tables of the study."""
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -14,17 +15,21 @@ from modecollapse.analysis.attribution import attribution_parts
 from modecollapse.analysis.benchmarks import benchmark_tests_table, benchmarks_pooled_table, benchmarks_table
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.costs import costs_parts, divergence_table
+from modecollapse.analysis.filters import filters_table, perplexities_table
 from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
+from modecollapse.analysis.guard_rails import candidates_table, merits_table
 from modecollapse.analysis.label_agreement import agreement_table
 from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
+from modecollapse.analysis.repetition import repetition_parts
 from modecollapse.analysis.rewards import rewards_table
 from modecollapse.analysis.stage_tests import tests_parts
 from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statistics
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.identities import cell_of_table, model_of_table
+from modecollapse.jobs.running import Outputs
 from modecollapse.lineage import below, paths
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
@@ -77,7 +82,9 @@ def _benchmarks(
 
 
 def _write(name: str, parts: Iterable[pd.DataFrame], outputs: Mapping[str, Path]) -> None:
-    table_files.write_table(name, parts, outputs[name], outputs[f"{name}_csv"])
+    candidates = outputs.candidates if isinstance(outputs, Outputs) else None
+    failing = table_files.failing_stages(candidates)
+    table_files.write_table(name, parts, outputs[name], outputs[f"{name}_csv"], failing)
 
 
 def tabulate(
@@ -155,6 +162,42 @@ def tabulate_benchmarks(
         _write(name, of_sizes, outputs)
 
 
+def judge_candidates(spec: Mapping[str, Any], samples: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write which stages fall below their reference on benchmarks.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    known = (spec["rails"], spec["reference"], spec["candidates"], spec["confidence"])
+
+    def parts() -> Iterator[pd.DataFrame]:
+        tables = ((model_of_table(table), table.to_pandas()) for table in map(read_sealed, samples))
+        # The documents of one size at a time are in memory.
+        for _, models in groupby(tables, lambda entry: entry[0].size):
+            yield candidates_table(dict(models), *known)
+
+    _write("candidates", parts(), outputs)
+
+
+def tabulate_merits(
+    spec: Mapping[str, Any],
+    candidates: Path,
+    costs: Sequence[Path],
+    win_rates: Sequence[Path],
+    outputs: Mapping[str, Path],
+) -> None:
+    """Write what candidates are judged by beside their guard rails.
+
+    `costs` and `win_rates` are the tables of these names; none where the study does not have them.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    known, won = (read_sealed(paths[0]).to_pandas() if paths else None for paths in (costs, win_rates))
+    judged = read_sealed(candidates).to_pandas()
+    _write("candidate_merits", [merits_table(judged, known, won, spec["temperature"])], outputs)
+
+
 def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:
     """Write how often reward models agree with the labels of pairs, and with the true utility where it is known.
 
@@ -168,6 +211,32 @@ def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: M
         judged.setdefault((model.size, model.stage), {})[model] = table.to_pandas()
     bootstrap = _bootstrap(spec)
     _write("rewards", (rewards_table(models, bootstrap) for models in judged.values()), outputs)
+
+
+def tabulate_repetition(spec: Mapping[str, Any], counts: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write how many completions of each stage repeat themselves, beside those of the stage before.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    counted = ((model_of_table(table), table.to_pandas()) for table in map(read_sealed, counts))
+    frames = (frame.assign(size=model.size, seed=model.seed, stage=model.stage) for model, frame in counted)
+    _write("repetition", repetition_parts(frames, spec["lineage"], _bootstrap(spec)), outputs)
+
+
+def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write what became of the rows of derived data sets, and of filtered ones the perplexities.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    reports = []
+    for (name, size, seed), path in zip(spec["sets"], data, strict=True):
+        metadata = read_sealed(path, []).schema.metadata
+        reports.append(({"data": name, "size": size, "seed": seed}, json.loads(metadata[b"report"])))
+    _write("filters", [filters_table(reports)], outputs)
+    if "perplexities" in outputs:
+        _write("perplexities", [perplexities_table(reports)], outputs)
 
 
 def tabulate_label_agreement(spec: Mapping[str, Any], labels: Sequence[Path], outputs: Mapping[str, Path]) -> None:

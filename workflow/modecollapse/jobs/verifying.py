@@ -56,8 +56,15 @@ def _checks(study: Study) -> Iterator[tuple[Path, Callable[[], object]]]:
     if study.config.tokenizer:
         manifest, files = Path(paths.tokenizer_manifest()), Path(paths.tokenizer())
         yield manifest, lambda m=manifest, f=files: verify_tokenizer(m, f)  # type: ignore[misc]
-    sealed = [paths.data(name) for name, data in study.config.data.items() if data.sampled is None]
-    sealed += targets.all_sampled_data() + targets.cells() + targets.sealed_label_files() + targets.measurements()
+    sealed = [paths.data(name) for name, data in study.config.data.items() if data.world or data.source]
+    sealed += (
+        targets.all_sampled_data()
+        + targets.all_derived_data()
+        + targets.all_own_answers()
+        + targets.cells()
+        + targets.sealed_label_files()
+        + targets.measurements()
+    )
     sealed += [paths.curves(model) for model in study.trained()] + targets.all_reference_scores()
     for path in map(Path, sealed):
         yield path, lambda p=path: read_sealed(p)  # type: ignore[misc]

@@ -109,18 +109,26 @@ class _Scorer(HFLM):
 class Harness:
     """One model, ready to be put to tasks."""
 
-    def __init__(self, weights: Path, settings: BenchmarkSettings, threads: int, device: str) -> None:
-        """Load the model in `weights`; sets the process's number of threads.
+    def __init__(self, model: CausalModel, settings: BenchmarkSettings) -> None:
+        """Around a loaded model, whose tokenizer gets a padding token if it has none.
+
+        Raises:
+            StudyError: its tokenizer puts a token behind every text.
+        """
+        self._settings = settings
+        _check_tokenizer(model.tokenizer)
+        lm_eval.utils.env = _SANDBOX
+        with _quiet():
+            self._scorer = _Scorer(model, settings.batch_size)
+
+    @classmethod
+    def load(cls, weights: Path, settings: BenchmarkSettings, threads: int, device: str) -> "Harness":
+        """The model in `weights`; sets the process's number of threads.
 
         Raises:
             StudyError: the model cannot be loaded, or its tokenizer puts a token behind every text.
         """
-        self._settings = settings
-        model = load_causal_model(weights, settings.dtype, threads, device)
-        _check_tokenizer(model.tokenizer, weights)
-        lm_eval.utils.env = _SANDBOX
-        with _quiet():
-            self._scorer = _Scorer(model, settings.batch_size)
+        return cls(load_causal_model(weights, settings.dtype, threads, device), settings)
 
     def run(self, task: Task, shots: int, data: Mapping[str, Any], chat: bool) -> tuple[pa.Table, pa.Table]:
         """Evaluate one task with one number of solved examples.
@@ -256,13 +264,13 @@ def _check_metrics(task: Task, config: Mapping[str, Any]) -> None:
             )
 
 
-def _check_tokenizer(tokenizer: Any, directory: Path) -> None:
+def _check_tokenizer(tokenizer: Any) -> None:
     """The harness takes a text's tokens for the beginning of those of a longer text."""
     plain, marked = tokenizer("a", add_special_tokens=False)["input_ids"], tokenizer("a")["input_ids"]
     if marked[len(marked) - len(plain) :] != plain:
         raise StudyError(
-            f"The tokenizer in {directory} puts a token behind every text, so no answer can follow a question. Set "
-            "add_eos_token to false in its tokenizer_config.json."
+            f"The tokenizer in {tokenizer.name_or_path} puts a token behind every text, so no answer can follow a "
+            "question. Set add_eos_token to false in its tokenizer_config.json."
         )
 
 

@@ -37,11 +37,34 @@ FEWSHOT_KEYS = (
 )
 """Keys of `fewshot_config`."""
 
-METRICS = (
-    *("acc", "acc_all", "acc_bytes", "acc_mutual_info", "acc_norm", "bits_per_byte", "bleu", "brier_score", "bypass"),
-    *("byte_perplexity", "chrf", "chrf++", "exact_match", "f1", "likelihood", "mcc", "perplexity", "ter"),
-    "word_perplexity",
-)
+METRICS: Mapping[str, tuple[str, bool]] = {
+    **dict.fromkeys(("acc", "acc_all", "acc_bytes", "acc_mutual_info", "acc_norm"), ("mean", True)),
+    "bits_per_byte": ("bits_per_byte", False),
+    "bleu": ("bleu", True),
+    "brier_score": ("brier_score", False),
+    "bypass": ("bypass", True),
+    "byte_perplexity": ("weighted_perplexity", False),
+    "chrf": ("chrf", True),
+    "chrf++": ("chrf++", True),
+    "exact_match": ("mean", True),
+    "f1": ("f1", True),
+    "likelihood": ("mean", True),
+    "mcc": ("matthews_corrcoef", True),
+    "perplexity": ("perplexity", False),
+    "ter": ("ter", False),
+    "word_perplexity": ("weighted_perplexity", False),
+}
+"""Metric → how one value is made of those of documents, and whether a higher one is better, where a task does not say.
+"""
+
+DEFAULT_METRICS: Mapping[str, tuple[str, ...]] = {
+    "loglikelihood": ("perplexity", "acc"),
+    "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
+    "multiple_choice": ("acc", "acc_norm"),
+    "generate_until": ("exact_match",),
+}
+"""Output type → the metrics of a task that names none."""
+
 AGGREGATIONS = (
     *("bits_per_byte", "bleu", "brier_score", "bypass", "chrf", "chrf++", "f1", "matthews_corrcoef", "mean", "median"),
     *("nanmean", "perplexity", "ter", "weighted_perplexity"),

@@ -12,6 +12,7 @@ from modecollapse.schema import Strict
 
 if TYPE_CHECKING:  # its world needs numpy, which who only reads a study can do without
     from modecollapse.data.nano.world import WorldSettings
+    from modecollapse.methods.guard_settings import GuardSource
 
 
 Capability = Literal[
@@ -72,6 +73,8 @@ class TrainingJob:
     """The study's world, whose annotators know the true utility of an answer; None if it has none."""
     format: PromptFormat | None = None
     """The prompt format of fine-tuning."""
+    guard: "GuardSource | None" = None
+    """The benchmarks that the model is put to while it is tuned; None where its settings ask for none."""
     layout: Layout = field(default_factory=Layout)
     """How it is spread over processes and devices."""
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from modecollapse.generation.settings import SAMPLING_MODULES
 from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
+from modecollapse.methods.guard_settings import RunGuards
 from modecollapse.methods.lora import LoraSettings
 from modecollapse.methods.rollout_settings import AnswerSettings, check_no_dropout
 from modecollapse.methods.schedule import ScheduleName
@@ -61,6 +62,9 @@ class PpoSettings(AnswerSettings):
     stop_kl: float | None = Field(None, gt=0)
     """The run ends once answers are further than this from the reference (nats per answer), with the policy of the
     iteration before: the RL paper's early stop. Null: never."""
+    guard_rails: RunGuards | None = None
+    """Benchmarks that end the run once its policy falls below the parent by more than the study's guard rails allow,
+    with the policy of the last look that found no fall: the RL paper's early stop. Null: none."""
     limit_kl: float = Field(100.0, gt=0)
     """Beyond this (nats per answer) the run has diverged, which is an error."""
     betas: Betas = (0.9, 0.95)
@@ -103,7 +107,8 @@ def run(job: TrainingJob) -> TrainingRecord:
     `explained_variance` of the critic. Means over updates, each measured before it is made: `policy_loss`,
     `value_loss`, `clip_share` of the tokens whose ratio is beyond 1 ± ε, `update_kl` to the policy that answered, in
     nats per token. `ratio_first`: the mean ratio before the first update, 1. `updates`: how many were made.
-    `learning_rate`: the policy's. `stopped`: 1 where the run ended because of `stop_kl`.
+    `learning_rate`: the policy's. `stopped`: 1 where the run ended because of `stop_kl` or of guard rails, whose looks
+    are described in `guarding.Guard`.
 
     Raises:
         StudyError: no prompts, none that fits, a score that is not a finite number, a model that cannot be trained
@@ -133,6 +138,10 @@ METHOD = Method(
         "methods.rollout_prompts",
         "methods.sampling_check",
         "methods.rollout_settings",
+        "methods.guarding",
+        "methods.guard_settings",
+        "analysis.noninferiority",
+        "analysis.variance",
         "methods.examples",
         "methods.layout",
         "methods.lora",

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ from modecollapse.methods.rollout_prompts import Prompts, read_prompts
 from modecollapse.methods.sampling_check import check_sampling
 from modecollapse.methods.saving import SaveClock
 from modecollapse.methods.schedule import learning_rate_share
+
+if TYPE_CHECKING:  # the harness is slow to import, and few runs need it
+    from modecollapse.methods.guarding import Guard
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +119,11 @@ class Course:
         """Whether the KL of the present policy to the reference is known to be within `limit_kl`; at first it is 0."""
         self.save_due = False
         """Whether the present state is to be saved once that is known."""
+        self.guard = None
+        if job.guard is not None and settings.guard_rails is not None:
+            from modecollapse.methods.guarding import Guard
+
+            self.guard = Guard(job.guard, settings.guard_rails, settings.steps)
         self.checkpoints = Checkpoints(job.state, self.models.trained, self.optimizer)
         self._begin()
 
@@ -125,7 +134,10 @@ class Course:
 
     @property
     def published_step(self) -> int:
-        """Iterations that made the published policy; where a run stopped, the last two were of no effect on it."""
+        """Iterations that made the published policy: up to the last look that found no fall, where guard rails stopped
+        the run; where `stop_kl` did, all but the last two."""
+        if self.guard is not None and self.guard.failed:
+            return self.guard.step
         return max(0, self.step - 2) if self.stopped else self.step
 
     def iterate(self) -> None:
@@ -151,6 +163,8 @@ class Course:
         self.measured = False
         rate, stopped = settings.learning_rate * share, float(self.stopped)
         self.curves.append({"step": self.step, **measured, **updates, "learning_rate": rate, "stopped": stopped})
+        if self.guard is not None and not self.stopped and self.guard.is_due(self.step):
+            self._look(self.guard)
         if self.step * _LINES // settings.steps > (self.step - 1) * _LINES // settings.steps:
             told = (self.step, settings.steps, measured["score"], measured["kl"])
             logger.info("iteration %d of %d, score %.3f, KL %.2f", *told)
@@ -284,6 +298,12 @@ class Course:
             for name, weight in self.good.items():
                 self.models.policy[name].copy_(weight)
 
+    def _look(self, guard: "Guard") -> None:
+        """Put the policy to the benchmarks; if it has fallen, it is that of the last look again, and the run ends."""
+        self.curves[-1] |= guard.look(self.step, self.models.sampler(Role.POLICY), self.models.policy)
+        self.stopped = guard.failed
+        self.curves[-1]["stopped"] = float(self.stopped)
+
     def _sample(self, role: Role, stream: str, places: list[int]) -> list[Rollout]:
         """An answer to the prompt at each of these places."""
         settings = self.settings
@@ -337,14 +357,18 @@ class Course:
         """Keep the present state, if anything has been learned."""
         self.save_due = False
         if self.step:
-            progress = {
+            progress: dict[str, Any] = {
                 "tokens": self.tokens,
                 "baseline": self.baseline,
                 "curves": self.curves,
                 "measured": self.measured,
                 "row_memory": self.memory.bytes,
             }
-            self.checkpoints.write(self.step, self.good, progress)
+            good = self.good
+            if self.guard is not None:
+                watched, progress["guard"] = self.guard.state()
+                good = {**good, **watched}
+            self.checkpoints.write(self.step, good, progress)
 
     def _begin(self) -> None:
         """Go on from the newest state that is kept, or measure what the reference's own answers score."""
@@ -354,7 +378,11 @@ class Course:
             rollouts = self._sample(Role.REFERENCE, "baseline", places)
             scores = self._scores(self.prompts.at(places), [rollout.tokens for rollout in rollouts])
             self.baseline = float(scores.mean())
+            if self.guard is not None:
+                self.guard.begin(self.models.sampler(Role.POLICY), self.models.policy)
         else:
             self.step, self.good, progress = kept
             self.tokens, self.baseline, self.curves = (progress[name] for name in ("tokens", "baseline", "curves"))
             self.measured, self.memory.bytes = progress["measured"], progress["row_memory"]
+            if self.guard is not None:
+                self.good = self.guard.restore(self.good, progress["guard"])

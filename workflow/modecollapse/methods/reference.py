@@ -94,11 +94,7 @@ def _scored(
     progress: Progress,
     unfinished: Unfinished | None,
 ) -> pa.Table:
-    if needs_library_head(model.network):
-        from trl.trainer.utils import add_fused_lm_head  # slow to import
-
-        add_fused_lm_head(model.network)
-    add_answer_head(model.network, statistics=False, pairs=True)
+    prepare_to_score(model.network, pairs=True)
     order = _order(pairs)
     parts = [SCHEMA.empty_table()]
     if unfinished and (before := unfinished.load()) is not None:
@@ -116,6 +112,15 @@ def _scored(
     return pa.concat_tables(parts).sort_by("pair").combine_chunks()
 
 
+def prepare_to_score(network: Any, pairs: bool) -> None:
+    """Give a model the head that `answer_log_probabilities` needs; with `pairs` as `add_answer_head` says."""
+    if needs_library_head(network):
+        from trl.trainer.utils import add_fused_lm_head  # slow to import
+
+        add_fused_lm_head(network)
+    add_answer_head(network, statistics=False, pairs=pairs)
+
+
 def reference_log_probabilities(
     network: Any, pairs: Pairs, batch: Sequence[int], dtype: str, device: str
 ) -> NDArray[np.float64]:
@@ -124,17 +129,24 @@ def reference_log_probabilities(
     The model is called as it is in training, all chosen rows before all rejected ones, and must have a head that takes
     `fused_lm_head`.
     """
-    rows = [
-        torch.tensor([*pairs["prompt_ids"][pair], *pairs[f"{answer}_ids"][pair]])
-        for answer in ANSWERS
-        for pair in batch
-    ]
-    prompts = [len(pairs["prompt_ids"][pair]) for _ in ANSWERS for pair in batch]
+    prompts = [pairs["prompt_ids"][pair] for _ in ANSWERS for pair in batch]
+    answers = [pairs[f"{answer}_ids"][pair] for answer in ANSWERS for pair in batch]
+    return answer_log_probabilities(network, prompts, answers, dtype, device).reshape(len(ANSWERS), len(batch))
+
+
+def answer_log_probabilities(
+    network: Any, prompts: Sequence[Ids], answers: Sequence[Ids], dtype: str, device: str
+) -> NDArray[np.float64]:
+    """Sums of log-probabilities of answers, each after its prompt: (rows,), in nats.
+
+    The rows go through the model together, which must have a head that takes `fused_lm_head`.
+    """
+    rows = [torch.tensor([*prompt, *answer]) for prompt, answer in zip(prompts, answers, strict=True)]
     input_ids = pad_sequence(rows, batch_first=True)
     labels = pad_sequence(rows, batch_first=True, padding_value=-100)
     attention_mask = (labels != -100).long()
     for row, prompt in zip(labels, prompts, strict=True):
-        row[:prompt] = -100
+        row[: len(prompt)] = -100
     casting = torch.autocast(device, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
     with torch.inference_mode(), casting:
         scored = network(
@@ -144,7 +156,7 @@ def reference_log_probabilities(
             use_cache=False,
             fused_lm_head=True,
         ).log_probs
-    sums: NDArray[np.float64] = scored.double().sum(1).view(len(ANSWERS), len(batch)).cpu().numpy()
+    sums: NDArray[np.float64] = scored.double().sum(1).cpu().numpy()
     return sums
 
 

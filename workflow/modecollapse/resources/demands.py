@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from modecollapse.cells import SampledData
+from modecollapse.cells import ModelData
 from modecollapse.methods.layout import Layout
 from modecollapse.resources.demand import ANALYSIS, PROCESS, START, Demand
 from modecollapse.resources.machine import Limits, Machine
@@ -63,7 +63,12 @@ class Demands(TrainingDemands, MeasuringDemands):
         extent = self.extent(name)
         return Demand(PROCESS + 3 * extent.bytes, START + 60 + extent.bytes / 2e6, extent.bytes)
 
-    def labels(self, data: SampledData) -> Demand:
+    def derived_data(self, name: str) -> Demand:
+        """Making a data set from others: their rows as lists, and perhaps the runs of words of each."""
+        extent = self.extent(name)
+        return Demand(PROCESS + 100 * extent.bytes, START + 60 + extent.bytes / 1e5, extent.bytes)
+
+    def labels(self, data: ModelData) -> Demand:
         """Labelling the pairs that a model writes, or a sheet of them."""
         sampled = self.study.sampling(data)
         rows = min(self.extent(sampled.prompts).rows, sampled.count or math.inf)

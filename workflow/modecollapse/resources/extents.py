@@ -1,5 +1,6 @@
 """How much text a data set holds, as far as that is known before jobs run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,7 @@ def extent_of(study: Study, name: str) -> Extent:
 
     Of a set that a stage writes, a pair for each prompt. From the published file if it is there, else from the study:
     the world's `n`, the `sample`, `expected`, or the size of local files. Texts of the world have some 20 tokens per
-    column.
+    column. A set that is made from others is taken to keep all of their rows.
     """
     data, sample = study.config.data[name], None
     if data.sampled is not None:
@@ -51,9 +52,13 @@ def extent_of(study: Study, name: str) -> Extent:
         answers = 2 * data.sampled.max_new_tokens
         tokens = None if prompts.tokens is None else prompts.tokens + answers
         return Extent(min(prompts.rows, data.sampled.count or prompts.rows), tokens, prompts.known)
+    if data.parents and study.is_of_model(name):
+        return _together([extent_of(study, parent) for parent in data.parents])
     published = Path(study.paths.data(name))
     if (found := _published(published, _stamp(published))) is not None:
         return found
+    if data.parents:
+        return _together([extent_of(study, parent) for parent in data.parents])
     if data.source is None:
         return Extent(data.n or 0, None, known=True)
     sample, expected = study.data_sample(name), data.expected or Expected()
@@ -65,6 +70,14 @@ def extent_of(study: Study, name: str) -> Extent:
     known = rows is not None or sample is not None
     whole = rows or UNKNOWN_ROWS
     return Extent(whole if sample is None else min(sample, whole) if rows else sample, expected.tokens, known)
+
+
+def _together(extents: Sequence[Extent]) -> Extent:
+    """The extent of several data sets as one."""
+    rows = sum(extent.rows for extent in extents)
+    known = [extent.tokens * extent.rows for extent in extents if extent.tokens is not None]
+    tokens = sum(known) / max(1, rows) if len(known) == len(extents) else None
+    return Extent(rows, tokens, all(extent.known for extent in extents))
 
 
 def _stamp(path: Path) -> float | None:

@@ -189,6 +189,7 @@ class Benchmarking:
     """The tasks of one model."""
 
     shape: Shape
+    documents: float
     requests: float
     """Texts that are scored, all tasks and numbers of shots."""
     tokens: float

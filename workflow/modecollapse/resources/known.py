@@ -1,6 +1,6 @@
 """What demands are computed from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modecollapse.cells import Model
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from modecollapse.study import Study
 
 
+_DOCUMENTS, _REQUESTS, _QUESTION = 3000, 3, 120
+"""Of a task of the hub, about: documents, requests of a document, and tokens of a question."""
 _FUNCTION = 3e-4
 """Seconds in which a function scores an answer."""
 
@@ -47,6 +49,31 @@ class Known:
         """The data set's extent."""
         extent: Extent = self.once(("extent", data), lambda: extent_of(self.study, data))
         return extent
+
+    def benchmarking(
+        self, model: Model, asked: Sequence[tuple[str, int]], limit: int | None = None
+    ) -> inference.Benchmarking:
+        """The work of putting a model to tasks, each with a number of shots, of `limit` documents at most."""
+        settings, shape = self.study.config.measures.benchmarks, self.shape(model)
+        assert settings is not None
+        data = {task.name: task.settings.data for task in self.study.benchmarks}
+        context, documents, tokens = shape.context or 2048, 0.0, 0.0
+        for name, shots in asked:
+            own = data[name]
+            count = float(_DOCUMENTS) if own is None else self.extent(own).rows
+            count = min(each for each in (count, settings.limit_of(name), limit) if each is not None)
+            documents += count
+            tokens += count * _REQUESTS * min(context, _QUESTION * (1 + shots))
+        return inference.Benchmarking(
+            shape=shape,
+            documents=documents,
+            requests=documents * _REQUESTS,
+            tokens=tokens,
+            batch=settings.batch_size,
+            length=context,
+            dtype=settings.dtype,
+            tasks=len(asked),
+        )
 
     def scores_seconds(self, reward: Model | None, rows: float, length: int) -> float:
         """Seconds of scoring so many answers of so many tokens, prompts included, by a model or by a function."""

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 _EMBEDDER = 4.0 * GB
 """Memory of a GPU for an embedder and a batch of long texts."""
 
-_DOCUMENTS, _REQUESTS, _QUESTION = 3000, 3, 120
-"""Of a task of the hub, about: documents, requests of a document, and tokens of a question."""
-
 _REPLIES_PER_SECOND = 0.5
 """Of one request of a judge at a time, about."""
 
@@ -140,30 +137,12 @@ class MeasuringDemands(Known):
         return self.of_model(self._benchmarks, model)
 
     def _benchmarks(self, model: Model) -> Demand:
-        settings, shape = self.study.config.measures.benchmarks, self.shape(model)
+        settings = self.study.config.measures.benchmarks
         assert settings is not None
-        documents = tokens = pairs = 0.0
-        context = shape.context or 2048
-        for task in self.study.benchmarks:
-            count = float(_DOCUMENTS)
-            if task.settings.data is not None:
-                count = self.extent(task.settings.data).rows
-            count = min(count, settings.limit_of(task.name) or count)
-            for shots in settings.shots_of(task.name):
-                documents += count
-                tokens += count * _REQUESTS * min(context, _QUESTION * (1 + shots))
-                pairs += 1
-        job = inference.Benchmarking(
-            shape=shape,
-            requests=documents * _REQUESTS,
-            tokens=tokens,
-            batch=settings.batch_size,
-            length=context,
-            dtype=settings.dtype,
-            tasks=int(pairs),
-        )
+        names = [task.name for task in self.study.benchmarks]
+        job = self.benchmarking(model, [(name, shots) for name in names for shots in settings.shots_of(name)])
         seconds = inference.benchmark_seconds(job, self.machine, self.threads)
-        return self.with_model(inference.benchmark_bytes(job), shape, seconds, 2 * 200 * documents, job.dtype)
+        return self.with_model(inference.benchmark_bytes(job), job.shape, seconds, 400 * job.documents, job.dtype)
 
     def rewards(self, model: Model) -> Demand:
         """What a reward model gives to pairs of answers."""
@@ -237,9 +216,17 @@ class MeasuringDemands(Known):
             resumes=True,
         )
 
+    def repetition(self, model: Model) -> Demand:
+        """Counts of one model's repetitive completions."""
+        return Demand(ANALYSIS + self._completions * 4000, START + self._answers(model) * 1e-3, 2e6)
+
     def scoring(self, model: Model) -> Demand:
         """Scores of one model."""
-        cells = len(self.study.formats(model.stage)) * len(self.study.prompts)
-        sets = cells * len(self.study.config.generation.temperatures) * self._completions
         texts = self.cells_of_a_seed() * self._completions * len(self.study.config.measures.diversity.words)
-        return Demand(ANALYSIS + texts * 4000, START + sets * 4e-3, sets * 200.0)
+        answers = self._answers(model)
+        return Demand(ANALYSIS + texts * 4000, START + answers * 4e-3, answers * 200.0)
+
+    def _answers(self, model: Model) -> int:
+        """Completions of one model."""
+        cells = len(self.study.formats(model.stage)) * len(self.study.prompts)
+        return cells * len(self.study.config.generation.temperatures) * self._completions

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from modecollapse.data_lineage import family
 from modecollapse.errors import StudyError
 from modecollapse.methods.layout import Layout
 from modecollapse.resources.demand import Demand
@@ -200,7 +201,7 @@ def assumptions(demands: Demands) -> Iterator[str]:
                 break
     tokens = study.config.measures.tokens
     used = {study.stage(model).data for model in study.trained()} | ({tokens.data} if tokens else set())
-    used |= {study.sampling(data).prompts for data in study.all_sampled_data()}
+    used = {each for name in used if name is not None for each in family(study.config, name)}
     for name in study.config.data:
         if name in used:
             extent = demands.extent(name)

@@ -39,6 +39,7 @@ def rollout_training(known: Known, model: Model, settings: RolloutSettings | Ppo
     )
     weights = 4.0 * shape.parameters
     cache = inference.generation_bytes(sampling, known.machine) - weights
+    watching, watched_bytes = _watching(known, model, settings.steps)
     return Training(
         shape=shape,
         kind="answers",
@@ -54,6 +55,18 @@ def rollout_training(known: Known, model: Model, settings: RolloutSettings | Ppo
         others=(0.0 if lora else weights)
         + (0.0 if reward is None else weights)
         + (_TRAINED * shape.parameters if critic and lora is None else 0.0)
-        + max(0.0, cache),
-        seconds_beside=inference.generation_seconds(sampling, known.machine, known.threads),
+        + max(0.0, cache)
+        + watched_bytes,
+        seconds_beside=inference.generation_seconds(sampling, known.machine, known.threads) + watching,
     )
+
+
+def _watching(known: Known, model: Model, steps: int) -> tuple[float, float]:
+    """Seconds and bytes of guard rails: the looks and one at the parent, a batch of theirs, and the good weights."""
+    guards = known.study.guards(model)
+    if guards is None:
+        return 0.0, 0.0
+    asked = [(rail.task, rail.shots) for rail in known.study.run_rails(model)]
+    job = known.benchmarking(model, asked, guards.limit)
+    looks = 2 + steps // guards.every
+    return looks * inference.benchmark_seconds(job, known.machine, known.threads), inference.benchmark_bytes(job)

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modecollapse.cells import Model, ReferenceScores, SampledData
+from modecollapse.cells import Model, ModelData, ReferenceScores
 from modecollapse.errors import StudyError
 from modecollapse.methods.answers_file import ROWS_OF_A_PART
 from modecollapse.methods.layout import Layout
@@ -181,13 +181,13 @@ class TrainingDemands(Known):
         rows = settings.n * min(self.extent(stage.data).rows, settings.prompts or math.inf)
         return self.answers_seconds(model, self.study.reward(model), int(rows), settings.n, settings.max_new_tokens)
 
-    def sampled_data(self, data: SampledData) -> Demand:
+    def sampled_data(self, data: ModelData) -> Demand:
         """A data set that a model writes; one for all seeds."""
         key = ("sampled_data", data.size, data.data)
         found: Demand = self.once(key, lambda: self._sampled_data(data))
         return found
 
-    def _sampled_data(self, data: SampledData) -> Demand:
+    def _sampled_data(self, data: ModelData) -> Demand:
         sampled, writer, judge = self.study.sampling(data), self.study.writer(data), self.study.judge(data)
         prompts = min(self.extent(sampled.prompts).rows, sampled.count or math.inf)
         rows = int(prompts * sampled.n)
@@ -201,6 +201,25 @@ class TrainingDemands(Known):
         demand = self.with_model(peak, shape, seconds, 2.0 * rows * sampled.max_new_tokens * 4, dtype)
         # Token ids and texts, as lists of Python.
         return replace(demand, memory=demand.memory + rows * (sampled.max_new_tokens * 40.0 + 1000))
+
+    def own_answers(self, data: ModelData) -> Demand:
+        """What the scorer of a perplexity filter answers itself; one for all seeds."""
+        found: Demand = self.once(("own_answers", data.size, data.data), lambda: self._own_answers(data))
+        return found
+
+    def _own_answers(self, data: ModelData) -> Demand:
+        settings, scorer = self.study.filter(data), self.study.scorer(data)
+        prompts = sum(self.extent(name).rows for name in self.study.asked_sets(data))
+        rows = int(min(prompts, settings.count or math.inf) * settings.n)
+        job = self._part_of_answers(scorer, rows, settings.n, settings.max_new_tokens)
+        scored = self.scored_answers(scorer, rows, settings.max_length)
+        peak = inference.generation_bytes(job, self.machine)
+        peak += inference.pair_scoring_bytes(scored, self.machine.computes_on_gpus)
+        seconds = self.answers_seconds(scorer, scorer, rows, settings.n, settings.max_new_tokens)
+        disk = 2.0 * rows * settings.max_new_tokens * 4
+        demand = self.with_model(peak, self.shape(scorer), seconds, disk, "float32")
+        # Token ids and texts, as lists of Python.
+        return replace(demand, memory=demand.memory + rows * (settings.max_new_tokens * 40.0 + 1000))
 
     def _part_of_answers(self, model: Model, rows: int, n: int, new_tokens: int) -> inference.Generating:
         shape, part = self.shape(model), max(1, ROWS_OF_A_PART // n) * n

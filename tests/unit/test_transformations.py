@@ -1,0 +1,242 @@
+"""What transformations of data sets keep, on rows that are worked by hand and on random ones."""
+
+import random
+from collections import Counter
+from itertools import combinations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from modecollapse.data.transformations.balance import BalanceSettings, balance
+from modecollapse.data.transformations.base import KEPT, Given, Perplexities, counted, merge
+from modecollapse.data.transformations.decontaminate import DecontaminateSettings, decontaminate
+from modecollapse.data.transformations.deduplicate import DeduplicateSettings, deduplicate, near_duplicates
+from modecollapse.data.transformations.perplexity import PerplexitySettings, filter_by_perplexity, least
+from modecollapse.data.transformations.words import normalised, words_of
+from modecollapse.errors import StudyError
+
+
+def pairs(rows):
+    """Columns of (task, chosen, rejected)."""
+    tasks, chosen, rejected = zip(*rows, strict=True)
+    return {"prompt": [f"p{row}" for row in range(len(rows))], "chosen": chosen, "rejected": rejected, "task": tasks}
+
+
+LONGER, SHORTER, SAME = ("aaaa", "b"), ("a", "bbbb"), ("aa", "bb")
+
+
+def kinds(*counts):
+    """Pairs of a task: so many longer, shorter, and of the same length."""
+    return [pair for pair, count in zip((LONGER, SHORTER, SAME), counts, strict=True) for _ in range(count)]
+
+
+def kept_of(columns, selection):
+    """(task, sign of the difference of lengths) → rows that are kept."""
+    found = Counter()
+    for row, keeps in enumerate(selection.kept):
+        difference = len(columns["chosen"][row]) - len(columns["rejected"][row])
+        found[columns["task"][row], (difference > 0) - (difference < 0)] += keeps
+    return +found
+
+
+def test_no_task_has_more_than_the_ratio_times_the_smallest():
+    columns = pairs([(task, *LONGER) for task, n in (("a", 50), ("b", 7), ("c", 15)) for _ in range(n)])
+    selection = balance(columns, BalanceSettings(task_ratio=2.0), Given())
+    assert kept_of(columns, selection) == {("a", 1): 14, ("b", 1): 7, ("c", 1): 14}
+    assert Counter(selection.outcomes) == {KEPT: 35, "task balance": 37}
+    again = balance(columns, BalanceSettings(task_ratio=2.0), Given())
+    assert again == selection
+    assert balance(columns, BalanceSettings(task_ratio=2.0), Given(seed=1)).kept != selection.kept
+    wider = balance(columns, BalanceSettings(task_ratio=3.0), Given())
+    assert all(more or not fewer for more, fewer in zip(wider.kept, selection.kept, strict=True)), "a part of more"
+
+
+def test_better_is_longer_as_often_as_shorter_and_ties_stay():
+    columns = pairs([("a", *pair) for pair in kinds(9, 4, 3)])
+    selection = balance(columns, BalanceSettings(length=True), Given())
+    assert kept_of(columns, selection) == {("a", 1): 4, ("a", -1): 4, ("a", 0): 3}
+    assert Counter(selection.outcomes) == {KEPT: 11, "length balance": 5}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_both_balances_hold_together(seed):
+    source = random.Random(seed)
+    rows = [(task, *pair) for task in "abcd" for pair in kinds(*(source.randrange(1, 30) for _ in range(3)))]
+    source.shuffle(rows)
+    columns = pairs(rows)
+    found = kept_of(columns, balance(columns, BalanceSettings(task_ratio=1.5, length=True), Given(seed)))
+    sizes = {task: sum(n for (name, _), n in found.items() if name == task) for task in "abcd"}
+    assert max(sizes.values()) <= 1.5 * min(sizes.values())
+    assert all(found[task, 1] == found[task, -1] for task in "abcd")
+
+
+def test_a_task_of_one_kind_only_is_left_out_and_is_not_the_smallest():
+    columns = pairs([("a", *pair) for pair in kinds(5, 5, 0)] + [("b", *pair) for pair in kinds(3, 0, 0)])
+    selection = balance(columns, BalanceSettings(task_ratio=2.0, length=True), Given())
+    assert kept_of(columns, selection) == {("a", 1): 5, ("a", -1): 5}
+
+
+def test_a_balance_of_nothing_is_refused():
+    with pytest.raises(ValidationError, match="nothing is balanced"):
+        BalanceSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("  A\tcat\n sat ", "a cat sat"), ("ﬁne Ｔｅｘｔ", "fine text"), ("Straße", "strasse"), ("İ", "i̇"), ("", "")],
+)
+def test_case_white_space_and_compatible_characters_make_no_difference(text, expected):
+    assert normalised(text) == expected
+    assert normalised(expected) == expected
+
+
+def test_words_are_runs_of_letters_and_digits():
+    assert words_of("Don't panic -- it's 42!") == ["don", "t", "panic", "it", "s", "42"]
+
+
+def test_the_first_of_equal_rows_stays():
+    columns = {
+        "prompt": ["Ask", "ask ", "ask", "other"],
+        "chosen": ["x", "X", "y", "x"],
+        "rejected": ["z", "z", "z", "z"],
+    }
+    assert deduplicate(columns, DeduplicateSettings(), Given()).kept == [True, False, True, True]
+    assert deduplicate(columns, DeduplicateSettings(by="prompt"), Given()).kept == [True, False, False, True]
+
+
+def test_texts_do_not_run_into_each_other():
+    columns = {"prompt": ["a b", "a"], "completion": ["c", "b c"]}
+    assert deduplicate(columns, DeduplicateSettings(), Given()).kept == [True, True]
+
+
+def test_near_duplicates_share_most_of_their_word_5_grams():
+    long = "one two three four five six seven eight nine ten eleven twelve"
+    columns = {"text": [long, long.replace("twelve", "dozen"), long.upper() + "!", long.replace("six", "6")]}
+
+    # Of 8 shingles each: the second shares 7 (7/9), the third all, the last 3 (3/13).
+    def outcomes(near):
+        return list(deduplicate(columns, DeduplicateSettings(near=near), Given()).outcomes)
+
+    assert outcomes(None) == [KEPT] * 4
+    assert outcomes(7 / 9) == [KEPT, "near duplicate", "near duplicate", KEPT]
+    assert outcomes(0.78) == [KEPT, KEPT, "near duplicate", KEPT]
+    assert outcomes(3 / 13) == [KEPT, "near duplicate", "near duplicate", "near duplicate"]
+
+
+def test_texts_without_words_or_with_few_are_near_only_to_equal_ones():
+    columns = {"text": ["!!!", "???", "two words", "Two words.", "words two"]}
+    assert deduplicate(columns, DeduplicateSettings(near=0.5), Given()).kept == [True, True, True, False, True]
+
+
+def jaccard(one, other):
+    return len(one & other) / len(one | other)
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.5, 2 / 3, 0.8, 0.9, 1.0])
+def test_near_duplicates_are_those_that_comparing_all_with_all_finds(threshold):
+    source = random.Random(threshold)
+    sets = []
+    for _ in range(150):
+        if sets and source.random() < 0.6:
+            near = set(source.choice(sets)) ^ {source.randrange(40) for _ in range(source.randrange(4))}
+            sets.append(near or {0})
+        else:
+            sets.append({source.randrange(40) for _ in range(source.randrange(1, 25))})
+    kept, expected = [], []
+    for place, each in enumerate(sets):
+        if any(jaccard(each, other) >= threshold for other in kept):
+            expected.append(place)
+        else:
+            kept.append(each)
+    assert list(near_duplicates(sets, threshold)) == expected
+    assert expected
+    assert all(jaccard(*two) < threshold for two in combinations(kept, 2))
+
+
+EVALUATION = {
+    "creative": {"bugs": ["Are bugs real?"], "long": ["tell me a long story of an old king in ten short words"]},
+    "factual": {
+        "capital": ["what is the capital of this far country", "Rome", "it is the city of the seven hills there"]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("I ask: are BUGS, real or not", {"creative": {"bugs": 1}}),
+        ("are bugs unreal", {}),
+        ("story of an old king in ten long years", {}),
+        ("a long story of an old king in ten", {"creative": {"long": 1}}),
+        ("all roads lead to rome", {}),
+        ("the city of the seven hills there", {}),
+        ("for it is the city of the seven hills, there and now", {"factual": {"capital": 1}}),
+    ],
+)
+def test_rows_with_words_of_evaluation_prompts_are_found(text, prompts):
+    given = Given(prompts=EVALUATION)
+    for columns in ({"text": [text, "x"]}, {"prompt": ["x", "x"], "chosen": ["y", text][::-1], "rejected": ["z", "z"]}):
+        selection = decontaminate(columns, DecontaminateSettings(), given)
+        assert list(selection.kept) == [not prompts, True]
+        assert selection.found["prompts"] == prompts
+        noted = decontaminate(columns, DecontaminateSettings(remove=False), given)
+        assert noted.outcomes == selection.outcomes
+        assert all(noted.kept)
+
+
+def test_a_prompt_without_words_overlaps_nothing():
+    given = Given(prompts={"odd": {"marks": ["?!"]}})
+    assert decontaminate({"text": ["?!", ""]}, DecontaminateSettings(), given).kept == [True, True]
+
+
+OWN = [float(value) for value in range(1, 22)]
+"""Their 95th percentile is 20: of 21 values the last but one."""
+
+
+def filtered(rows, perplexities, own=None, **settings):
+    columns = pairs([(task, f"c{row}", f"r{row}") for row, task in enumerate(rows)])
+    chosen, rejected = zip(*perplexities, strict=True)
+    given = Given(perplexities=Perplexities(chosen, rejected, own if own is not None else {"a": OWN}))
+    return filter_by_perplexity(columns, PerplexitySettings(scorer="sft", **settings), given)
+
+
+def test_a_pair_stays_only_if_both_answers_are_strictly_below_the_bound():
+    just_below = np.nextafter(20.0, 0)
+    answers = [(just_below, just_below), (20.0, 1.0), (1.0, 20.0), (21.0, 99.0), (1.0, 1.0)]
+    selection = filtered(["a"] * 4 + ["b"], answers)
+    assert list(selection.outcomes) == [KEPT, "chosen above", "rejected above", "both above", "unknown task"]
+    assert selection.found["bounds"] == {"a": {"bound": 20.0, "n": 21}}
+    quantiles = selection.found["quantiles"]
+    assert quantiles["a"]["own"] == {"n": 21, "values": pytest.approx(np.linspace(1, 21, 101).tolist())}
+    assert quantiles["a"]["chosen"]["n"] == 4
+    assert quantiles["a"]["rejected"]["values"][-1] == 99.0
+    assert set(quantiles["b"]) == {"chosen", "rejected"}
+
+
+def test_what_is_left_is_balanced_by_task_unless_told_not_to():
+    rows, answers = ["a"] * 30 + ["b"] * 5, [(1.0, 1.0)] * 35
+    own = {"a": OWN, "b": OWN}
+    assert Counter(filtered(rows, answers, own).outcomes) == {KEPT: 15, "task balance": 20}
+    assert set(filtered(rows, answers, own, task_ratio=None).outcomes) == {KEPT}
+    # A task of which nothing is left does not count as the smallest.
+    answers[30:] = [(30.0, 1.0)] * 5
+    assert Counter(filtered(rows, answers, own).outcomes) == {KEPT: 30, "chosen above": 5}
+
+
+def test_a_task_with_too_few_own_responses_is_an_error():
+    assert [least(percentile) for percentile in (95, 99, 50, 90, 5, 97.5)] == [20, 100, 2, 10, 20, 40]
+    with pytest.raises(StudyError, match=r"the task 'a' has 19 finished responses.*from 20 at least\. Raise count"):
+        filtered(["a"], [(1.0, 1.0)], {"a": OWN[:19]})
+    assert filtered(["b"], [(1.0, 1.0)], {"a": OWN[:19], "b": OWN}).kept == [True], "no pair is of the other task"
+
+
+def test_pairs_of_equal_answers_are_left_out_of_every_set():
+    columns = {"prompt": ["p", "p"], "chosen": ["a ", "a"], "rejected": ["a", "A"], "task": ["x", "x"]}
+    selection = merge(columns)
+    assert list(selection.outcomes) == ["equal answers", KEPT]
+    assert counted(columns["task"], selection) == [
+        {"task": "x", "outcome": "equal answers", "kept": False, "n": 1},
+        {"task": "x", "outcome": KEPT, "kept": True, "n": 1},
+    ]
+    assert merge({"prompt": ["p"], "completion": ["p"]}).kept == [True]

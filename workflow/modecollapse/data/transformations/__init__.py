@@ -1,0 +1,1 @@
+"""Transformations of data sets: which rows of others a set has."""
