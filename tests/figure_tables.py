@@ -88,6 +88,8 @@ def figure_tables() -> dict[str, pd.DataFrame]:
     asked = grid(**models, task=("arc_easy", "lambada_openai"), shots=(0, 5), metric=("perplexity", "acc"))
     kinds = {"task": ("all", "creative"), "better": ("all", "longer", "shorter"), "quantity": ("accuracy", "pearson")}
     judged = grid(size=SIZES, stage=("dpo",), data=("train", "held"), **kinds)
+    kinds = ("any", "multiple", "tandem", "cycle")
+    repetitive = grid(**models, prompts=prompts, temperature=(*temperatures, "mean"), kind=kinds)
     floor = pd.DataFrame([{"task": "pretraining", "quantity": "entropy_floor", "lambda": math.nan, "value": 0.7}])
     return {
         "curves": measured("curves", curves),
@@ -99,6 +101,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
             filter="none", chance=np.where(asked["task"] == "arc_easy", 0.25, math.nan), higher_is_better=True
         ),
         "rewards": measured("rewards", judged),
+        "repetition": measured("repetition", repetitive),
         "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
         "vocabulary_cdf": grid(**models, rank_share=(0.001, 0.01, 0.1, 1.0)).assign(
             seed=0, mass=lambda frame: frame["rank_share"] ** 0.1

@@ -14,6 +14,7 @@ from pathlib import Path
 
 SUBJECTS = (
     "lexical_metrics",
+    "repetition",
     "bootstrap",
     "embedding",
     "tokens",

@@ -67,6 +67,12 @@ def test_beta_of_dpo_schedules_dpo_and_its_descendants_only(finished: Project) -
     )
 
 
+def test_rates_of_repetition_asked_for_schedule_their_own_jobs_and_no_others(finished: Project) -> None:
+    finished.edit_study("measures:\n", "measures:\n  repetition: {}\n")
+    own = ["tabulate_repetition", "plot_repetition_tiny"]
+    check(finished, of("measure_repetition", "plm", "sft", "dpo"), own)
+
+
 SECOND_DPO = """  dpo2:
     method: dpo
     from: sft

@@ -235,3 +235,18 @@ def test_reward_models_are_right_per_task_where_better_is_longer_beside_shorter(
     points = {(line.get_marker(), line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 1}
     assert points == {("o" if row.better == "longer" else "s", row.value) for row in rows.itertuples()}
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["all tasks", "creative"]
+
+
+def test_repetition_is_drawn_by_temperature_and_by_kind_beside_the_other_stages(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("repetition", "small").draw(tables, context)
+    rows = tables["repetition"].query("size == 'small' and prompts == 'creative'")
+    upper, lower = figure.axes[1], figure.axes[3]
+    assert upper.get_title() == "Creative prompts"
+    line = next(line for line in upper.lines if len(line.get_xdata()) == 3)
+    shown = rows.query("stage == 'plm' and kind == 'any' and temperature != 'mean'")
+    assert list(line.get_ydata()) == pytest.approx(list(shown["value"]))
+    means = {line.get_ydata()[0] for line in lower.lines if len(line.get_xdata()) == 1}
+    assert means == set(rows.query("temperature == 'mean'")["value"])
+    assert [label.get_text() for label in lower.get_xticklabels()] == ["any", "multiple", "tandem", "cycle"]

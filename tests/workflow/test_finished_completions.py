@@ -66,6 +66,30 @@ def test_a_study_of_own_completions_ends_with_tables_and_figures(own: Project) -
     assert own.plan() == []
 
 
+def test_repetition_is_told_before_and_after_a_stage_and_anew_with_other_thresholds(own: Project) -> None:
+    study = Path(own.study)
+    study.write_text(study.read_text().replace("measures: {", "measures: {repetition: {}, "))
+    loop, fine = "again and again, " * 20, "it is blue today"
+    for file, repetitive in (("base.jsonl", 3), ("mine-tuned.jsonl", 1)):
+        rows = [
+            {"prompt": prompt, "sample": sample, "temperature": temperature, "finish_reason": "length"}
+            | {"text": loop if sample < repetitive else fine}
+            for prompt in ("sky", "sea")
+            for temperature in (0.5, 1.0)
+            for sample in range(4)
+        ]
+        (study.parent / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table, figure = "results/study/tables/repetition.parquet", "results/study/figures/repetition_mine.svg"
+    own.run(figure)
+    rows = read_sealed(own.root / table).to_pylist()
+    [after] = [row for row in rows if (row["stage"], row["kind"], row["temperature"]) == ("tuned", "cycle", "mean")]
+    assert (after["value"], after["before"], after["difference"]) == (0.25, 0.75, -0.5)
+    assert after["ratio"] == pytest.approx(1 / 3)
+    study.write_text(study.read_text().replace("repetition: {}", "repetition: {cycle_longer_than: 500}"))
+    jobs = [f"measure_repetition mine/s0/{stage}" for stage in ("base", "tuned")]
+    assert own.plan(figure) == sorted([*jobs, "tabulate_repetition", "plot_repetition_mine"])
+
+
 @pytest.mark.parametrize(
     ("file", "content", "expected"),
     [

@@ -32,6 +32,7 @@ from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
+from modecollapse.measures.repetition import RepetitionSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings
@@ -437,6 +438,9 @@ class Measures(Strict):
     """Tasks of LM Evaluation Harness; null leaves them out."""
     rewards: RewardMeasure | None = None
     """Accuracy of the stages of the method `reward`; null leaves it out."""
+    repetition: RepetitionSettings | None = None
+    """Rates of repetitive completions, before and after each stage; `{}` takes the paper's thresholds, null leaves them
+    out."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 

@@ -63,6 +63,9 @@ class Paths:
     def reward_scores(self, model: Model) -> str:
         return f"{self.root}/rewards/{model}.parquet"
 
+    def repetition(self, model: Model) -> str:
+        return f"{self.root}/repetition/{model}.parquet"
+
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"
 

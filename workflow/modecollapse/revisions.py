@@ -32,6 +32,7 @@ REVISIONS: Mapping[str, int] = {
     "divergence": 1,
     "benchmarks": 1,
     "rewards": 1,
+    "repetition": 1,
     "embedding": 1,
     "diversity": 2,
     "analysis": 3,
@@ -162,6 +163,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "rendering",
         "jobs.rewards",
     ),
+    "repetition": ("measures.repetition", "metrics.repetition", "jobs.repetition"),
     "embedding": (
         "measures.embedder",
         "measures.embedding",
@@ -220,8 +222,8 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method ppo": ("data.nano",),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),
-    # Of the metrics it needs no more than which way diversity lies.
-    "analysis": ("metrics.registry",),
+    # Of the metrics it needs no more than which way diversity lies, of repetition what its counts are called.
+    "analysis": ("metrics.registry", "measures.repetition"),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""

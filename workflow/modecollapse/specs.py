@@ -313,6 +313,18 @@ def reward_table_spec(study: Study) -> str:
     )
 
 
+def repetition_spec(study: Study) -> str:
+    """What decides the counts of repetitive completions beside these."""
+    settings = study.config.measures.repetition
+    assert settings is not None
+    return canonical({"revision": REVISIONS["repetition"], "settings": _plain(settings)})
+
+
+def repetition_table_spec(study: Study) -> str:
+    """What decides the table of repetition beside the counts."""
+    return canonical({**json.loads(reward_table_spec(study)), "lineage": study.compared_lineage})
+
+
 def embedding_spec(study: Study) -> str:
     """What decides sentence vectors beside the texts."""
     diversity = study.config.measures.diversity

@@ -273,7 +273,7 @@ class Targets:
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
-        tokens += self.all_reward_scores()
+        tokens += self.all_reward_scores() + self.all_repetition()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -300,6 +300,11 @@ class Targets:
             "weights": ancient(self.paths.weights(model)),
             "data": [self.data_of(model, name) for name in self.study.reward_data(model).values()],
         }
+
+    def all_repetition(self) -> list[str]:
+        """How many completions of each model repeat themselves."""
+        measured = self.study.config.measures.repetition is not None
+        return [self.paths.repetition(model) for model in self.study.answering()] if measured else []
 
     def all_divergences(self) -> list[str]:
         return [self.paths.divergence(model) for model in self.study.diverging()]
@@ -363,6 +368,8 @@ class Targets:
             names += ["rewards"]
         if self.derived_sets():
             names += self.filter_tables()
+        if self.study.config.measures.repetition is not None:
+            names += ["repetition"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]

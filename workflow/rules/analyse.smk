@@ -117,6 +117,28 @@ if targets.derived_sets():
             "../../scripts/tabulate_filters.py"
 
 
+if study.config.measures.repetition:
+
+    rule tabulate_repetition:
+        input:
+            counts=lambda wildcards: targets.all_repetition(),
+        output:
+            **targets.table_outputs("repetition"),
+        log:
+            paths.log("tabulate_repetition", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_repetition", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.repetition_table_spec(study),
+        script:
+            "../../scripts/tabulate_repetition.py"
+
+
 if targets.compares_tokens():
 
     rule compare_published_tokens:

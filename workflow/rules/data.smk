@@ -106,7 +106,9 @@ if study.derived_of_models():
             paths.log("derive_model_data", ANY_MODEL_DATA),
         wildcard_constraints:
             data="|".join(
-                dict.fromkeys(re.escape(each.data) for each in study.derived_of_models())
+                dict.fromkeys(
+                    re.escape(each.data) for each in study.derived_of_models()
+                )
             ),
         priority: lambda wildcards: targets.rank(wildcards.size)
         conda:

@@ -170,6 +170,29 @@ if study.judged_rewards():
             "../../scripts/score_rewards.py"
 
 
+if study.config.measures.repetition:
+
+    rule measure_repetition:
+        input:
+            cells=lambda wildcards: targets.cells_of(model_of(wildcards)),
+        output:
+            paths.repetition(ANY),
+        log:
+            paths.log("measure_repetition", ANY),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "measure_repetition",
+                lambda wildcards: demands.repetition(model_of(wildcards)),
+            ),
+        params:
+            spec=specs.repetition_spec(study),
+        script:
+            "../../scripts/measure_repetition.py"
+
+
 if study.runs_benchmarks():
 
     rule run_benchmarks:

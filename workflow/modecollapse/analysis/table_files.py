@@ -130,6 +130,13 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *_counts("n_seeds", "n_prompts"),
         ]
     ),
+    "repetition": pa.schema(
+        [
+            *(*_POOLED, *_CELL, ("kind", pa.string()), *_INTERVAL, ("parent", pa.string())),
+            *_numbers("before", "difference", "difference_low", "difference_high", "ratio", "ratio_low", "ratio_high"),
+            *_counts("n_seeds", "n_prompts", "n_completions"),
+        ]
+    ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
     "comparison": pa.schema(
         [

@@ -116,6 +116,9 @@ FIGURES: Mapping[str, FigureSpec] = {
     "quality_diversity": FigureSpec(
         "tradeoff", "quality_diversity", ("curves",), _OUTPUT, per_size=True, per_view=True, needs="quality"
     ),
+    "repetition": FigureSpec(
+        "repetition", "repetition", ("repetition",), _OUTPUT, per_size=True, per_view=True, uses=("curves",)
+    ),
     "samples": FigureSpec("samples", "samples", ("samples",), _OUTPUT, per_size=True, per_view=True),
     "vocabulary_cdf": FigureSpec("token_level", "vocabulary_cdf", ("vocabulary_cdf",), _TOKENS),
     "token_table": FigureSpec("token_level", "token_table", ("tokens_pooled",), _TOKENS),

@@ -20,6 +20,7 @@ from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
 from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
+from modecollapse.analysis.repetition import repetition_parts
 from modecollapse.analysis.rewards import rewards_table
 from modecollapse.analysis.stage_tests import tests_parts
 from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statistics
@@ -184,6 +185,17 @@ def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Map
     _write("filters", [filters_table(reports)], outputs)
     if "perplexities" in outputs:
         _write("perplexities", [perplexities_table(reports)], outputs)
+
+
+def tabulate_repetition(spec: Mapping[str, Any], counts: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write how many completions of each stage repeat themselves, beside those of the stage before.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    counted = ((model_of_table(table), table.to_pandas()) for table in map(read_sealed, counts))
+    frames = (frame.assign(size=model.size, seed=model.seed, stage=model.stage) for model, frame in counted)
+    _write("repetition", repetition_parts(frames, spec["lineage"], _bootstrap(spec)), outputs)
 
 
 def compare_published_tokens(

@@ -210,9 +210,17 @@ class MeasuringDemands(Known):
             resumes=True,
         )
 
+    def repetition(self, model: Model) -> Demand:
+        """Counts of one model's repetitive completions."""
+        return Demand(ANALYSIS + self._completions * 4000, START + self._answers(model) * 1e-3, 2e6)
+
     def scoring(self, model: Model) -> Demand:
         """Scores of one model."""
-        cells = len(self.study.formats(model.stage)) * len(self.study.prompts)
-        sets = cells * len(self.study.config.generation.temperatures) * self._completions
         texts = self.cells_of_a_seed() * self._completions * len(self.study.config.measures.diversity.words)
-        return Demand(ANALYSIS + texts * 4000, START + sets * 4e-3, sets * 200.0)
+        answers = self._answers(model)
+        return Demand(ANALYSIS + texts * 4000, START + answers * 4e-3, answers * 200.0)
+
+    def _answers(self, model: Model) -> int:
+        """Completions of one model."""
+        cells = len(self.study.formats(model.stage)) * len(self.study.prompts)
+        return cells * len(self.study.config.generation.temperatures) * self._completions
