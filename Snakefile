@@ -2,7 +2,7 @@
 #
 #   snakemake                                      the embedded study `nano`
 #   snakemake --config study=NAME                  a study of config/studies, or the path of your own file
-#   snakemake models | generations | tables | figures | plan | download | verify | prune
+#   snakemake models | generations | tables | figures | labelling_sheets | plan | download | verify | prune
 
 from snakemake.utils import min_version
 
@@ -17,6 +17,7 @@ include: "workflow/rules/study.smk"
 # Phases: each theme declares what is made from what.
 include: "workflow/rules/download.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/labels.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/analyse.smk"

@@ -15,7 +15,7 @@ if __name__ == "__main__":
         sample_pairs(
             job.spec,
             str(data),
-            AnswerSources(reward=study.sampling(data).reward, **inputs),
+            AnswerSources(reward=study.sampling(data).reward or "nothing", **inputs),
             prompts,
             Path(job.snakemake.output[0]),
             job.store,

@@ -90,6 +90,9 @@ def figure_tables() -> dict[str, pd.DataFrame]:
     judged = grid(size=SIZES, stage=("dpo",), data=("train", "held"), **kinds)
     kinds = ("any", "multiple", "tandem", "cycle")
     repetitive = grid(**models, prompts=prompts, temperature=(*temperatures, "mean"), kind=kinds)
+    tasks = {"temperature": ("1.0",), "task": ("all", "chat", "open QA")}
+    compared = grid(size=SIZES, stage=STAGES[1:], judge=("rm", "gpt"), **tasks)
+    agreed = grid(size=SIZES, judge=("rm",), other=("gpt",), task=("all", "chat"), counted=("all", "won or lost"))
     floor = pd.DataFrame([{"task": "pretraining", "quantity": "entropy_floor", "lambda": math.nan, "value": 0.7}])
     return {
         "curves": measured("curves", curves),
@@ -102,6 +105,8 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         ),
         "rewards": measured("rewards", judged),
         "repetition": measured("repetition", repetitive),
+        "win_rates": measured("win_rates", compared).assign(reference="plm", wins=11, ties=4, losses=3, refusals=1),
+        "judge_agreement": measured("judge_agreement", agreed).assign(kappa=0.1, kappa_low=-0.2, kappa_high=0.4),
         "tokens_pooled": measured("tokens_pooled", grid(**models, metric=tuple(UNITS))),
         "vocabulary_cdf": grid(**models, rank_share=(0.001, 0.01, 0.1, 1.0)).assign(
             seed=0, mass=lambda frame: frame["rank_share"] ** 0.1

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "scripts", "config", "profiles", "envs")
 
-TARGETS = ("all", "models", "generations", "measurements", "tables", "figures")
+TARGETS = ("all", "models", "generations", "measurements", "tables", "figures", "labelling_sheets")
 """Rules that make nothing themselves."""
 
 PUBLISHED = Path(os.environ.get("MODECOLLAPSE_PUBLISHED", ROOT.parent / "shared" / "published"))

@@ -152,7 +152,7 @@ def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) ->
     assert "locked" in project.run(*asked, succeeds=False)
     project.run("--unlock")
     with running(project, *asked) as snakemake:
-        waits = "another job is making the same model"
+        waits = "another job has the same in hand"
         wait_for(lambda: waits in project.training_log(jobs["orphaned"].seed), 120, "the second job to wait")
         jobs["orphaned"].go_on()
         assert snakemake.wait(timeout=240) == 0, console(project).read_text()

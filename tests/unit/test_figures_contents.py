@@ -250,3 +250,43 @@ def test_repetition_is_drawn_by_temperature_and_by_kind_beside_the_other_stages(
     means = {line.get_ydata()[0] for line in lower.lines if len(line.get_xdata()) == 1}
     assert means == set(rows.query("temperature == 'mean'")["value"])
     assert [label.get_text() for label in lower.get_xticklabels()] == ["any", "multiple", "tandem", "cycle"]
+
+
+def test_win_rates_are_bars_of_every_task_for_each_stage_and_judge(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("win_rates", "small").draw(tables, context)
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in shown] == [
+        "SFT, judge: rm",
+        "SFT, judge: gpt",
+        "DPO, judge: rm",
+        "DPO, judge: gpt",
+    ]
+    assert [label.get_text() for label in shown[0].get_yticklabels()] == ["all tasks", "chat", "open QA"]
+    # Of 39 pairs 11 are won, 4 tied, 3 lost and 1 + 20 without a verdict.
+    widths = [patch.get_width() for patch in shown[0].patches[:4]]
+    assert widths == pytest.approx([11 / 39, 4 / 39, 3 / 39, 21 / 39])
+    rows = tables["win_rates"].query("size == 'small' and stage == 'sft' and judge == 'rm'")
+    dots = [line.get_xdata()[0] for line in shown[0].lines if line.get_marker() == "o"]
+    assert dots == list(rows["value"])
+    assert {"SFT wins", "DPO wins", "PLM wins", "tie", "no verdict"} <= set(texts(figure))
+
+
+def test_win_rates_without_a_verdict_and_without_a_row_are_drawn(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    rates = tables["win_rates"]
+    nothing = rates.assign(wins=0, ties=0, losses=0, n=0, value=math.nan, low=math.nan, high=math.nan)
+    figure = Drawing("win_rates", "small").draw({"win_rates": nothing}, context)
+    assert not [line for axes in figure.axes for line in axes.lines if line.get_marker() == "o"]
+    assert "nothing judged" in texts(Drawing("win_rates", "small").draw({"win_rates": rates[:0]}, context))
+    empty = {"judge_agreement": tables["judge_agreement"][:0]}
+    assert "no two judges decided the same pairs" in texts(Drawing("judge_agreement").draw(empty, context))
+
+
+def test_agreement_stands_beside_chance(tables: dict[str, pd.DataFrame], context: FigureContext) -> None:
+    figure = Drawing("judge_agreement").draw(tables, context)
+    assert [axes.get_title() for axes in figure.axes if axes.axison] == list(SIZES)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["rm – gpt"]
+    assert {line.get_marker() for line in figure.axes[0].lines} >= {"o", "s"}

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from modecollapse.methods.selection import Answer, best, best_and_worst, keep_above, keep_best, preferred
+from modecollapse.methods.answer_distances import edit_distances
+from modecollapse.methods.pair_choice import (
+    best_and_worst,
+    better_and_worse,
+    candidates,
+    clean_and_repetitive,
+    farthest,
+    first_two,
+    preferred,
+)
+from modecollapse.methods.selection import Answer, best, keep_above, keep_best
 
 
 def answers(*rows: list[tuple[str, float]]) -> list[list[Answer]]:
@@ -87,3 +97,47 @@ def test_annotators_label_answers_of_equal_utility_too():
     pairs, counts = preferred(answers([("a", 1), ("b", 1)]), lambda first, second: 0.5, np.array([0.7]))
     assert texts(list(pairs[0])) == ["b", "a"]
     assert counts.tied == 0
+
+
+def test_candidates_are_two_different_answers_whatever_they_score():
+    scored = answers([("a b", 1), ("a b ", 1), ("a c", 1), ("x y", 1), ("cut…", 9)], [("b", 2)], [("d", 1), ("e", 1)])
+    pairs, counts = candidates(scored, first_two)
+    assert [texts(list(pair)) for pair in pairs] == [["a b", "a c"], ["d", "e"]]
+    assert (counts.taken, counts.without, counts.repeated, counts.unfinished, counts.tied) == (2, 1, 1, 1, 0)
+    pairs, _ = candidates(scored, farthest(edit_distances))
+    assert [texts(list(pair)) for pair in pairs] == [["a b", "x y"], ["d", "e"]]
+
+
+def test_of_the_two_most_different_answers_the_better_is_chosen_and_equal_scores_make_no_pair():
+    scored = answers([("a b", 1), ("a c", 9), ("x y", 2)], [("b", 2), ("c", 2)])
+    pairs, counts = better_and_worse(scored, farthest(edit_distances))
+    assert [texts(list(pair)) for pair in pairs] == [["x y", "a b"]]
+    assert (counts.taken, counts.tied) == (1, 1)
+
+
+def test_annotators_choose_between_the_most_different_answers_if_asked_to():
+    scored = answers([("a b", 1), ("a c", 9), ("x y", 2)])
+    pairs, _ = preferred(scored, lambda first, second: 0.0, np.array([0.5]), farthest(edit_distances))
+    assert [texts(list(pair)) for pair in pairs] == [["x y", "a b"]]
+
+
+def loops(text: str, ended: bool) -> bool:
+    return "loop loop" in text
+
+
+def test_a_clean_answer_is_chosen_over_one_that_repeats_itself_even_up_to_the_limit():
+    sampled = answers(
+        [("a loop loop…", 0), ("fine", 0), ("loop loop", 0), ("good", 0)],
+        [("loop loop", 0), ("cut…", 0), ("", 0)],
+        [("fine", 0), ("good", 0)],
+    )
+    pairs, counts = clean_and_repetitive(sampled, loops)
+    assert [texts(list(pair)) for pair in pairs] == [["fine", "a loop loop…"]]
+    assert (counts.taken, counts.repetitive, counts.without, counts.unfinished, counts.empty) == (1, 3, 2, 2, 1)
+    assert "3 answers repeat themselves" in str(counts)
+
+
+def test_an_answer_is_never_clean_and_repetitive_at_once():
+    sampled = [[Answer(0, "same", False, 0.0), Answer(1, "same ", True, 0.0)]]
+    pairs, counts = clean_and_repetitive(sampled, lambda text, ended: not ended)
+    assert (pairs, counts.without) == ([], 1)

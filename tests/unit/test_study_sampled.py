@@ -1,12 +1,15 @@
 """What is refused of stages that choose, of rejection sampling, and of data sets that stages write."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from modecollapse.cells import Model, ModelData
 from modecollapse.errors import StudyError
-from modecollapse.specs import choice_spec, model_spec, sampled_spec
+from modecollapse.people import require_labels
+from modecollapse.specs import choice_spec, label_spec, model_spec, sampled_spec
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 from tests.studies import SMOKE, parse, put
@@ -18,6 +21,7 @@ TUNED = {
     "max_length": 128,
     "max_prompt_length": 64,
 }
+PEOPLE = {"from": "dpo", "prompts": "preferences", "reward": "people", "n": 4, "count": 40, "overlap": 3}
 SAMPLED = {"from": "dpo", "prompts": "preferences", "reward": "rm", "n": 4, "count": 40}
 REWARD = {"method": "reward", "from": "sft", "data": "preferences", "max_length": 128, "max_prompt_length": 64}
 
@@ -56,6 +60,17 @@ STAGE, SET = ("stages",), ("data", "onpolicy", "sampled")
         ),
         (put(*SET, "reward", "sft"), r"sampled\.reward: 'sft' is a stage that gives no scores.*rm, .*annotators"),
         (put(*SET, "n", 1), r"data\.onpolicy\.sampled\.n"),
+        (put(*SET, "choose", "longest"), r"sampled\.choose: found 'longest'\. Allowed: .*most_different.*repetition"),
+        (put(*SET, "choose", "repetition"), r"`reward: rm` has no effect with `choose: repetition`"),
+        (put("data", "onpolicy", "sampled", {"from": "dpo", "prompts": "preferences"}), r"`reward` is missing.*people"),
+        (put(*SET, "distance", "cosine"), r"`distance` has no effect without `choose: most_different`"),
+        (put(*SET, "overlap", 3), r"`overlap` is for annotators and people"),
+        (put(*SET, "labels", ["anna.csv"]), r"`labels` has no effect without `reward: people`"),
+        (
+            put("data", "onpolicy", "sampled", {**PEOPLE, "labels": ["a.csv", "a.csv"]}),
+            r"sampled\.labels: a file is named twice",
+        ),
+        (put("stages", "people", dict(REWARD)), r"stages\.people: data sets name people so"),
         (put("data", "onpolicy", "n", 5), r"`n` is no key of a sampled data set"),
         (put("data", "onpolicy", "world", "answers"), r"either a part of the world, or read from a source, or sampled"),
         (put("tokenizer", "data", ["corpus", "onpolicy"]), r"tokenizer\.data: onpolicy is written by a stage"),
@@ -173,3 +188,108 @@ def test_a_stage_that_chooses_has_completions_and_no_weights():
     assert [stages for _, stages, _ in targets.choosing_rules(model)] == [["bon"]]
     assert all("bon" not in stages for _, stages, _ in targets.generating_rules(model))
     assert not [path for path in targets.models() if "/bon/" in path]
+
+
+def with_set(**sampled: Any) -> dict[str, Any]:
+    study = content()
+    study["data"]["onpolicy"]["sampled"] = sampled
+    return study
+
+
+DATA = ModelData("tiny", 0, "onpolicy")
+
+
+def test_the_answers_are_sampled_alike_whoever_labels_them_however_often():
+    plain = json.loads(sampled_spec(parse(with_set(**PEOPLE)), DATA))
+    assert plain["reward"] is None
+    for changes in ({"overlap": 1}, {"labels": ["anna.csv"]}):
+        assert json.loads(sampled_spec(parse(with_set(**PEOPLE | changes)), DATA)) == plain
+    one, three, five = (
+        json.loads(sampled_spec(parse(with_set(**PEOPLE | {"reward": "annotators", "overlap": overlap})), DATA))
+        for overlap in (1, 3, 5)
+    )
+    assert three == five
+    assert "publishes" not in one, "one annotator labels as the answers are sampled"
+    assert three == {**one, "publishes": "candidates"}
+    assert set(json.loads(sampled_spec(parse(content()), DATA))["sampling"]) == {
+        *("n", "temperature", "max_new_tokens", "count")
+    }, "what labels are is no part of it"
+
+
+def test_which_answers_make_a_pair_decides_a_set_and_its_distance_only_where_it_is_asked():
+    plain = json.loads(sampled_spec(parse(content()), DATA))
+    for changes, choose in (
+        ({"choose": "most_different"}, {"rule": "most_different", "distance": "edit"}),
+        ({"choose": "most_different", "distance": "jaccard_2"}, {"rule": "most_different", "distance": "jaccard_2"}),
+    ):
+        assert json.loads(sampled_spec(parse(with_set(**SAMPLED | changes)), DATA)) == {**plain, "choose": choose}
+    cosine = json.loads(
+        sampled_spec(parse(with_set(**SAMPLED | {"choose": "most_different", "distance": "cosine"})), DATA)
+    )
+    assert cosine["choose"]["embedder"]["model"] == "all-MiniLM-L6-v2"
+    repetition = {key: value for key, value in SAMPLED.items() if key != "reward"} | {"choose": "repetition"}
+    study = parse(with_set(**repetition))
+    assert study.judge(DATA) is None
+    assert study.lineage["dpo2"] == ["dpo"]
+    assert json.loads(sampled_spec(study, DATA))["reward"] is None
+
+
+def test_of_files_of_labels_the_content_decides_and_not_the_name_or_the_order(tmp_path):
+    def spec(*labels: str) -> dict[str, Any]:
+        study = parse(with_set(**PEOPLE, labels=list(labels)))
+        found: dict[str, Any] = json.loads(label_spec(replace(study, file=tmp_path / "own.yaml"), DATA))
+        return found
+
+    for name, text in (("a.csv", "1"), ("b.csv", "2"), ("c.csv", "1")):
+        (tmp_path / name).write_text(text)
+    assert spec("a.csv", "b.csv") == spec("b.csv", "c.csv")
+    assert spec("a.csv", "b.csv") != spec("a.csv")
+    assert len(spec("a.csv", "none.csv")["labels"]) == 1
+    assert "labels" not in json.loads(label_spec(parse(with_set(**PEOPLE | {"reward": "annotators"})), DATA))
+
+
+def test_every_seed_and_size_has_files_of_labels_of_its_own():
+    study = with_set(**PEOPLE, labels=["{seed}/anna.csv"])
+    study["seeds"] = [0, 1]
+    parsed = parse(study)
+    assert parsed.label_files(ModelData("tiny", 1, "onpolicy")) == [SMOKE.parent / "1" / "anna.csv"]
+    study["data"]["onpolicy"]["sampled"]["labels"] = ["anna.csv"]
+    with pytest.raises(StudyError, match=r"labels: anna\.csv would hold the labels of 2 sheets.*Put \{seed\} into"):
+        parse(study)
+    study["seeds"] = [0]
+    study["models"]["other"] = study["models"]["tiny"]
+    with pytest.raises(StudyError, match=r"labels of 2 sheets.*Put \{size\} into the name"):
+        parse(study)
+
+
+def test_what_is_labelled_apart_has_candidates_and_labels_and_people_have_a_sheet():
+    people, annotators = (
+        Targets(parse(with_set(**PEOPLE | {"reward": reward}))) for reward in ("people", "annotators")
+    )
+    for targets in (people, annotators):
+        assert targets.labelled_names() == ["onpolicy"]
+        assert targets.unlabelled_names() == []
+        assert targets.sealed_label_files() == [
+            "results/smoke/candidates/tiny/s0/onpolicy.parquet",
+            "results/smoke/labels/tiny/s0/onpolicy.parquet",
+        ]
+        assert "label_agreement" in targets.table_names()
+    sheet = [f"results/smoke/labelling/tiny/s0/onpolicy.{suffix}" for suffix in ("html", "csv", "sha256")]
+    assert people.labelling_sheets() == sheet
+    assert annotators.labelling_sheets() == []
+    assert set(people.sealed_label_files() + sheet) <= set(people.models())
+    assert "label_agreement" not in Targets(parse(content())).table_names()
+
+
+def test_labels_that_are_not_there_are_asked_for_with_the_way_to_make_them(tmp_path):
+    study = parse(with_set(**PEOPLE))
+    with pytest.raises(
+        StudyError, match=r"no file of people's labels is named.*`snakemake labelling_sheets --config study=.*3 or more"
+    ):
+        require_labels(study, DATA, with_candidates=True)
+    study = replace(parse(with_set(**PEOPLE, labels=["anna.csv"])), file=tmp_path / "own.yaml")
+    with pytest.raises(StudyError, match=r"there is no file .*anna\.csv"):
+        require_labels(study, DATA, with_candidates=True)
+    (tmp_path / "anna.csv").write_text("pair,label\n")
+    with pytest.raises(StudyError, match=r"anna\.csv, line 1: there is no column 'sheet'"):
+        require_labels(study, DATA, with_candidates=True)

@@ -6,7 +6,6 @@ modecollapse.config_docs`; a test fails when they differ.
 
 import string
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
 from pydantic import (
@@ -29,6 +28,8 @@ from modecollapse.data.transformations.perplexity import PerplexitySettings
 from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.data_lineage import stages_of
 from modecollapse.generation.settings import EngineName, SamplingSettings
+from modecollapse.judging.settings import JudgementSettings
+from modecollapse.labelling.settings import PairSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
@@ -42,25 +43,13 @@ from modecollapse.metrics.registry import METRICS
 from modecollapse.resources.settings import Expected, ShapeSettings
 from modecollapse.schema import Strict
 from modecollapse.sources import DataSource, HubSource
+from modecollapse.temperatures import Temperature
 
 PublishedModel = Literal["pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "pythia-2.8b"]
 PublishedStage = Literal["plm", "sft", "dpo"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that is part of paths: letters, digits, '.', '_' and '-'."""
-
-
-def _temperature(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return value
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        raise ValueError(f"{value!r} is not a number") from None
-    if not number.is_finite() or number <= 0:
-        raise ValueError(f"{value!r} is not above 0; a temperature near 0, such as 0.01, is nearly greedy")
-    plain = format(number.normalize(), "f")
-    return plain if "." in plain else f"{plain}.0"
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -79,9 +68,6 @@ def _not_one(value: int | None) -> int | None:
     if value == 1:
         raise ValueError("1 completion has no diversity; allowed: 2 or more, 0 or null")
     return value
-
-
-Temperature = Annotated[str, BeforeValidator(_temperature, json_schema_input_type=str | float)]
 
 
 def _template(value: str) -> str:
@@ -156,23 +142,18 @@ def _metric(value: str) -> str:
     return value
 
 
-class Sampled(Strict):
+class Sampled(PairSettings):
     """Preference pairs that a stage of the study writes itself, so that lineages can be iterated: one file per size and
     seed, of that size and seed's own model.
 
-    Of n answers to each prompt the one that scores highest is chosen and the one that scores lowest rejected, of equal
-    scores the first. Answers that did not end or say nothing are left out, and prompts whose answers say or score all
-    the same; the log counts them. Prompts are asked in the `train_format` of the stage.
+    Of n answers to each prompt two make a pair. Answers that did not end or say nothing are left out, and prompts whose
+    answers say or score all the same; the log counts them. Prompts are asked in the `train_format` of the stage.
     """
 
     stage: Name = Field(alias="from")
     """The stage that answers."""
     prompts: Name
     """The data set whose prompts it answers."""
-    reward: Name
-    """What scores the answers: a stage of the method `reward`, or a function (see `stages.NAME.reward`); or
-    `annotators`, the simulated ones of a world: of the first two different answers they choose one, with their noise.
-    """
     n: int = Field(4, ge=2)
     """Answers to each prompt."""
     temperature: float = Field(1.0, gt=0)
@@ -441,6 +422,9 @@ class Measures(Strict):
     repetition: RepetitionSettings | None = None
     """Rates of repetitive completions, before and after each stage; `{}` takes the paper's thresholds, null leaves them
     out."""
+    judgements: JudgementSettings | None = None
+    """Side-by-side comparisons with a reference stage, judged by rewards, by language models or by people; null leaves
+    them out."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 

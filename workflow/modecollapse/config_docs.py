@@ -94,8 +94,9 @@ a line break at the end of a format of one's own stays. A text that begins with 
 second one, and no end-of-text token stands before a completion.
 
 Prompt files are YAML: `name`, `description` and `prompts`, a list of `id`, `text` and optionally `start` (the beginning
-of the answer that is put into the model's mouth) and `answers` (accepted answers, for the score `correct`). `text` may
-be null where only finished completions are measured.
+of the answer that is put into the model's mouth), `answers` (accepted answers, for the score `correct`) and `task`
+(what kind of task it is, for judged comparisons; the prompt set's name without). `text` may be null where only finished
+completions are measured.
 
 Finished completions come in two layouts. `analyse-llms`: the `.npy` files of O'Mahony et al. (2024), object arrays of
 shape (temperatures, prompts, 1) whose entries are lists of strings; all temperatures of the file have to be named, in

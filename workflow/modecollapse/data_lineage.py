@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modecollapse.errors import StudyError
-from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
+from modecollapse.methods.reward_functions import FUNCTIONS, LABELLERS
 
 if TYPE_CHECKING:
     from modecollapse.config import Data, StudyConfig
@@ -53,7 +53,7 @@ def check_circles(config: "StudyConfig") -> None:
 def _own_stages(data: "Data") -> Iterator[str]:
     if data.sampled is not None:
         yield data.sampled.stage
-        if data.sampled.reward not in (*FUNCTIONS, ANNOTATORS):
+        if data.sampled.reward and data.sampled.reward not in (*FUNCTIONS, *LABELLERS):
             yield data.sampled.reward
     if data.perplexity is not None:
         yield data.perplexity.scorer

@@ -48,6 +48,11 @@ def paths(lineage: Lineage) -> list[list[str]]:
     return lines
 
 
+def below(lines: Sequence[Sequence[str]], stage: str) -> set[str]:
+    """The stages that come after `stage` on one of the lines."""
+    return {each for line in lines if stage in line for each in line[line.index(stage) + 1 :]}
+
+
 def restricted(lineage: Lineage, stages: Collection[str]) -> dict[str, list[str]]:
     """The lines of first parents among some of the stages, which must lead to a root within them."""
     return {stage: list(parents[:1]) for stage, parents in lineage.items() if stage in stages}

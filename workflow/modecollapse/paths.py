@@ -24,6 +24,15 @@ class Paths:
     def own_answers(self, data: ModelData) -> str:
         return f"{self.root}/answers/{data}.parquet"
 
+    def candidates(self, data: ModelData) -> str:
+        return f"{self.root}/candidates/{data}.parquet"
+
+    def labels(self, data: ModelData) -> str:
+        return f"{self.root}/labels/{data}.parquet"
+
+    def labelling_sheet(self, data: ModelData, suffix: str) -> str:
+        return f"{self.root}/labelling/{data}.{suffix}"
+
     def tokenizer(self) -> str:
         return f"{self.root}/tokenizer/files"
 
@@ -65,6 +74,17 @@ class Paths:
 
     def repetition(self, model: Model) -> str:
         return f"{self.root}/repetition/{model}.parquet"
+
+    def judgements(self, judgement: object) -> str:
+        """`judgement` is a `judging.comparisons.Judgement`."""
+        return f"{self.root}/judgements/{judgement}.parquet"
+
+    def sheet(self, judgement: object, suffix: str) -> str:
+        """The sheet that people label: a page, the same as CSV, or the pairs that it shows."""
+        return f"{self.root}/sheets/{judgement}.{suffix}"
+
+    def judged_pairs(self, suffix: str) -> str:
+        return f"{self.root}/tables/judged_pairs.{suffix}"
 
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"

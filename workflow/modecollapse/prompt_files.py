@@ -1,4 +1,4 @@
-"""Prompt files: YAML with `prompts`, each with `id`, `text` and optionally `start` and `answers`."""
+"""Prompt files: YAML with `prompts`, each with `id`, `text` and optionally `start`, `answers` and `task`."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,16 @@ from modecollapse.prompts import Prompt, PromptSet
 from modecollapse.schema import Strict
 from modecollapse.yaml_files import read_yaml
 
+ALL_TASKS = "all"
+"""What tables call all tasks together, so that no task may be called so."""
+
 
 class _Prompt(Strict):
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     text: str | None
     start: str = ""
     answers: tuple[str, ...] = ()
+    task: str | None = Field(None, pattern=r"^[^\s/]([^/\n]*[^\s/])?$")
 
 
 class _PromptFile(Strict):
@@ -47,6 +51,11 @@ def read_prompts(path: Path, name: str) -> PromptSet:
                     f"{path}: the prompt {prompt.id} accepts the answer {answer!r}, which every completion contains. "
                     "Write an answer with a letter or digit, or remove it."
                 )
+        if prompt.task == ALL_TASKS:
+            raise StudyError(
+                f"{path}: the prompt {prompt.id} has the task {ALL_TASKS!r}, as tables call all tasks together. "
+                "Give it another name."
+            )
         for kind, value in (("id", prompt.id), ("text", prompt.text)):
             if value is None:
                 continue
@@ -56,4 +65,4 @@ def read_prompts(path: Path, name: str) -> PromptSet:
                     "Each prompt counts once; remove or change one."
                 )
             seen[kind, value] = prompt.id
-    return PromptSet(name, tuple(Prompt(p.id, p.text, p.start, p.answers) for p in content.prompts))
+    return PromptSet(name, tuple(Prompt(p.id, p.text, p.start, p.answers, p.task) for p in content.prompts))

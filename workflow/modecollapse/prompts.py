@@ -16,13 +16,15 @@ class Prompt:
 
     `text` is None only where completions were written by others and the prompt's wording is not known. `start` is the
     beginning of the answer that is put into the model's mouth. `answers`, if given, are accepted answers: a completion
-    that contains one of them (as whole words, ignoring case) is correct.
+    that contains one of them (as whole words, ignoring case) is correct. `task` is what kind of task it is; None stands
+    for the name of its set.
     """
 
     id: str
     text: str | None
     start: str = ""
     answers: tuple[str, ...] = ()
+    task: str | None = None
 
 
 @dataclass(frozen=True)

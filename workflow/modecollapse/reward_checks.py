@@ -1,14 +1,14 @@
 """What scores answers fits what it is asked for: by stages, by data sets that stages write, and by measures."""
 
 from modecollapse import lineage
-from modecollapse.config import StudyConfig
+from modecollapse.config import Sampled, StudyConfig
 from modecollapse.config_errors import check_names
 from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data_checks import check_columns
 from modecollapse.data_lineage import is_of_model, stages_of
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
-from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
+from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS, LABELLERS
 
 TRAIN = "train"
 """What tables call the data set that a reward model was trained on."""
@@ -80,14 +80,18 @@ def check_sampled(config: StudyConfig) -> None:
                 "filters. Name the set that its prompts are from."
             )
         check_columns(config, f"{key}.prompts", sampled.prompts, ("prompt",))
-        if sampled.reward not in (*scoring, *FUNCTIONS, ANNOTATORS):
+        for labeller in LABELLERS:
+            if labeller in config.stages:
+                raise StudyError(f"stages.{labeller}: data sets name {labeller} so. Give the stage another name.")
+        _check_label_files(config, key, sampled)
+        if sampled.reward is None:
+            continue
+        if sampled.reward not in (*scoring, *FUNCTIONS, *LABELLERS):
             found = "a stage that gives no scores" if sampled.reward in config.stages else "no stage of the study"
             raise StudyError(
                 f"{key}.reward: {sampled.reward!r} is {found}, and no function. Allowed: "
-                f"{', '.join([*scoring, *FUNCTIONS, ANNOTATORS])}. Name one of these."
+                f"{', '.join([*scoring, *FUNCTIONS, *LABELLERS])}. Name one of these."
             )
-        if ANNOTATORS in config.stages:
-            raise StudyError(f"stages.{ANNOTATORS}: data sets name annotators so. Give the stage another name.")
         if sampled.reward in ("utility", ANNOTATORS) and config.world is None:
             raise StudyError(
                 f"{key}.reward: {sampled.reward} is of a world, but the study has none. Name a stage of the method "
@@ -96,6 +100,18 @@ def check_sampled(config: StudyConfig) -> None:
         if sampled.reward in scoring:
             _same_format(config, f"{key}.reward", sampled.reward, sampled.stage)
     _check_circles(config)
+
+
+def _check_label_files(config: StudyConfig, key: str, sampled: Sampled) -> None:
+    """Every size and seed has labels of its own, since each writes other answers."""
+    sizes = config.stages[sampled.stage].sizes or tuple(config.models)
+    for place, values in (("{size}", sizes), ("{seed}", config.seeds)):
+        for file in sampled.labels:
+            if len(values) > 1 and place not in file:
+                raise StudyError(
+                    f"{key}.labels: {file} would hold the labels of {len(values)} sheets, of which each has pairs of "
+                    f"its own. Put {place} into the name."
+                )
 
 
 def check_reward_data(config: StudyConfig) -> None:

@@ -5,6 +5,7 @@ files, and the keys under which finished work is stored add their digests.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from modecollapse.digests import canonical
 from modecollapse.figures.features import FACTS
 from modecollapse.figures.registry import Drawing
 from modecollapse.hub import Kind
+from modecollapse.labelling.settings import COSINE, PairSettings
 from modecollapse.lineage import ordered
 from modecollapse.measures.benchmarks import harness_version
 from modecollapse.measures.embedder import embedder_digest
 from modecollapse.methods.reward_file import TruncationSettings
+from modecollapse.methods.reward_functions import PEOPLE
 from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
@@ -152,7 +155,7 @@ def choice_spec(study: Study, model: Model) -> str:
     choice = {
         "revision": method.revision,
         **_plain(settings),
-        "reward": _reward(study, study.reward(model), study.stage(model).reward),
+        "reward": reward_part(study, study.reward(model), study.stage(model).reward),
     }
     return canonical({**json.loads(generation_spec(study, model)), "choice": choice})
 
@@ -161,21 +164,58 @@ def sampled_spec(study: Study, data: ModelData) -> str:
     """What decides a data set that a model writes, beside that model, its reward and the prompts."""
     sampled, writer = study.sampling(data), study.writer(data)
     seed = study.config.data[data.data].seed
-    return canonical(
-        {
-            "revision": REVISIONS["sampled"],
-            "sampling": _plain(sampled, "stage", "prompts", "reward"),
-            "dtype": study.config.generation.dtype,
-            "seed": seed,
-            "stream": f"{seed}/{writer}",
-            "format": study.format(study.stage(writer).train_format).spec,
-            "reward": _reward(study, study.judge(data), sampled.reward),
-            "threads": study.config.threads,
-        }
-    )
+    # Whoever people are and whatever they say, the answers are the same; and repetition needs no reward.
+    reward = None if sampled.reward in (None, PEOPLE) else reward_part(study, study.judge(data), sampled.reward)
+    spec: dict[str, Any] = {
+        "revision": REVISIONS["sampled"],
+        "sampling": _plain(sampled, "stage", "prompts", *PairSettings.model_fields),
+        "dtype": study.config.generation.dtype,
+        "seed": seed,
+        "stream": f"{seed}/{writer}",
+        "format": study.format(study.stage(writer).train_format).spec,
+        "reward": reward,
+        "threads": study.config.threads,
+    }
+    if sampled.choose != "extremes":
+        spec["choose"] = {"rule": sampled.choose}
+    if sampled.choose == "most_different":
+        spec["choose"]["distance"] = sampled.distance
+        if sampled.distance == COSINE:
+            spec["choose"] |= {**_embedder(study), "embedding": REVISIONS["embedding"]}
+    if sampled.labelled_apart:
+        spec["publishes"] = "candidates"
+    return canonical(spec)
 
 
-def _reward(study: Study, model: Model | None, name: str | None) -> dict[str, Any]:
+def sheet_spec(study: Study, data: ModelData) -> str:
+    """What decides a labelling sheet beside the candidate pairs."""
+    return canonical({"revision": REVISIONS["labelling"], "seed": study.config.data[data.data].seed})
+
+
+def label_spec(study: Study, data: ModelData) -> str:
+    """What decides preference pairs beside the candidates: who labels them, and what people say.
+
+    Of people's files the content counts, not names and order. One that is not there is left out: a run that needs it
+    ends before its first job (`people`).
+    """
+    sampled = study.sampling(data)
+    spec: dict[str, Any] = {"revision": REVISIONS["labelling"], "overlap": sampled.overlap}
+    if sampled.reward == PEOPLE:
+        files = (path for path in study.label_files(data) if path.is_file())
+        spec["labels"] = sorted(study.file_digests.sha256(path) for path in files)
+    else:
+        spec["stream"] = f"{study.config.data[data.data].seed}/{study.writer(data)}"
+        spec["world"] = _world(study)
+    return canonical(spec)
+
+
+def label_agreement_spec(study: Study, labelled: Sequence[ModelData]) -> str:
+    """What decides the table of annotators' agreement beside the labels of these data sets."""
+    sets = [[data.size, data.seed, data.data, study.sampling(data).reward] for data in labelled]
+    return canonical({**json.loads(reward_table_spec(study)), "labels": sets})
+
+
+def reward_part(study: Study, model: Model | None, name: str | None) -> dict[str, Any]:
     """What decides the scores of answers beside the weights of a reward model."""
     if model is None:
         return {"function": name, "world": _world(study)}
@@ -325,15 +365,20 @@ def repetition_table_spec(study: Study) -> str:
     return canonical({**json.loads(reward_table_spec(study)), "lineage": study.compared_lineage})
 
 
+def _embedder(study: Study) -> dict[str, Any]:
+    embedder = study.config.measures.diversity.embedder
+    # A packaged embedder is known by its name; a directory may come to hold other weights.
+    files = embedder_digest(embedder) if Path(embedder.model).is_dir() else None
+    return {"embedder": _plain(embedder), "files": files}
+
+
 def embedding_spec(study: Study) -> str:
     """What decides sentence vectors beside the texts."""
     diversity = study.config.measures.diversity
     return canonical(
         {
             "revision": REVISIONS["embedding"],
-            "embedder": _plain(diversity.embedder),
-            # A packaged embedder is known by its name; a directory may come to hold other weights.
-            "files": embedder_digest(diversity.embedder) if Path(diversity.embedder.model).is_dir() else None,
+            **_embedder(study),
             "words": list(diversity.words),
             "threads": study.config.threads,
         }

@@ -142,7 +142,7 @@ class Store:
             lock = self._lock(key)
             lock.acquire(blocking=False)
         except Timeout:
-            logger.warning("another job is making the same model; waiting for it (%s)", lock.lock_file)
+            logger.warning("another job has the same in hand; waiting for it (%s)", lock.lock_file)
             while not lock.is_locked:
                 stopping.check()
                 with suppress(Timeout):

@@ -57,8 +57,7 @@ class Study(Sources):
         settings = self.config.measures.divergence
         if settings is None:
             return []
-        paths = [path for path in self.compared_paths if settings.reference in path]
-        below = {stage for path in paths for stage in path[path.index(settings.reference) + 1 :]}
+        below = lineage.below(self.compared_paths, settings.reference)
         return [model for model in self.language_models() if model.stage in below]
 
     def diverging_from(self, model: Model) -> Model:

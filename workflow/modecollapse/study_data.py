@@ -9,9 +9,10 @@ from modecollapse.data.columns import COLUMNS, PAIR_COLUMNS
 from modecollapse.data.transformations.perplexity import PerplexitySettings
 from modecollapse.data_lineage import family, is_of_model, sets_of
 from modecollapse.errors import StudyError
+from modecollapse.labelling.settings import COSINE
 from modecollapse.methods import METHODS
 from modecollapse.methods.reference_file import PairSettings
-from modecollapse.methods.reward_functions import ANNOTATORS, FUNCTIONS
+from modecollapse.methods.reward_functions import FUNCTIONS, LABELLERS
 from modecollapse.reward_checks import TRAIN
 from modecollapse.study_grid import Grid
 
@@ -143,14 +144,18 @@ class DataSets(Grid):
         assert sampled is not None
         return sampled
 
+    def embeds_answers(self) -> bool:
+        """Whether the most different answers are told by sentence vectors."""
+        return any(data.sampled is not None and data.sampled.distance == COSINE for data in self.config.data.values())
+
     def writer(self, data: ModelData) -> Model:
         """The model that writes a data set."""
         return Model(data.size, data.seed, self.sampling(data).stage)
 
     def judge(self, data: ModelData) -> Model | None:
-        """The reward model that scores what it writes; None if a function does, or the annotators."""
+        """The reward model that scores what it writes; None if something else says which answer is better."""
         name = self.sampling(data).reward
-        return None if name in FUNCTIONS or name == ANNOTATORS else Model(data.size, data.seed, name)
+        return None if name is None or name in (*FUNCTIONS, *LABELLERS) else Model(data.size, data.seed, name)
 
     def judged_rewards(self) -> list[Model]:
         """The reward models that are judged by pairs of answers."""

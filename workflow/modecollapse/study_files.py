@@ -11,6 +11,7 @@ from typing import Any
 
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
+from modecollapse.judging.checks import check_judgements
 from modecollapse.measures.embedder import find_embedder
 from modecollapse.publishing import publish_file
 from modecollapse.refused_writes import refusal
@@ -58,8 +59,9 @@ def load_study(settings: Mapping[str, Any], config_directory: Path) -> Study:
     if settings.get("reference") is not None:
         study = replace(study, reference=Path(str(settings["reference"])))
     _check_owner(study)
+    check_judgements(study)
     check_sources(study)
-    if study.embeds():
+    if study.embeds() or study.embeds_answers():
         find_embedder(study.config.measures.diversity.embedder)
     check_machine(study, machine)
     return study

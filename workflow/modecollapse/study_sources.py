@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modecollapse.cells import Model
+from modecollapse.cells import Model, ModelData
 from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import local_files
 from modecollapse.errors import StudyError
@@ -58,6 +58,13 @@ class Sources(DataSets):
             return local_files(source.path, self.file)
         except StudyError as error:
             raise StudyError(f"{self.file}: data.{name}.source: {error}") from error
+
+    def label_files(self, data: ModelData) -> list[Path]:
+        """The files of people's labels of the pairs that a model wrote, whether they are there or not."""
+        names = self.sampling(data).labels
+        return [
+            self.file.parent / name.replace("{size}", data.size).replace("{seed}", str(data.seed)) for name in names
+        ]
 
     def needed_of(self, model: Model) -> Needed | None:
         """What the model itself, without its ancestors, needs of the hub."""

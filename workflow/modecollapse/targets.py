@@ -11,8 +11,9 @@ from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.hub import Needed
+from modecollapse.judging.targets import JudgementTargets
+from modecollapse.label_targets import LabelTargets
 from modecollapse.measures.benchmarks import hub_revisions
-from modecollapse.study import Study
 
 PACKAGE = Path(modecollapse.__file__).parent
 """Where the package is: below the working directory in a checkout, elsewhere if installed."""
@@ -24,16 +25,13 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets:
+class Targets(LabelTargets, JudgementTargets):
     """The files of one study, by phase."""
-
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        self.paths = study.paths
 
     def everything(self) -> list[str]:
         """All files of the study."""
-        return self.models() + self.cells() + self.measurements() + self.tables() + self.figures()
+        measured = self.models() + self.cells() + self.measurements() + self.all_sheets()
+        return measured + self.tables() + self.figures()
 
     def models(self) -> list[str]:
         """Every model: manifest, curves and weights; what references give to pairs; and what models write."""
@@ -41,6 +39,8 @@ class Targets:
             self.all_sampled_data()
             + self.all_derived_data()
             + self.all_own_answers()
+            + self.sealed_label_files()
+            + self.labelling_sheets()
             + self.all_reference_scores()
             + [
                 path
@@ -274,6 +274,7 @@ class Targets:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
         tokens += self.all_reward_scores() + self.all_repetition()
+        tokens += self.all_reward_scores() + self.all_judgements()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -366,10 +367,13 @@ class Targets:
             names += ["divergence", "costs"]
         if self.study.judged_rewards():
             names += ["rewards"]
-        if self.derived_sets():
-            names += self.filter_tables()
         if self.study.config.measures.repetition is not None:
             names += ["repetition"]
+        if self.derived_sets():
+            names += self.filter_tables()
+        names += self.judgement_tables()
+        if self.labelled_data():
+            names += ["label_agreement"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
@@ -391,9 +395,15 @@ class Targets:
             "cells": [path for model in models for path in self.cells_of(model)],
         }
 
-    def findings(self) -> list[str]:
-        """The page that says what the comparison found, and its digest."""
-        return [self.paths.finding("html"), self.paths.finding("sha256")] if self.study.compares() else []
+    def pages(self) -> list[str]:
+        """Pages of the report, and their digests: what a comparison found, and judged pairs to be read."""
+        named = [self.paths.finding] if self.study.compares() else []
+        named += [self.paths.judged_pairs] if self.judgement_tables() else []
+        return [of(suffix) for of in named for suffix in ("html", "sha256")]
+
+    def digest_lists(self) -> list[str]:
+        """The files that list the digests of pages and sheets."""
+        return [path for path in self.pages() + self.all_sheets() + self.labelling_sheets() if path.endswith(".sha256")]
 
     def compares_tokens(self) -> bool:
         """Whether token statistics are measured of models whose published values are known."""
@@ -415,7 +425,7 @@ class Targets:
 
     def tables(self) -> list[str]:
         files = [path for name in self.table_names() for path in (self.paths.table(name), self.paths.table_csv(name))]
-        return files + self.findings()
+        return files + self.pages()
 
     def drawings(self) -> dict[str, Drawing]:
         """The study's figures by file name."""

@@ -95,6 +95,28 @@ if study.judged_rewards():
             "../../scripts/tabulate_rewards.py"
 
 
+if study.config.measures.repetition:
+
+    rule tabulate_repetition:
+        input:
+            counts=lambda wildcards: targets.all_repetition(),
+        output:
+            **targets.table_outputs("repetition"),
+        log:
+            paths.log("tabulate_repetition", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_repetition", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.repetition_table_spec(study),
+        script:
+            "../../scripts/tabulate_repetition.py"
+
+
 if targets.derived_sets():
 
     rule tabulate_filters:
@@ -117,26 +139,33 @@ if targets.derived_sets():
             "../../scripts/tabulate_filters.py"
 
 
-if study.config.measures.repetition:
+if targets.judgement_tables():
 
-    rule tabulate_repetition:
+    rule tabulate_judgements:
         input:
-            counts=lambda wildcards: targets.all_repetition(),
+            judgements=lambda wildcards: targets.all_judgements(),
         output:
-            **targets.table_outputs("repetition"),
+            **targets.table_outputs(*targets.judgement_tables()),
+            page=report(
+                paths.judged_pairs("html"),
+                caption="../report/judged_pairs_page.rst",
+                category="Judges",
+                labels={"page": "judged pairs"},
+            ),
+            page_sha256=paths.judged_pairs("sha256"),
         log:
-            paths.log("tabulate_repetition", "tables"),
+            paths.log("tabulate_judgements", "tables"),
         conda:
             "../../envs/analysis.yaml"
         threads: 1
         resources:
             **demands.resources(
-                "tabulate_repetition", lambda wildcards: demands.analysis()
+                "tabulate_judgements", lambda wildcards: demands.analysis()
             ),
         params:
-            spec=specs.repetition_table_spec(study),
+            spec=judging_specs.judgement_tables_spec(study),
         script:
-            "../../scripts/tabulate_repetition.py"
+            "../../scripts/tabulate_judgements.py"
 
 
 if targets.compares_tokens():

@@ -45,7 +45,7 @@ rule read_data:
 
 
 # Preference pairs among the answers of a model, for stages that are tuned on what their ancestors write.
-if targets.all_sampled_data():
+if targets.unlabelled_names():
 
     rule sample_pairs:
         input:
@@ -54,6 +54,8 @@ if targets.all_sampled_data():
             paths.sampled(ANY_MODEL_DATA),
         log:
             paths.log("sample_pairs", ANY_MODEL_DATA),
+        wildcard_constraints:
+            data="|".join(map(re.escape, targets.unlabelled_names())),
         priority: lambda wildcards: targets.rank(wildcards.size)
         conda:
             "../../envs/models.yaml"

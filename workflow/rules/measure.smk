@@ -8,7 +8,7 @@ rule generations:
 
 rule measurements:
     input:
-        lambda wildcards: targets.measurements(),
+        lambda wildcards: targets.measurements() + targets.all_sheets(),
 
 
 # One job writes all stale cells of a model in one pass. Its outputs are `update`d: good cells are neither deleted nor
@@ -191,6 +191,116 @@ if study.config.measures.repetition:
             spec=specs.repetition_spec(study),
         script:
             "../../scripts/measure_repetition.py"
+
+
+# What a judge says of a stage beside the reference. Judges differ in what they need: weights, a network, or labels.
+if targets.comparisons.of_kind("reward"):
+
+    rule judge_by_reward:
+        input:
+            unpack(lambda wildcards: targets.judgement_inputs(judgement_of(wildcards))),
+        output:
+            paths.judgements(ANY_JUDGEMENT),
+        log:
+            paths.log("judge_by_reward", ANY_JUDGEMENT),
+        wildcard_constraints:
+            judge="|".join(map(re.escape, targets.comparisons.of_kind("reward"))),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "judge_by_reward",
+                lambda wildcards: demands.judging(judgement_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: judging_specs.judgements_spec(
+                study, judgement_of(wildcards)
+            ),
+        script:
+            "../../scripts/judge.py"
+
+
+if targets.comparisons.of_kind("endpoint"):
+
+    rule judge_by_endpoint:
+        input:
+            unpack(lambda wildcards: targets.judgement_inputs(judgement_of(wildcards))),
+        output:
+            paths.judgements(ANY_JUDGEMENT),
+        log:
+            paths.log("judge_by_endpoint", ANY_JUDGEMENT),
+        wildcard_constraints:
+            judge="|".join(map(re.escape, targets.comparisons.of_kind("endpoint"))),
+        # It waits for others, and nodes of a cluster often reach no network.
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "judge_by_endpoint",
+                lambda wildcards: demands.judging(judgement_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: judging_specs.judgements_spec(
+                study, judgement_of(wildcards)
+            ),
+        script:
+            "../../scripts/judge.py"
+
+
+if targets.comparisons.of_kind("labels"):
+
+    rule judge_by_people:
+        input:
+            unpack(lambda wildcards: targets.judgement_inputs(judgement_of(wildcards))),
+        output:
+            paths.judgements(ANY_JUDGEMENT),
+        log:
+            paths.log("judge_by_people", ANY_JUDGEMENT),
+        wildcard_constraints:
+            judge="|".join(map(re.escape, targets.comparisons.of_kind("labels"))),
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "judge_by_people",
+                lambda wildcards: demands.judging(judgement_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: judging_specs.judgements_spec(
+                study, judgement_of(wildcards)
+            ),
+        script:
+            "../../scripts/judge.py"
+
+    rule write_comparison_sheet:
+        input:
+            unpack(lambda wildcards: targets.sheet_inputs(judgement_of(wildcards))),
+        output:
+            page=paths.sheet(ANY_JUDGEMENT, "html"),
+            csv=paths.sheet(ANY_JUDGEMENT, "csv"),
+            sha256=paths.sheet(ANY_JUDGEMENT, "sha256"),
+        log:
+            paths.log("write_comparison_sheet", ANY_JUDGEMENT),
+        wildcard_constraints:
+            judge="|".join(map(re.escape, targets.comparisons.of_kind("labels"))),
+        localrule: True
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "write_comparison_sheet",
+                lambda wildcards: demands.judging(judgement_of(wildcards)),
+            ),
+        params:
+            spec=judging_specs.sheet_spec(study),
+        script:
+            "../../scripts/write_comparison_sheet.py"
 
 
 if study.runs_benchmarks():

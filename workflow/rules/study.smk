@@ -5,6 +5,10 @@ from modecollapse.cells import Model, ModelData
 from modecollapse.epochs import epoch_stage
 from modecollapse.jobs.downloading import require_downloads_or_exit
 from modecollapse.jobs.summary import print_summary
+from modecollapse.judging import specs as judging_specs
+from modecollapse.judging.comparisons import Judgement
+from modecollapse.judging.keys import require_keys_or_exit
+from modecollapse.people import require_labels_or_exit
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.gpus import require_gpus_or_exit
 from modecollapse.resources.machine import read_limits, read_machine
@@ -28,6 +32,7 @@ shell.prefix("set -euo pipefail; trap : TERM USR1; ")
 ANY = Model("{size}", "{seed}", "{stage}")
 ANY_RUN = Model("{size}", "{seed}", "{run}")
 ANY_MODEL_DATA = ModelData("{size}", "{seed}", "{data}")
+ANY_JUDGEMENT = Judgement("{judge}", ANY)
 
 
 def model_of(wildcards):
@@ -43,6 +48,11 @@ def reference_scores_of(wildcards):
 def model_data_of(wildcards):
     """The data set of a single model that a job is about."""
     return ModelData(wildcards.size, int(wildcards.seed), wildcards.data)
+
+
+def judgement_of(wildcards):
+    """The judge and the model that a job is about."""
+    return Judgement(wildcards.judge, model_of(wildcards))
 
 
 def first_epoch(wildcards):
@@ -71,7 +81,16 @@ onstart:
         Path(workflow.basedir),
         {job.rule.name for job in workflow.dag.needrun_jobs()},
     )
+    require_keys_or_exit(
+        study,
+        {
+            job.wildcards.judge
+            for job in workflow.dag.needrun_jobs()
+            if job.rule.name == "judge_by_endpoint"
+        },
+    )
     require_downloads_or_exit(study, targets.needed_by(workflow.dag.needrun_jobs()))
+    require_labels_or_exit(study, workflow.dag.needrun_jobs())
     claim_results_or_exit(study)
 
 

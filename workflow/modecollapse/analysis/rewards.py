@@ -4,28 +4,22 @@ Scores are only compared within a pair: those of answers to different prompts ha
 for differences alone. Correlations therefore are between differences, of scores and of utilities, and every pair counts
 in both orders: which of its answers was labelled better must not matter.
 
-All quantities are ratios of sums over blocks of prompts, and the blocks are resampled: pairs that share a prompt stay
-together, and memory does not grow with the data (see `analysis.tokens`, which does the same with documents).
+All quantities are ratios of sums over blocks of prompts, and the blocks are resampled (`analysis.blocks`).
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from modecollapse.analysis.benchmarks import score_interval
+from modecollapse.analysis.blocks import block_sums, estimate_ratio, prompt_blocks, share
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.table_files import joined
-from modecollapse.analysis.tokens import Pooled
 from modecollapse.analysis.variance import Array
 from modecollapse.cells import Model
-
-BLOCKS = 100
-"""Blocks of prompts that are resampled, at most."""
 
 ALL = "all"
 BETTER = (ALL, "longer", "shorter")
@@ -36,10 +30,6 @@ SHARES = ("accuracy", "contradicted", "utility_accuracy")
 
 CORRELATIONS = ("pearson", "spearman")
 """Those that are correlations of differences."""
-
-
-Ratio = Callable[[Array], Array]
-"""From sums, [..., terms], to what they make, [...]."""
 
 
 def rewards_table(models: Mapping[Model, pd.DataFrame], bootstrap: Bootstrap) -> pd.DataFrame:
@@ -58,7 +48,7 @@ def rewards_table(models: Mapping[Model, pd.DataFrame], bootstrap: Bootstrap) ->
     parts = []
     for data in dict.fromkeys(name for frame in models.values() for name in frame["data"].unique()):
         frames = [frame[frame["data"] == data] for frame in models.values()]
-        blocks = _blocks(frames)
+        blocks = prompt_blocks(frame["prompt"].to_numpy() for frame in frames)
         tasks = sorted({task for frame in frames for task in frame["task"].dropna().unique()})
         rows: list[dict[str, object]] = []
         for task, better in itertools.product((ALL, *tasks), BETTER):
@@ -66,13 +56,6 @@ def rewards_table(models: Mapping[Model, pd.DataFrame], bootstrap: Bootstrap) ->
             rows += [{**row, "task": task, "better": better} for row in _rows(subset, blocks, bootstrap)]
         parts.append(pd.DataFrame(rows).assign(size=first.size, stage=first.stage, data=data))
     return joined("rewards", parts)
-
-
-def _blocks(frames: list[pd.DataFrame]) -> Mapping[object, int]:
-    """Prompt → its block, the same for all seeds."""
-    prompts = np.unique(np.concatenate([frame["prompt"].to_numpy() for frame in frames]))
-    number = min(BLOCKS, len(prompts))
-    return {prompt: place * number // len(prompts) for place, prompt in enumerate(prompts.tolist())}
 
 
 def _chosen(frame: pd.DataFrame, task: str, better: str) -> NDArray[np.bool_]:
@@ -92,11 +75,14 @@ def _rows(
         if not counted or (quantity in CORRELATIONS and min(map(len, counted)) < 2):
             continue
         places = [np.array([blocks[prompt] for prompt in frame["prompt"].tolist()]) for frame in counted]
-        sums = _block_sums([_terms(frame, quantity) for frame in counted], places)
+        sums = block_sums([_terms(frame, quantity) for frame in counted], places)
         prompts = len({prompt for frame in counted for prompt in frame["prompt"].tolist()})
         ties = [(_difference(frame, "score") == 0).sum() for frame in counted]
+        of_shares = quantity in SHARES
+        estimate = estimate_ratio(sums, share if of_shares else _correlation, bootstrap, prompts * of_shares)
         yield {
-            **_estimate(sums, _share if quantity in SHARES else _correlation, quantity, prompts, bootstrap),
+            "quantity": quantity,
+            **estimate,
             "n_seeds": len(counted),
             "n_pairs": round(float(np.mean([len(frame) for frame in counted]))),
             **{"n_prompts": prompts, "n_ties": round(float(np.mean(ties)))},
@@ -139,38 +125,7 @@ def _signed_ranks(differences: Array) -> Array:
     return ranks
 
 
-def _block_sums(terms: Sequence[Array], blocks: Sequence[Array]) -> Array:
-    """Sums over the pairs of each block that has any, [seeds, blocks, terms].
-
-    Args:
-        terms: of each seed, [pairs, terms].
-        blocks: the block of each of its pairs.
-    """
-    present = np.unique(np.concatenate(blocks))
-    sums = np.zeros((len(terms), len(present), terms[0].shape[-1]))
-    for of_seed, values, places in zip(sums, terms, blocks, strict=True):
-        np.add.at(of_seed, np.searchsorted(present, places), values)
-    return sums
-
-
-def _share(sums: Array) -> Array:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share: Array = sums[..., 0] / sums[..., 1]
-    return share
-
-
 def _correlation(sums: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation: Array = sums[..., 0] / np.sqrt(sums[..., 1] * sums[..., 2])
     return correlation
-
-
-def _estimate(sums: Array, ratio: Ratio, quantity: str, prompts: int, bootstrap: Bootstrap) -> dict[str, object]:
-    """Value and interval of a ratio of sums over blocks, [seeds, blocks, terms]: its mean over seeds."""
-    counts = bootstrap.counts("blocks of prompts", sums.shape[1])
-    resampled = np.stack([ratio(counts @ of_seed) for of_seed in sums])
-    pooled = Pooled(ratio(sums.sum(axis=1)), resampled, sums.shape[1])
-    low, high = pooled.interval(bootstrap)
-    if quantity in SHARES and low == high:  # all right or all wrong: resamples cannot tell how far from certain it is
-        low, high = score_interval(pooled.value, prompts, float(ndtri((1 + bootstrap.level) / 2)))
-    return {"quantity": quantity, "value": pooled.value, "low": low, "high": high}

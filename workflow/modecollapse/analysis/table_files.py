@@ -76,6 +76,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *(*_counts("n"), *_numbers("quantile", "perplexity", "bound")),
         ]
     ),
+    "label_agreement": pa.schema(
+        [
+            *((name, pa.string()) for name in ("size", "data", "labelled_by", "task", "quantity")),
+            *(*_INTERVAL, *_counts("n_seeds", "n_pairs", "n_annotators", "n_labels")),
+        ]
+    ),
     "published_tokens": pa.schema(
         [
             *_POOLED,
@@ -164,6 +170,32 @@ SCHEMAS: Mapping[str, pa.Schema] = {
         [
             *(("size", pa.string()), ("path", pa.string()), ("step", pa.string()), ("metric", pa.string())),
             *(("labels", pa.string()), ("prompts", pa.string()), *_INTERVAL, *_counts("n_seeds", "n_prompts")),
+        ]
+    ),
+    "win_rates": pa.schema(
+        [
+            *((name, pa.string()) for name in ("judge", "size", "stage", "reference", "temperature", "task")),
+            *(*_counts("wins", "ties", "losses", "refusals", "unreadable", "n"), *_INTERVAL),
+            *_numbers("controlled", "controlled_low", "controlled_high", "longer", "consistent", "first"),
+            *(*_counts("n_seeds", "n_prompts"), *_numbers("p", "p_holm")),
+            *(("family", pa.string()), *_counts("n_family")),
+        ]
+    ),
+    "judge_agreement": pa.schema(
+        [
+            *((name, pa.string()) for name in ("size", "judge", "other", "task", "counted")),
+            *_numbers("agreement", "low", "high", "chance", "kappa", "kappa_low", "kappa_high"),
+            *(("beyond_chance", pa.bool_()), *_counts("n", "n_seeds", "n_prompts")),
+        ]
+    ),
+    "judged_pairs": pa.schema(
+        [
+            *(*_MODEL, ("reference", pa.string())),
+            *((name, pa.string()) for name in ("prompts", "prompt", "task", "temperature")),
+            *(("sample", pa.int32()), ("judge", pa.string())),
+            *((name, pa.string()) for name in ("order", "verdict", "reply", "answered_by")),
+            *_numbers("score", "reference_score"),
+            *((name, pa.string()) for name in ("question", "text", "reference_text")),
         ]
     ),
     "training": pa.schema(

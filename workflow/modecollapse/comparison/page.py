@@ -11,6 +11,7 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 1.8rem; }
 table { border-collapse: collapse; font-size: 0.87rem; }
 th, td { padding: 0.2rem 0.7rem; text-align: right; vertical-align: bottom; }
 td { white-space: nowrap; }
+p { white-space: pre-wrap; overflow-wrap: anywhere; }
 th:first-child, td:first-child { text-align: left; } th { border-bottom: 1px solid #888; }
 </style>"""
 

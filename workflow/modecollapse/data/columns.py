@@ -12,6 +12,8 @@ PAIR_COLUMNS: tuple[TextColumn, ...] = ("prompt", "chosen", "rejected")
 LabelColumn = Literal["task"]
 LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
 """Columns of words about a row, which no model is shown; they are optional."""
+TASK: LabelColumn = "task"
+"""The kind of task that a row is of."""
 
 COLUMNS = (*TEXT_COLUMNS, *LABEL_COLUMNS)
 """Columns of data sets, all of text."""

@@ -70,7 +70,7 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS, _DATA = (
+_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS, _DATA, _JUDGES = (
     "Output diversity",
     "Token level",
     "Attribution",
@@ -81,6 +81,7 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS,
     "Benchmarks",
     "Reward models",
     "Preference data",
+    "Judges",
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
@@ -157,6 +158,8 @@ FIGURES: Mapping[str, FigureSpec] = {
     "perplexity_filter": FigureSpec(
         "perplexity", "perplexity_filter", ("perplexities", "filters"), _DATA, per_size=True
     ),
+    "win_rates": FigureSpec("win_rates", "win_rates", ("win_rates",), _JUDGES, per_size=True),
+    "judge_agreement": FigureSpec("win_rates", "judge_agreement", ("judge_agreement",), _JUDGES),
 }
 
 

@@ -24,6 +24,7 @@ from modecollapse.store import Store
 
 # The configuration and the methods are imported where they are needed: half a second that most jobs can spare.
 if TYPE_CHECKING:
+    from modecollapse.judging.comparisons import Judgement
     from modecollapse.methods.layout import Layout
     from modecollapse.study import Study
 
@@ -171,6 +172,21 @@ class Job:
         if data not in study.all_sampled_data() or sampled_spec(study, data) != self.snakemake.params.spec:
             raise _edited(study)
         return study, data
+
+    def planned_judgement(self) -> "tuple[Study, Judgement]":
+        """The study, and the judge and model that this job is about.
+
+        Raises:
+            StudyError: the study file, or one of labels, was edited after Snakemake planned this job.
+        """
+        from modecollapse.judging.comparisons import Comparisons, Judgement
+        from modecollapse.judging.specs import judgements_spec
+
+        study, judgement = self.study(), Judgement(self.snakemake.wildcards.judge, self.model())
+        known = judgement in Comparisons(study).judgements()
+        if not known or judgements_spec(study, judgement) != self.snakemake.params.spec:
+            raise _edited(study)
+        return study, judgement
 
 
 def _edited(study: "Study") -> StudyError:

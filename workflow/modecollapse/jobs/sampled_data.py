@@ -1,4 +1,5 @@
-"""Data sets that a model writes: preference pairs among its answers, labelled by their scores or by annotators."""
+"""Data sets that a model writes: preference pairs among its answers, labelled by their scores or by annotators, or
+candidates that are to be labelled."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -8,14 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from modecollapse.data.columns import TASK
 from modecollapse.data.nano.world import World
 from modecollapse.digests import canonical, digest
 from modecollapse.errors import StudyError
 from modecollapse.jobs.answer_sources import AnswerSources, world_of
+from modecollapse.labelling.candidates import Scored, candidate_table
+from modecollapse.labelling.settings import COSINE
+from modecollapse.methods.answer_distances import DISTANCES, Distance, cosine_distances
 from modecollapse.methods.answers_file import by_prompt
 from modecollapse.methods.base import RewardSource
+from modecollapse.methods.pair_choice import (
+    Pair,
+    RepetitionCounts,
+    best_and_worst,
+    better_and_worse,
+    candidates,
+    clean_and_repetitive,
+    farthest,
+    first_two,
+    preferred,
+)
 from modecollapse.methods.reward_functions import ANNOTATORS
-from modecollapse.methods.selection import Answer, Counts, best_and_worst, preferred
+from modecollapse.methods.selection import Answer, Counts
+from modecollapse.metrics.repetition import find_repetition
 from modecollapse.prompts import PromptFormat
 from modecollapse.sealed import SEAL, read_metadata, read_sealed
 from modecollapse.store import Store
@@ -25,9 +42,6 @@ if TYPE_CHECKING:
     from modecollapse.methods.sampled_answers import Asked
 
 logger = logging.getLogger(__name__)
-
-_TASK = "task"
-"""A column of prompts that is kept: what kind of answer they ask for."""
 
 
 def sample_pairs(
@@ -42,8 +56,9 @@ def sample_pairs(
 ) -> None:
     """Publish preference pairs among the answers of a model: `prompt`, `chosen`, `rejected`, and `task` if prompts do.
 
-    A job that was killed goes on after the answers that it kept in the store last. The file's metadata has `counts`:
-    what became of all answers.
+    If the spec says so, candidates are published instead, unlabelled (`labelling.candidates.SCHEMA`). A job that was
+    killed goes on after the answers that it kept in the store last. The file's metadata has `counts`: what became of
+    all answers.
 
     Args:
         spec: the spec of a sampled set.
@@ -75,16 +90,17 @@ def sample_pairs(
             save_seconds,
         )
         answers, asked = _answers(spec, name, sources, prompts, unfinished)
-        pairs, counts = _labelled(spec, by_prompt(answers), asked)
+        pairs, counts = _pairs(spec, by_prompt(answers), asked)
         if not pairs:
-            raise StudyError(
-                f"{name}: no pair is left. {counts}. Raise max_new_tokens, so that answers come to their end, or raise "
-                "temperature or n, so that they differ."
-            )
+            way = "Raise max_new_tokens, so that answers end, or raise temperature or n, so that they differ."
+            if isinstance(counts, RepetitionCounts):
+                way = "Raise n or count, so that some prompts have both a clean and a repetitive answer."
+            raise StudyError(f"{name}: no pair is left. {counts}. {way}")
         logger.info("%s: %s", name, counts)
         # No names in it: equal data under two names have the same file.
         metadata = {"spec": canonical(dict(spec)), **digests, "counts": canonical(asdict(counts))}
-        found = _table(pairs, answers["prompt"].to_pylist(), table)
+        published = _candidates if spec.get("publishes") == "candidates" else _table
+        found = published(spec, pairs, answers["prompt"].to_pylist(), table)
         store.publish_table("sampled", key, found, output, metadata)
         store.drop_state(key)
 
@@ -97,7 +113,7 @@ def _answers(
     from modecollapse.jobs.running import device
     from modecollapse.methods.examples import read_texts
     from modecollapse.methods.sampled_answers import Sampling, ask, sample_answers
-    from modecollapse.methods.scoring import open_scorer
+    from modecollapse.methods.scoring import Scorer, Unscored, open_scorer
 
     settings, threads = spec["sampling"], spec["threads"]
     model = load_causal_model(sources.weights, spec["dtype"], threads, device())
@@ -111,26 +127,63 @@ def _answers(
         "truncate",
         prompts,
     )
-    # The annotators go by the utility, too; their noise comes when they choose.
-    reward = RewardSource("utility") if sources.reward == ANNOTATORS else sources.scored_by
-    scorer = open_scorer(reward, world_of(spec["reward"]), model.tokenizer, threads, device())
+    scorer: Scorer = Unscored()
+    if spec["reward"] is not None:
+        # The annotators go by the utility, too; their noise comes when they choose.
+        reward = RewardSource("utility") if sources.reward == ANNOTATORS else sources.scored_by
+        scorer = open_scorer(reward, world_of(spec["reward"]), model.tokenizer, threads, device())
     sampling = Sampling(settings["n"], settings["temperature"], settings["max_new_tokens"], spec["stream"])
     return sample_answers(model, scorer, asked, sampling, unfinished, reporter(f"answers for {name}")), asked
 
 
-def _labelled(
+def _pairs(
     spec: Mapping[str, Any], answers: Sequence[Sequence[Answer]], asked: "Asked"
-) -> tuple[list[tuple[Answer, Answer]], Counts]:
+) -> tuple[Sequence[Pair], Counts]:
+    """(chosen, rejected) for each prompt, or two candidates in any order."""
     from modecollapse.generation.streams import uniforms
 
-    if spec["reward"].get("function") != ANNOTATORS:
-        return best_and_worst(answers)
-    annotators = World(world_of(spec["reward"])).annotators
-    rows = [(str(row), 0) for row in asked.rows]
-    return preferred(answers, annotators.preference, uniforms(f"{spec['stream']}/{ANNOTATORS}", rows, 1)[:, 0])
+    rule = spec.get("choose", {}).get("rule")
+    if rule == "repetition":
+        return clean_and_repetitive(answers, lambda text, ended: find_repetition(text, ended).any)
+    choice = farthest(_distance(spec, answers)) if rule == "most_different" else first_two
+    if spec.get("publishes") == "candidates":
+        return candidates(answers, choice)
+    if spec["reward"].get("function") == ANNOTATORS:
+        annotators = World(world_of(spec["reward"])).annotators
+        rows = [(str(row), 0) for row in asked.rows]
+        drawn = uniforms(f"{spec['stream']}/{ANNOTATORS}", rows, 1)[:, 0]
+        return preferred(answers, annotators.preference, drawn, choice)
+    return best_and_worst(answers) if rule is None else better_and_worse(answers, choice)
 
 
-def _table(pairs: Sequence[tuple[Answer, Answer]], prompt_of: Sequence[int], prompts: pa.Table) -> pa.Table:
+def _distance(spec: Mapping[str, Any], answers: Sequence[Sequence[Answer]]) -> Distance:
+    name = spec["choose"]["distance"]
+    if name != COSINE:
+        return DISTANCES[name]
+    from modecollapse.jobs.running import device
+    from modecollapse.measures.embedder import EmbedderSettings
+    from modecollapse.measures.embedding import embed
+
+    texts = list(dict.fromkeys(answer.text.strip() for each in answers for answer in each if answer.usable))
+    settings = EmbedderSettings.model_validate(spec["choose"]["embedder"], strict=False)
+    vectors = embed(texts, settings, spec["threads"], device=device()) if texts else ()
+    return cosine_distances(dict(zip(texts, vectors, strict=True)))
+
+
+def _candidates(
+    spec: Mapping[str, Any], pairs: Sequence[Pair], prompt_of: Sequence[int], prompts: pa.Table
+) -> pa.Table:
+    rows = [prompt_of[first.place] for first, _ in pairs]
+    taken = prompts.take(pa.array(rows))
+    scored = spec["reward"] is not None
+    texts = [[Scored(each.text.strip(), each.score if scored else None) for each in pair] for pair in pairs]
+    tasks = taken[TASK].to_pylist() if TASK in taken.column_names else None
+    return candidate_table(
+        rows, taken["prompt"].to_pylist(), [(first, second) for first, second in texts], tasks, spec["seed"]
+    )
+
+
+def _table(_: Mapping[str, Any], pairs: Sequence[Pair], prompt_of: Sequence[int], prompts: pa.Table) -> pa.Table:
     rows = [prompt_of[chosen.place] for chosen, _ in pairs]
     columns = {
         "prompt": prompts["prompt"].take(pa.array(rows)),
@@ -138,6 +191,6 @@ def _table(pairs: Sequence[tuple[Answer, Answer]], prompt_of: Sequence[int], pro
         "chosen": pa.array([chosen.text.strip() for chosen, _ in pairs], pa.string()),
         "rejected": pa.array([rejected.text.strip() for _, rejected in pairs], pa.string()),
     }
-    if _TASK in prompts.column_names:
-        columns[_TASK] = prompts[_TASK].take(pa.array(rows))
+    if TASK in prompts.column_names:
+        columns[TASK] = prompts[TASK].take(pa.array(rows))
     return pa.table(columns).combine_chunks()

@@ -18,6 +18,7 @@ from modecollapse.analysis.costs import costs_parts, divergence_table
 from modecollapse.analysis.filters import filters_table, perplexities_table
 from modecollapse.analysis.format_effects import format_effect_parts
 from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
+from modecollapse.analysis.label_agreement import agreement_table
 from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
 from modecollapse.analysis.repetition import repetition_parts
@@ -27,7 +28,7 @@ from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statist
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.identities import cell_of_table, model_of_table
-from modecollapse.lineage import paths
+from modecollapse.lineage import below, paths
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
 
@@ -172,6 +173,17 @@ def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: M
     _write("rewards", (rewards_table(models, bootstrap) for models in judged.values()), outputs)
 
 
+def tabulate_repetition(spec: Mapping[str, Any], counts: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write how many completions of each stage repeat themselves, beside those of the stage before.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    counted = ((model_of_table(table), table.to_pandas()) for table in map(read_sealed, counts))
+    frames = (frame.assign(size=model.size, seed=model.seed, stage=model.stage) for model, frame in counted)
+    _write("repetition", repetition_parts(frames, spec["lineage"], _bootstrap(spec)), outputs)
+
+
 def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Mapping[str, Path]) -> None:
     """Write what became of the rows of derived data sets, and of filtered ones the perplexities.
 
@@ -187,15 +199,16 @@ def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Map
         _write("perplexities", [perplexities_table(reports)], outputs)
 
 
-def tabulate_repetition(spec: Mapping[str, Any], counts: Sequence[Path], outputs: Mapping[str, Path]) -> None:
-    """Write how many completions of each stage repeat themselves, beside those of the stage before.
+def tabulate_label_agreement(spec: Mapping[str, Any], labels: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write how far annotators agree on pairs.
 
     Raises:
         CorruptFile: a file is not what was published.
     """
-    counted = ((model_of_table(table), table.to_pandas()) for table in map(read_sealed, counts))
-    frames = (frame.assign(size=model.size, seed=model.seed, stage=model.stage) for model, frame in counted)
-    _write("repetition", repetition_parts(frames, spec["lineage"], _bootstrap(spec)), outputs)
+    labelled: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
+    for path, (size, _, data, labelled_by) in zip(labels, spec["labels"], strict=True):
+        labelled.setdefault((size, data, labelled_by), []).append(read_sealed(path).to_pandas())
+    _write("label_agreement", [agreement_table(labelled, _bootstrap(spec))], outputs)
 
 
 def compare_published_tokens(
@@ -257,8 +270,8 @@ def tabulate_costs(
         for table in (read_sealed(path, ["prompts", "prompt", "n_tokens", "kl"]) for path in divergences)
     )
     distances = divergence_table(measured, reference, spec["best_of"], spec["formats"], spec["prompts"], bootstrap)
-    below = [path[path.index(reference) + 1 :] for path in paths(spec["lineage"]) if reference in path]
-    stages = [stage for stage in spec["stages"] if any(stage in line for line in below)]
+    descendants = below(paths(spec["lineage"]), reference)
+    stages = [stage for stage in spec["stages"] if stage in descendants]
     known = read_sealed(truth[0]).to_pandas() if truth else None
     _write("divergence", [distances], outputs)
     values = _scores(scores, VALUE_COLUMNS)

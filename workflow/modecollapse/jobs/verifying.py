@@ -62,6 +62,7 @@ def _checks(study: Study) -> Iterator[tuple[Path, Callable[[], object]]]:
         + targets.all_derived_data()
         + targets.all_own_answers()
         + targets.cells()
+        + targets.sealed_label_files()
         + targets.measurements()
     )
     sealed += [paths.curves(model) for model in study.trained()] + targets.all_reference_scores()
@@ -69,7 +70,7 @@ def _checks(study: Study) -> Iterator[tuple[Path, Callable[[], object]]]:
         yield path, lambda p=path: read_sealed(p)  # type: ignore[misc]
     for name in targets.table_names():
         yield Path(paths.table(name)), lambda n=name: verify_table(Path(paths.table(n)), Path(paths.table_csv(n)))  # type: ignore[misc]
-    for path in map(Path, targets.findings()[1:]):
+    for path in map(Path, targets.digest_lists()):
         yield path, lambda p=path: verify_digests(p)  # type: ignore[misc]
     for name in targets.drawings():
         path = Path(paths.figure(name, "sha256"))

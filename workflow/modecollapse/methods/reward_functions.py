@@ -38,6 +38,11 @@ def words(_: WorldSettings | None) -> RewardFunction:
 ANNOTATORS = "annotators"
 """What a data set names whose pairs the world's annotators label: they go by the utility, with their noise."""
 
+PEOPLE = "people"
+"""The same where people do, on a sheet that the project writes."""
+
+LABELLERS = (ANNOTATORS, PEOPLE)
+
 FUNCTIONS: dict[str, Callable[[WorldSettings | None], RewardFunction]] = {"utility": utility, "words": words}
 """Every function by the name that a study gives in `stages.NAME.reward`."""
 

@@ -143,6 +143,16 @@ class FunctionScorer:
         return _finite(np.array(self._function(prompts, answers), dtype=np.float32), self._name)
 
 
+class Unscored:
+    """Gives 0 to every answer, where nobody asks for scores (see `Scorer`)."""
+
+    def score(
+        self, prompts: Sequence[str], prompt_ids: Sequence[Ids], answer_ids: Sequence[Ids]
+    ) -> NDArray[np.float32]:
+        """As `Scorer.score`; nothing is looked at."""
+        return np.zeros(len(answer_ids), dtype=np.float32)
+
+
 def _finite(scores: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     """Raises StudyError where a score is not a finite number."""
     wrong = np.flatnonzero(~np.isfinite(scores))

@@ -1,10 +1,10 @@
 """Which of several scored answers to a prompt are taken: rules on numbers and texts, without any model.
 
 Rules never look at anything but an answer's text, score and end, so two equal answers count as one. An answer can be
-taken to train on if it ended and says something: `usable`.
+taken to train on if it ended and says something: `usable`. Which answers make a pair is said in `methods.pair_choice`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ class Counts:
     without: int = 0
     """Prompts of which too few answers can be used."""
     tied: int = 0
-    """Prompts with several answers that all score the same."""
+    """Prompts with several answers, or a pair of them, that all score the same."""
     taken: int = 0
     """Answers, or pairs, that were taken."""
 
@@ -67,11 +67,11 @@ def keep_best(answers: Sequence[Sequence[Answer]], keep: int, distinct: bool) ->
     """
     counts = Counts()
     taken: list[Answer] = []
-    for usable in _usable(answers, counts, distinct):
+    for usable in usable_answers(answers, counts, distinct):
         if not usable:
             counts.without += 1
             continue
-        _count_tie(usable, counts)
+        count_tie(usable, counts)
         taken += sorted(usable, key=lambda answer: (-answer.score, answer.place))[:keep]
     counts.taken = len(taken)
     return taken, counts
@@ -85,11 +85,11 @@ def keep_above(answers: Sequence[Sequence[Answer]], quantile: float, distinct: b
     """
     counts = Counts()
     taken: list[Answer] = []
-    for usable in _usable(answers, counts, distinct):
+    for usable in usable_answers(answers, counts, distinct):
         if not usable:
             counts.without += 1
             continue
-        _count_tie(usable, counts)
+        count_tie(usable, counts)
         scores = np.array([answer.score for answer in usable])
         # Not linear's own rounding: of equal scores the quantile could come out above them all.
         least = min(float(np.quantile(scores, quantile)), float(scores.max()))
@@ -98,51 +98,7 @@ def keep_above(answers: Sequence[Sequence[Answer]], quantile: float, distinct: b
     return taken, counts
 
 
-def best_and_worst(answers: Sequence[Sequence[Answer]]) -> tuple[list[tuple[Answer, Answer]], Counts]:
-    """(chosen, rejected) for each prompt: the usable answers that score highest and lowest, of equal scores the first.
-
-    A prompt whose usable answers say or score all the same gives none.
-    """
-    return _pairs(answers, lambda usable: (max(usable, key=_score), min(usable, key=_score)), ties=False)
-
-
-def preferred(
-    answers: Sequence[Sequence[Answer]], preference: Callable[[float, float], float], uniforms: NDArray[np.float64]
-) -> tuple[list[tuple[Answer, Answer]], Counts]:
-    """(chosen, rejected) for each prompt: its first two different usable answers, as annotators label them.
-
-    Args:
-        answers: with the annotators' utilities as scores.
-        preference: the probability that an answer of the first utility is preferred to one of the second.
-        uniforms: (prompts,) in [0, 1): the first answer is chosen where the number is below that probability.
-    """
-
-    def label(usable: Sequence[Answer]) -> tuple[Answer, Answer]:
-        first, second = usable[:2]
-        chosen = uniforms[row_of[first.place]] < preference(first.score, second.score)
-        return (first, second) if chosen else (second, first)
-
-    row_of = {answer.place: row for row, each in enumerate(answers) for answer in each}
-    return _pairs(answers, label, ties=True)
-
-
-def _pairs(
-    answers: Sequence[Sequence[Answer]],
-    pair: Callable[[Sequence[Answer]], tuple[Answer, Answer]],
-    ties: bool,
-) -> tuple[list[tuple[Answer, Answer]], Counts]:
-    counts = Counts()
-    pairs = []
-    for usable in _usable(answers, counts, distinct=True):
-        if len(usable) < 2:
-            counts.without += 1
-        elif ties or not _count_tie(usable, counts):
-            pairs.append(pair(usable))
-    counts.taken = len(pairs)
-    return pairs, counts
-
-
-def _usable(answers: Sequence[Sequence[Answer]], counts: Counts, distinct: bool) -> Iterator[list[Answer]]:
+def usable_answers(answers: Sequence[Sequence[Answer]], counts: Counts, distinct: bool) -> Iterator[list[Answer]]:
     """The usable answers to each prompt, counting what becomes of all."""
     for each in answers:
         counts.prompts += 1
@@ -155,12 +111,8 @@ def _usable(answers: Sequence[Sequence[Answer]], counts: Counts, distinct: bool)
         yield first if distinct else usable
 
 
-def _count_tie(usable: Sequence[Answer], counts: Counts) -> bool:
+def count_tie(usable: Sequence[Answer], counts: Counts) -> bool:
     """Whether there are several answers and all score the same."""
     tie = len(usable) > 1 and len({answer.score for answer in usable}) == 1
     counts.tied += tie
     return tie
-
-
-def _score(answer: Answer) -> float:
-    return answer.score

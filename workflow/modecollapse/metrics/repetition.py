@@ -8,8 +8,8 @@ alone only ever rule out. With n characters:
   that counts to half the text; no text makes it quadratic, and a repetition that is found ends it;
 - cycle: O(n), one comparison of fingerprints for each possible period.
 
-Memory is O(n), at most 100 bytes for each character. A character is a code point: one beyond the basic plane counts once,
-and half of a surrogate pair is one, too.
+Memory is O(n), at most 100 bytes for each character. A character is a code point: one beyond the basic plane counts
+once, and half of a surrogate pair is one, too.
 """
 
 import hashlib

@@ -1,8 +1,10 @@
 """What every job of a study asks for, as the rules state it."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from modecollapse.cells import ModelData
 from modecollapse.methods.layout import Layout
 from modecollapse.resources.demand import ANALYSIS, PROCESS, START, Demand
 from modecollapse.resources.machine import Limits, Machine
@@ -65,6 +67,14 @@ class Demands(TrainingDemands, MeasuringDemands):
         """Making a data set from others: their rows as lists, and perhaps the runs of words of each."""
         extent = self.extent(name)
         return Demand(PROCESS + 100 * extent.bytes, START + 60 + extent.bytes / 1e5, extent.bytes)
+
+    def labels(self, data: ModelData) -> Demand:
+        """Labelling the pairs that a model writes, or a sheet of them."""
+        sampled = self.study.sampling(data)
+        rows = min(self.extent(sampled.prompts).rows, sampled.count or math.inf)
+        # A pair's texts, and each label with its place, as objects of Python.
+        size = rows * (8.0 * sampled.max_new_tokens * 3 + 500 * sampled.overlap)
+        return Demand(PROCESS + 20 * size, START + 30 + rows * sampled.overlap / 1e4, size)
 
     def tokenizer(self) -> Demand:
         """Training the tokenizer."""

@@ -1,10 +1,12 @@
 """What it takes to sample from finished models and to measure them."""
 
+import math
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from modecollapse.cells import Model
+from modecollapse.judging.comparisons import Comparisons, Judgement
 from modecollapse.methods.best_of_n import BestOfNSettings
 from modecollapse.methods.settings import FineTuningSettings
 from modecollapse.resources import inference
@@ -22,6 +24,9 @@ _EMBEDDER = 4.0 * GB
 
 _DOCUMENTS, _REQUESTS, _QUESTION = 3000, 3, 120
 """Of a task of the hub, about: documents, requests of a document, and tokens of a question."""
+
+_REPLIES_PER_SECOND = 0.5
+"""Of one request of a judge at a time, about."""
 
 
 class MeasuringDemands(Known):
@@ -182,6 +187,28 @@ class MeasuringDemands(Known):
         seconds = inference.pair_scoring_seconds(job, self.machine, self.threads)
         peak = inference.pair_scoring_bytes(job, self.machine.computes_on_gpus)
         return self.with_model(peak + 1000.0 * pairs, shape, seconds, 2 * 60.0 * pairs, job.dtype)
+
+    def judging(self, judgement: Judgement) -> Demand:
+        """What one judge says of one model: a reward model scores, an endpoint is waited for, others take no time."""
+        comparisons = Comparisons(self.study)
+        assert comparisons.settings is not None
+        prompts = sum(map(len, comparisons.prompts.values())) * len(comparisons.temperatures)
+        rows = 2 * prompts * (comparisons.settings.completions or self.study.config.generation.completions)
+        texts, disk = rows * (self.study.config.generation.max_new_tokens * 60.0 + 3000), rows * 1000.0
+        reward, endpoint = comparisons.reward(judgement), comparisons.judges[judgement.judge].endpoint
+        if reward is not None:
+            length = 2 * self.study.config.generation.max_new_tokens
+            peak = inference.pair_scoring_bytes(
+                self.scored_answers(reward, rows, length), self.machine.computes_on_gpus
+            )
+            seconds = self.scores_seconds(reward, rows, length)
+            scored = self.with_model(peak, self.shape(reward), seconds, disk, "float32")
+            return replace(scored, memory=scored.memory + texts)
+        seconds = START
+        if endpoint is not None:
+            pace = endpoint.concurrency * _REPLIES_PER_SECOND
+            seconds += rows / min(pace, (endpoint.requests_per_minute or math.inf) / 60)
+        return Demand(ANALYSIS + texts, seconds, disk)
 
     @cached_property
     def _completions(self) -> int:

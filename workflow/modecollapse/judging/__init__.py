@@ -1,0 +1,1 @@
+"""Side-by-side comparisons: whose answer to a prompt is better, as judges of several kinds see it."""

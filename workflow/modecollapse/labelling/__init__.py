@@ -1,0 +1,1 @@
+"""Preference pairs that others label: candidates, sheets for people, labels read back, and the pairs they agree on."""
