@@ -148,6 +148,11 @@ def test_a_server_that_is_not_there_is_said_at_once_and_by_name(store):
     assert time.monotonic() - began < 2
 
 
+def test_a_name_that_no_host_can_have_is_said(store):
+    with pytest.raises(StudyError, match=r"cannot be reached.*correct base_url"):
+        ask(store, settings(f"http://{'a' * 64}/v1"), pairs(1))
+
+
 def test_a_server_that_goes_away_costs_nothing_that_was_answered(store):
     with judge_server() as server:
         ask(store, settings(server.base_url), pairs(2))

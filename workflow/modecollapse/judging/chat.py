@@ -167,7 +167,7 @@ class Endpoint:
                 f"{self._where}.base_url: the certificate of {self._url} is not valid ({error.verify_message}). "
                 "Correct the address, or have the server's certificate authority installed."
             ) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last of a name that no host can have
             raise Failed(f"{self._url} cannot be reached ({type(error).__name__}: {error})", unsent=True) from None
         return connection
 
