@@ -26,7 +26,7 @@ SETS = """  preferences: {world: preferences, n: 64}
   clean: {from: unique, decontaminate: {words: 8}}
   on_dist:
     from: clean
-    perplexity: {scorer: sft, percentile: 80, n: 4, max_new_tokens: 48, max_length: 128, max_prompt_length: 64}
+    perplexity: {scorer: sft, percentile: 20, n: 4, max_new_tokens: 48, max_length: 128, max_prompt_length: 64}
 """
 SCORED = "score_reference tiny/s0/sft/clean/human/128-64-truncate-float32"
 REFERENCE = "score_reference tiny/s0/sft/on_dist/human/128-64-truncate-float32"
@@ -70,10 +70,10 @@ def test_a_set_is_made_again_when_what_decides_it_changes_and_dear_answers_are_n
     quantiles = read_sealed(derived.result("tables/perplexities.parquet")).to_pylist()
     assert {row["text"] for row in quantiles} == {"own", "chosen", "rejected"}
 
-    derived.edit_study("percentile: 80", "percentile: 90")
+    derived.edit_study("percentile: 20", "percentile: 30")
     table = "results/nano-smoke/tables/filters.parquet"
     assert derived.plan("models", table) == sorted([*FILTERED, TABLE]), "no answers, no scores of the same pairs"
-    derived.edit_study("percentile: 90, n: 4", "percentile: 80, n: 5")
+    derived.edit_study("percentile: 30, n: 4", "percentile: 20, n: 5")
     assert derived.plan("models", table) == sorted([*FILTERED, TABLE, "sample_own_answers tiny/s0/on_dist"])
     derived.edit_study("n: 5", "n: 4")
     derived.edit_study("words: 8", "words: 7")
@@ -84,16 +84,15 @@ def test_a_set_is_made_again_when_what_decides_it_changes_and_dear_answers_are_n
     own = derived.result("answers/tiny/s0/on_dist.parquet")
     before = own.read_bytes()
     own.unlink()
-    assert derived.plan("models", table)[:2] == ["derive_model_data tiny/s0/on_dist", REFERENCE]
+    assert derived.plan("models", table)[:2] == [*FILTERED[:1], "sample_own_answers tiny/s0/on_dist"]
     derived.run("models", table)
     assert own.read_bytes() == before
 
 
 @pytest.mark.slow
-def test_a_set_that_its_filter_leaves_nothing_of_ends_the_run_with_what_to_relax(derived: Project) -> None:
-    derived.edit_study("percentile: 80", "percentile: 1")
-    derived.edit_study("n: 4, max_new", "n: 8, max_new")
+def test_a_filter_with_too_few_own_answers_ends_the_run_with_what_to_do(derived: Project) -> None:
+    derived.edit_study("percentile: 20", "percentile: 99.9")
     output = derived.run("models", succeeds=False)
-    assert "derive_model_data: data.on_dist: " in output
-    assert "Raise percentile" in output or "Raise count, n or max_new_tokens" in output
+    assert "derive_model_data: data.on_dist: the task 'creative' has" in output
+    assert "percentile 99.9 is told from 1000 at least. Raise count, n or max_new_tokens" in output
     assert not derived.result("models/tiny/s0/tuned/manifest.json").exists()

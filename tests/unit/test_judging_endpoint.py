@@ -17,6 +17,7 @@ from modecollapse.errors import StudyError
 from modecollapse.judging import asking
 from modecollapse.judging.settings import Budget
 from modecollapse.judging.verdicts import NO_ORDER, ORDERS, REFERENCE_FIRST, Verdict
+from modecollapse.store import Store
 from tests.judge_server import KEY, Answered, answers_of, completion, first, judge_server
 from tests.judged_pairs import VARIABLE, ask, pair, pairs, question, settings
 
@@ -340,6 +341,14 @@ def test_a_line_that_a_kill_left_half_written_and_one_that_was_altered_count_as_
     assert "line 2 is corrupt" in caplog.text
     assert "last line is not complete" in caplog.text
     assert journal.read_text().endswith("}\n")
+
+
+def test_pruning_the_store_leaves_what_was_paid_for(store):
+    with judge_server() as server:
+        ask(store, settings(server.base_url), pairs(2))
+        Store(store).prune(0)
+        ask(store, settings(server.base_url), pairs(2))
+    assert len(server.asked) == 4
 
 
 def test_a_store_that_cannot_be_written_is_said_before_anything_is_asked(tmp_path):
