@@ -232,3 +232,17 @@ def test_a_table_whose_parts_fail_leaves_neither_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no more"):
         table_files.write_table("training", parts(), tmp_path / "t.parquet", tmp_path / "t.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_about_stages_name_those_that_fail_their_guard_rails_and_others_are_as_ever(tmp_path: Path) -> None:
+    def written(name: str, **columns: object) -> list[dict[str, object]]:
+        row = {field.name: None for field in table_files.SCHEMAS[name]} | columns
+        files = (tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv")
+        table_files.write_table(name, [pd.DataFrame([row])], *files, {"S": frozenset({"sft", "dpo"})})
+        table_files.verify_table(*files)
+        return read_sealed(files[0]).to_pylist()
+
+    assert written("tests", size="S", path="plm>dpo>sft", step="plm>dpo")[0]["failing"] == "dpo,sft"
+    assert written("format_effect", size="S", step="plm>sft")[0]["failing"] == "sft"
+    assert written("training", size="M", stage="sft")[0]["failing"] == ""
+    assert "failing" not in written("judge_agreement", size="S", judge="rm", other="words")[0]

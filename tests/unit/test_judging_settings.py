@@ -53,7 +53,7 @@ def test_criteria_of_a_task_come_first_and_those_of_all_after_them():
     assert both.criteria_of("poem") == ("it rhymes", "it is short")
 
 
-@pytest.mark.parametrize("judge", [{}, {"reward": "rm", "labels": ["a.csv"]}, {"labels": []}])
+@pytest.mark.parametrize("judge", [{}, {"reward": "rm", "labels": ["a.csv"]}, {"reward": "rm", "overlap": 2}])
 def test_a_judge_is_of_exactly_one_kind(judge):
     with pytest.raises(ValidationError):
         Judge.model_validate_json(json.dumps(judge))

@@ -281,3 +281,10 @@ def test_the_metrics_of_tasks_that_name_none_are_those_of_the_installed_harness(
     for name, (aggregation, higher) in METRICS.items():
         assert registry.get_metric_aggregation(name) == known.get(aggregation), name
         assert registry.is_higher_better(name) == higher, name
+
+
+def test_win_rates_are_merits_where_answers_are_judged(content: dict[str, Any]) -> None:
+    content["measures"]["judgements"] = {"reference": "sft", "judges": {"words": {"reward": "words"}}}
+    targets = Targets(with_rails(content))
+    assert targets.merits_inputs()["win_rates"] == ["results/smoke/tables/win_rates.parquet"]
+    assert targets.merits_inputs()["costs"] == []

@@ -146,6 +146,7 @@ if study.config.measures.repetition:
     rule tabulate_repetition:
         input:
             counts=lambda wildcards: targets.all_repetition(),
+            candidates=targets.marks(),
         output:
             **targets.table_outputs("repetition"),
         log:
@@ -190,6 +191,7 @@ if targets.judgement_tables():
     rule tabulate_judgements:
         input:
             judgements=lambda wildcards: targets.all_judgements(),
+            candidates=targets.marks(),
         output:
             **targets.table_outputs(*targets.judgement_tables()),
             page=report(

@@ -265,10 +265,10 @@ def write_table(
     """Publish a table, given in consecutive parts, as sealed Parquet and as CSV (full precision, UTF-8).
 
     Parts are written as they come, so that a large table is never in memory as a whole. In a study with guard rails
-    the table gets the column `failing`.
+    a table about stages gets the column `failing`.
     """
     schema = SCHEMAS[name]
-    if failing is not None:
+    if failing is not None and {"stage", "path", "step"} & set(schema.names):
         schema = schema.append(pa.field(FAILING, pa.string()))
         parts = (_marked(part, failing) for part in parts)
     publish_table(schema, (pa.Table.from_pandas(part, schema, preserve_index=False) for part in parts), parquet, csv)

@@ -18,6 +18,10 @@ class GuardRailTargets(ABC):
     def has_costs(self) -> bool:
         """Whether the costs of stages are told."""
 
+    @abstractmethod
+    def judgement_tables(self) -> list[str]:
+        """The tables of judged comparisons."""
+
     def watching_tasks(self, model: Model) -> list[Task]:
         """The benchmarks that the model is put to while it is tuned."""
         watched = {rail.task for rail in self.study.run_rails(model)}
@@ -41,8 +45,7 @@ class GuardRailTargets(ABC):
         return {"judged": self.paths.table("candidates"), **self._merits()}
 
     def _merits(self) -> dict[str, list[str]]:
-        judged = "win_rates" in getattr(self, "judgement_tables", tuple)()  # of measures.judgements, where it is known
-        found = {"costs": self.has_costs(), "win_rates": judged}
+        found = {"costs": self.has_costs(), "win_rates": "win_rates" in self.judgement_tables()}
         return {name: [self.paths.table(name)] if there else [] for name, there in found.items()}
 
     def marks(self) -> list[str]:

@@ -8,12 +8,13 @@ import pandas as pd
 
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.judge_agreement import judge_agreement_table
-from modecollapse.analysis.table_files import joined, write_table
+from modecollapse.analysis.table_files import failing_stages, joined, write_table
 from modecollapse.analysis.tables import choose_prompts
 from modecollapse.analysis.win_rates import verdicts_of, win_rates_table
 from modecollapse.cells import Model
 from modecollapse.comparison.page import Section, render
 from modecollapse.identities import model_of_table
+from modecollapse.jobs.running import Outputs
 from modecollapse.publishing import publish_file, write_digests
 from modecollapse.sealed import read_sealed
 
@@ -39,9 +40,15 @@ def tabulate_judgements(spec: Mapping[str, Any], judgements: Sequence[Path], out
     if "judge_agreement" in outputs:
         frames["judge_agreement"] = judge_agreement_table(judged, bootstrap)
     frames["judged_pairs"] = judged_pairs_table(read, spec["reference"], spec["analysis"]["seed"])
+    failing = failing_stages(outputs.candidates if isinstance(outputs, Outputs) else None)
     for name, frame in frames.items():
-        write_table(name, [frame], outputs[name], outputs[f"{name}_csv"])
-    page = render(list(page_sections(frames["judged_pairs"], spec["labels"])), "Judged pairs of answers")
+        write_table(name, [frame], outputs[name], outputs[f"{name}_csv"], failing)
+    fallen = {stage for stages in (failing or {}).values() for stage in stages}
+    labels = {
+        stage: f"{label}† (falls below its guard rails)" if stage in fallen else label
+        for stage, label in spec["labels"].items()
+    }
+    page = render(list(page_sections(frames["judged_pairs"], labels)), "Judged pairs of answers")
     with publish_file(outputs["page"]) as partial:
         partial.write_text(page, encoding="utf-8")
     write_digests(outputs["page_sha256"], [outputs["page"]])

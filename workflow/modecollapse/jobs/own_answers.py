@@ -58,11 +58,12 @@ def sample_own_answers(
     table = read_sets(prompts)
     digests = {"weights": manifest.weights, "prompts": digest([read_metadata(path)[SEAL] for path in prompts])}
     key = digest({"spec": spec, **digests})
-    if store.restore_table("answers", key, output):
-        logger.info("the answers came back from the store")
-        return
-    load("torch", "transformers:AutoModelForCausalLM", "modecollapse.methods.likelihood")
     with store.locked(key):
+        # Filters that differ in their percentile have the same answers: the second job waits for those of the first.
+        if store.restore_table("answers", key, output):
+            logger.info("the answers came back from the store")
+            return
+        load("torch", "transformers:AutoModelForCausalLM", "modecollapse.methods.likelihood")
         unfinished = Unfinished(
             lambda: store.read_table("state", key),
             lambda answers: store.write_table("state", key, answers),
