@@ -216,3 +216,11 @@ def test_everything_that_can_be_operated_has_a_name(page: Page) -> None:
     assert len(operated) == 11
     assert [element.get_attribute("outerHTML") for element in operated if not element.accessible_name] == []
     assert page.browser.switch_to.active_element.text == f"Request 1 of {NUMBER}", "a screen reader reads on there"
+
+
+def test_a_sheet_without_pairs_says_so(page: Page) -> None:
+    page.file.write_text(sheet_page(candidates().slice(0, 0), 0), encoding="utf-8")
+    page.open()
+    page.browser.find_element(By.ID, "annotator").send_keys("Anna", Keys.ENTER)
+    assert "nothing to label" in page.text("message")
+    assert page.browser.get_log("browser") == []

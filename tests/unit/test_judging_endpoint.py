@@ -15,6 +15,7 @@ import pytest
 
 from modecollapse.errors import StudyError
 from modecollapse.judging import asking
+from modecollapse.judging.pairs import judgements_table
 from modecollapse.judging.settings import Budget
 from modecollapse.judging.verdicts import NO_ORDER, ORDERS, REFERENCE_FIRST, Verdict
 from modecollapse.store import Store
@@ -74,9 +75,11 @@ def test_no_text_ends_its_own_marks_or_fills_the_template():
         Answered(200, '{"choices": []}'),
         Answered(200, "[1, 2]"),
         Answered(200, {"choices": [{"message": {"content": 7}}]}),
+        Answered(200, "[" * 100_000),
+        Answered(500, '{"error": ' + "[" * 100_000),
         Answered(drop=True),
     ],
-    ids=["429", "500", "503", "text", "no choices", "a list", "a number", "dropped"],
+    ids=["429", "500", "503", "text", "no choices", "a list", "a number", "deep", "a deep error", "dropped"],
 )
 def test_what_may_pass_is_tried_again(store, failure):
     with judge_server(first([failure, failure])) as server:
@@ -145,6 +148,11 @@ def test_a_server_that_is_not_there_is_said_at_once_and_by_name(store):
     assert time.monotonic() - began < 2
 
 
+def test_a_name_that_no_host_can_have_is_said(store):
+    with pytest.raises(StudyError, match=r"cannot be reached.*correct base_url"):
+        ask(store, settings(f"http://{'a' * 64}/v1"), pairs(1))
+
+
 def test_a_server_that_goes_away_costs_nothing_that_was_answered(store):
     with judge_server() as server:
         ask(store, settings(server.base_url), pairs(2))
@@ -186,6 +194,8 @@ REPLIES = {
     "prose": ("Answer A is nice", Verdict.UNREADABLE),
     "nothing": ("", Verdict.UNREADABLE),
     "null": (Answered(body=completion(None)), Verdict.UNREADABLE),
+    "half a character": ("\ud83d and", Verdict.UNREADABLE),
+    "half a character, no usage": (Answered(body={**completion("\udc00"), "usage": "?"}), Verdict.UNREADABLE),
 }
 
 
@@ -193,7 +203,9 @@ REPLIES = {
 def test_what_is_no_verdict_is_counted_and_not_asked_again(store, name):
     reply, verdict = REPLIES[name]
     with judge_server(lambda body, number: reply) as server:
-        assert verdicts(ask(store, settings(server.base_url), pairs(2))) == [verdict] * 4
+        judged = ask(store, settings(server.base_url), pairs(2))
+        assert verdicts(judged) == [verdict] * 4
+        assert judgements_table(judged).num_rows == 4, "whatever the reply is, a table can hold it"
         ask(store, settings(server.base_url), pairs(2))
     assert len(server.asked) == 4
 

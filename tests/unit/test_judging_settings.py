@@ -22,7 +22,7 @@ def endpoint(content):
         ({"base_url": "http://host:99999/v1"}, "it is no address of a server"),
         ({"base_url": "https://me:secret@host/v1"}, "name the environment variable"),
         ({"base_url": "https://host/v1?key=secret"}, "name the environment variable"),
-        ({"key_from": "sk-123"}, "pattern"),
+        ({"key_from": "sk-123"}, "it is no name of an environment variable"),
         ({"template": "{prompt} {answer_a} [[A]] [[B]] [[C]]"}, "{answer_b} is no field"),
         ({"template": "{prompt} {answer_a} {answer_b} {answer_a} [[A]] [[B]] [[C]]"}, "{answer_a} is no field"),
         ({"template": "{prompt.x} {answer_a} {answer_b} [[A]] [[B]] [[C]]"}, "{prompt.x} is no field"),

@@ -150,6 +150,14 @@ BAD = {
         ["judges.a.reward: 'rn' is no stage of the study", "rm, utility, words"],
     ),
     "a stage that gives no scores": (put(*SETTINGS, "judges", {"a": {"reward": "dpo"}}), ["'dpo' gives no scores"]),
+    "criteria of a task that no prompt is of": (
+        put(*SETTINGS, "judges", {"a": {"endpoint": {**ENDPOINT, "criteria": {"all": ["wit"], "facts": ["truth"]}}}}),
+        ["judges.a.endpoint.criteria", "task type 'facts'", "creative, factual, all"],
+    ),
+    "what may be the key itself": (
+        put(*SETTINGS, "judges", {"a": {"endpoint": {**ENDPOINT, "key_from": "sk-123"}}}),
+        ["judges.a.endpoint.key_from: it is no name of an environment variable"],
+    ),
     "labels that are not there": (
         put(*SETTINGS, "judges", {"a": {"labels": ["none.csv"]}}),
         ["judges.a.labels: there is no file none.csv", "sheets/a", "labels: []"],
@@ -166,6 +174,7 @@ def test_what_cannot_be_judged_is_refused_with_its_key(name):
         check_judgements(parse(found))
     for message in [str(SMOKE), *messages]:
         assert message in str(error.value)
+    assert "sk-123" not in str(error.value)
 
 
 def test_sizes_that_lack_the_judge_or_the_reference_are_not_compared_unseen():

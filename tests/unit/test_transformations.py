@@ -228,6 +228,8 @@ def test_a_task_with_too_few_own_responses_is_an_error():
     assert [least(percentile) for percentile in (95, 99, 50, 90, 5, 97.5)] == [20, 100, 2, 10, 20, 40]
     with pytest.raises(StudyError, match=r"the task 'a' has 19 finished responses.*from 20 at least\. Raise count"):
         filtered(["a"], [(1.0, 1.0)], {"a": OWN[:19]})
+    with pytest.raises(StudyError, match="the task 'a' has 0 finished responses"):
+        filtered(["a", "b"], [(1.0, 1.0)] * 2, {"a": [], "b": OWN})
     assert filtered(["b"], [(1.0, 1.0)], {"a": OWN[:19], "b": OWN}).kept == [True], "no pair is of the other task"
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -137,6 +138,14 @@ def test_a_set_that_a_filter_leaves_nothing_of_is_one_clear_error(files):
     with pytest.raises(StudyError, match=r"data\.on_dist: no row of 24 is left \(long: 12 .*above.*Raise percentile"):
         derive(files, spec)
     assert not (files / "filtered.parquet").exists()
+
+
+def test_a_task_of_which_no_own_response_ended_is_no_unknown_one(files):
+    own = read_sealed(files / "own.parquet")
+    ended = pc.if_else(pc.equal(own["task"], "long"), None, own["logp"])
+    write_sealed(own.set_column(own.schema.get_field_index("logp"), "logp", ended), files / "unended.parquet")
+    with pytest.raises(StudyError, match="the task 'long' has 0 finished responses"):
+        derive(files, own="unended.parquet")
 
 
 def test_scores_of_other_pairs_are_refused(files):

@@ -1,6 +1,7 @@
 """Data sets that are made from others: merged, and perhaps filtered by a transformation."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from modecollapse.data.sets import read_sets
@@ -130,16 +130,16 @@ def _perplexities(data: Sequence[Path], references: Sequence[Path], own: Path, t
         for answer in ("chosen", "rejected")
     )
     answers = read_sealed(own, ["task", "logp"])
-    answers = answers.filter(pc.is_valid(answers["logp"]))
     if tasks and answers["task"].null_count:
         raise StudyError(
             "its pairs have tasks, but the prompts that its scorer answers have none, so no task has a bound. Name "
             "the column `task` in data.SET.columns of the prompts, or name other ones in `prompts`."
         )
-    by_task: dict[str, list[float]] = {}
-    values = _perplexity(answers["logp"], np.ones(answers.num_rows)).tolist()
-    for task, value in zip(answers["task"].to_pylist(), values, strict=True):
-        by_task.setdefault(task if tasks else ALL_TASKS, []).append(value)
+    asked = answers["task"].to_pylist() if tasks else [ALL_TASKS] * answers.num_rows
+    by_task: dict[str, list[float]] = {task: [] for task in asked}
+    for task, value in zip(asked, _perplexity(answers["logp"], np.ones(answers.num_rows)).tolist(), strict=True):
+        if not math.isnan(value):
+            by_task[task].append(value)
     return Perplexities(chosen, rejected, by_task)
 
 

@@ -167,7 +167,7 @@ class Endpoint:
                 f"{self._where}.base_url: the certificate of {self._url} is not valid ({error.verify_message}). "
                 "Correct the address, or have the server's certificate authority installed."
             ) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last of a name that no host can have
             raise Failed(f"{self._url} cannot be reached ({type(error).__name__}: {error})", unsent=True) from None
         return connection
 
@@ -179,16 +179,16 @@ class Endpoint:
         """
         try:
             read = json.loads(text)
-            choice, usage = read["choices"][0], read.get("usage") or {}
-            message, tokens = choice["message"], usage.get("total_tokens")
+            choice, usage = read["choices"][0], read.get("usage")
+            message, tokens = choice["message"], usage.get("total_tokens") if isinstance(usage, dict) else None
             content, refusal = message.get("content"), message.get("refusal")
             known = all(value is None or isinstance(value, str) for value in (content, refusal))
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             known = False
         if not known:
             raise Failed(f"the answer is no chat completion: {text[:_SHOWN]}", spent=True)
         if type(tokens) is not int or tokens < 0:
-            tokens = asked_bytes + len((content or "").encode())  # a token is a byte at least
+            tokens = asked_bytes + len(_whole(content or "").encode())  # a token is a byte at least
         declined = refusal or None
         return Reply(
             None if content is None else self._hidden(content),
@@ -199,10 +199,16 @@ class Endpoint:
         )
 
     def _hidden(self, text: str) -> str:
+        text = _whole(text)
         return text.replace(self._key, "[key]") if self._key else text
 
 
 _KEPT = "What was paid for is kept: see to it, and run the same command again."
+
+
+def _whole(text: str) -> str:
+    """The text with each half of a surrogate pair (of a character cut in two) replaced: no file can hold it."""
+    return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
 
 
 def _shut(waiting: socket.socket) -> None:
@@ -215,7 +221,7 @@ def _code_of(text: str) -> str | None:
     try:
         error = json.loads(text)["error"]
         return next((str(error[name]) for name in ("code", "type") if error.get(name)), None)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -30,6 +30,7 @@ def check_judgements(study: Study) -> None:
             if judge.reward is not None:
                 _check_reward(comparisons, f"{KEY}.judges.{name}.reward", judge.reward)
             _check_labels(comparisons, name, judge)
+            _check_criteria(comparisons, name, judge)
     except StudyError as error:
         raise StudyError(f"{study.file}: {error}") from error
 
@@ -103,4 +104,14 @@ def _check_labels(comparisons: Comparisons, name: str, judge: Judge) -> None:
             raise StudyError(
                 f"{KEY}.judges.{name}.labels: there is no file {written} beside the study. Export it from the sheets "
                 f"in {comparisons.study.paths.root}/sheets/{name}, or write `labels: []` while there are none."
+            )
+
+
+def _check_criteria(comparisons: Comparisons, name: str, judge: Judge) -> None:
+    there = sorted({task for tasks in comparisons.tasks.values() for task in tasks})
+    for task in judge.endpoint.criteria if judge.endpoint else ():
+        if task not in (*there, "all"):
+            raise StudyError(
+                f"{KEY}.judges.{name}.endpoint.criteria: no prompt that is compared is of the task type {task!r}. "
+                f"Allowed: {', '.join([*there, 'all'])}. Name one of these, or remove it."
             )

@@ -92,6 +92,16 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _variable(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        # It may be the key itself, which no message is to show.
+        raise ValueError(
+            "it is no name of an environment variable. Allowed: letters, digits and '_', e.g. JUDGE_KEY. Put the key "
+            "into a variable (export JUDGE_KEY=…), not into the study, and name that"
+        )
+    return value
+
+
 class Budget(Strict):
     """What may be spent on one judge by all runs of a study together; when it is spent, the run ends with an error."""
 
@@ -110,7 +120,7 @@ class EndpointSettings(Strict):
     addresses is one judge."""
     model: Annotated[str, Field(min_length=1)]
     """The model's name as the server knows it. It stands for the judge: give different models different names."""
-    key_from: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    key_from: Annotated[str, AfterValidator(_variable)] | None = None
     """Name of the environment variable that holds the key; null for servers that ask for none. The key itself is
     never written down."""
     seed: int = Field(0, ge=0)

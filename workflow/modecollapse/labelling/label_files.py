@@ -163,8 +163,8 @@ def _parse(path: Path, line: int, values: dict[str, str]) -> Row | str:
     annotator = unicodedata.normalize("NFC", annotator)
     if not annotator or len(annotator) > _LONGEST or not annotator.isprintable():
         return (
-            f"{place}: found the annotator {annotator!r}. Allowed: 1 to {_LONGEST} characters. Say who labelled the "
-            "pair, each annotator by one name of their own."
+            f"{place}: found the annotator {annotator!r}. Allowed: 1 to {_LONGEST} characters that can be seen, "
+            "and spaces. Say who labelled the pair, each annotator by one name of their own."
         )
     shown = values.get("shown_first", "").strip().lower()
     if shown not in ("", *PREFERENCES):

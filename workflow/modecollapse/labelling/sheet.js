@@ -64,6 +64,7 @@
   function begin(name) {
     annotator = name.normalize("NFC").trim();
     if (!annotator) return;
+    if (!pairs.length) return say("This sheet has no pairs: there is nothing to label.");
     session(annotator);
     labels = remembered();
     order = [...pairs].sort((one, other) => keyed("order", one) - keyed("order", other) || (one.pair < other.pair ? -1 : 1));

@@ -109,9 +109,9 @@ def least(percentile: float) -> int:
 def _bounds(own: Mapping[str, Sequence[float]], tasks: Sequence[str], percentile: float) -> dict[str, float]:
     bounds = {}
     for task in tasks:
-        perplexities = own.get(task, ())
-        if not perplexities:
+        if task not in own:
             continue
+        perplexities = own[task]
         if len(perplexities) < least(percentile):
             raise StudyError(
                 f"the task {task!r} has {len(perplexities)} finished responses of the scorer's own, but their "
