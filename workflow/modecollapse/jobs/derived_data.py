@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from modecollapse.data.columns import COLUMNS, TASK
 from modecollapse.data.sets import read_sets
 from modecollapse.data.transformations.base import (
     ALL_TASKS,
@@ -64,6 +65,7 @@ def derive_data(
     table = read_sets(data)
     columns: dict[str, list[str]] = {column: table[column].to_pylist() for column in table.column_names}
     key, settings = next(iter(spec["transformation"].items()), (MERGE, {}))
+    table, columns = _classified(table, columns, key)
     try:
         perplexities = None if own is None else _perplexities(data, references, own, "task" in columns)
         given = Given(spec["seed"] or 0, spec["prompts"] or {}, perplexities)
@@ -88,6 +90,15 @@ def derive_data(
     for entry in counts:
         if entry["outcome"] == "unknown task":
             logger.warning("%s: %d pairs of the task %r have no bound and are dropped", name, entry["n"], entry["task"])
+
+
+def _classified(table: pa.Table, columns: dict[str, list[str]], key: str) -> tuple[pa.Table, dict[str, list[str]]]:
+    """The rows with the tasks that the transformation says they are of, if it says so."""
+    classify = TRANSFORMATIONS[key].tasks if key in TRANSFORMATIONS else None
+    if classify is None or "prompt" not in columns:
+        return table, columns
+    columns = {**columns, TASK: classify(columns)}
+    return pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS if name in columns}), columns
 
 
 def _selected(columns: Columns, key: str, settings: Mapping[str, Any], given: Given) -> Selection:
