@@ -76,16 +76,17 @@ def data_cards_table(sets: Sequence[CardSet], prompts: Mapping[str, Mapping[str,
 
 
 def _card(
-    each: CardSet, sets: Sequence[CardSet], asked: Sequence[set[str]], prompts: Mapping[str, Mapping[str, Sequence[str]]]
+    each: CardSet,
+    sets: Sequence[CardSet],
+    asked: Sequence[set[str]],
+    prompts: Mapping[str, Mapping[str, Sequence[str]]],
 ) -> Iterator[dict[str, Any]]:
     columns = each.columns
     own = TASK in columns and not each.classified
     tasks = columns[TASK] if TASK in columns else task_types(columns["prompt"])
     marks = _marks(columns, prompts)
     keys = list(map(normalised, columns["prompt"]))
-    met = {
-        _named(other, each): shared for other, shared in zip(sets, asked, strict=True) if each.meets(other)
-    }
+    met = {_named(other, each): shared for other, shared in zip(sets, asked, strict=True) if each.meets(other)}
     names = list(dict.fromkeys((ALL, *sorted(set(tasks)))))
     identity = {"data": each.data, "size": each.size, "seed": each.seed, "types": COLUMN if own else CLASSIFIER}
     empty = {"other": "", "level": np.nan, "low": np.nan, "high": np.nan}
@@ -124,12 +125,17 @@ def _marks(
 
 
 def _lengths(columns: Columns, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """How often the better answer is longer, and quantiles of length by length."""
+    """How often the better answer is longer, and quantiles of length by length.
+
+    Of the pairs of unequal length the share is that of paper RL (table 2).
+    """
     for unit, count in LENGTHS.items():
         pairs = [(count(columns["chosen"][row]), count(columns["rejected"][row])) for row in rows]
         yield _share(f"better_longer_{unit}", [chosen > rejected for chosen, rejected in pairs])
         yield _share(f"better_shorter_{unit}", [chosen < rejected for chosen, rejected in pairs])
         yield _share(f"equal_length_{unit}", [chosen == rejected for chosen, rejected in pairs])
+        unequal = [chosen > rejected for chosen, rejected in pairs if chosen != rejected]
+        yield _share(f"better_longer_of_unequal_{unit}", unequal)
         ratios = [chosen / rejected for chosen, rejected in pairs if rejected]
         yield from _quantiles(f"length_ratio_{unit}", ratios)
 
@@ -157,9 +163,7 @@ def _named(other: CardSet, each: CardSet) -> str:
     return other.data if other.size == "" or each.size else f"{other.data} ({other.size}, seed {other.seed})"
 
 
-def _perplexities(
-    known: Mapping[str, Mapping[str, Sequence[float]]], rows: Sequence[int]
-) -> Iterator[dict[str, Any]]:
+def _perplexities(known: Mapping[str, Mapping[str, Sequence[float]]], rows: Sequence[int]) -> Iterator[dict[str, Any]]:
     for scorer, answers in known.items():
         for answer, values in answers.items():
             yield from _quantiles(f"perplexity_{answer}", [values[row] for row in rows], scorer)
@@ -192,4 +196,7 @@ def shown_rows(columns: Columns, number: int) -> Iterable[tuple[str, ...]]:
     size = rows_of(columns)
     for place in range(min(number, size)):
         row = place * size // min(number, size)
-        yield (columns[TASK][row] if TASK in columns else "", *(columns[name][row] for name in ("prompt", "chosen", "rejected")))
+        yield (
+            columns[TASK][row] if TASK in columns else "",
+            *(columns[name][row] for name in ("prompt", "chosen", "rejected")),
+        )

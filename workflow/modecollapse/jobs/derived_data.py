@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from modecollapse.data.columns import COLUMNS, TASK
 from modecollapse.data.sets import read_sets
@@ -23,14 +22,13 @@ from modecollapse.data.transformations.base import (
     merge,
     tasks_of,
 )
+from modecollapse.data.transformations.perplexity import perplexity_of
 from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.digests import canonical
 from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.sealed import SEAL, read_metadata, read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
-
-_LARGEST = 700.0
 
 MERGE = "merge"
 """What a set without a transformation is called in reports."""
@@ -137,7 +135,12 @@ def _perplexities(data: Sequence[Path], references: Sequence[Path], own: Path, t
     """Of the pairs, and of the scorer's own answers: by task if the pairs have tasks, else all together."""
     tables = [_scored(*each) for each in zip(data, references, strict=True)]
     chosen, rejected = (
-        np.concatenate([_perplexity(table[f"{answer}_logp"], table[f"{answer}_tokens"]) for table in tables]).tolist()
+        np.concatenate(
+            [
+                perplexity_of(table[f"{answer}_logp"].to_numpy(), table[f"{answer}_tokens"].to_numpy())
+                for table in tables
+            ]
+        ).tolist()
         for answer in ("chosen", "rejected")
     )
     answers = read_sealed(own, ["task", "logp"])
@@ -148,7 +151,7 @@ def _perplexities(data: Sequence[Path], references: Sequence[Path], own: Path, t
             "the column `task` in data.SET.columns of the prompts, or name other ones in `prompts`."
         )
     by_task: dict[str, list[float]] = {}
-    values = _perplexity(answers["logp"], np.ones(answers.num_rows)).tolist()
+    values = perplexity_of(answers["logp"].to_numpy(), np.ones(answers.num_rows)).tolist()
     for task, value in zip(answers["task"].to_pylist(), values, strict=True):
         by_task.setdefault(task if tasks else ALL_TASKS, []).append(value)
     return Perplexities(chosen, rejected, by_task)
@@ -164,10 +167,3 @@ def _scored(data: Path, reference: Path) -> pa.Table:
             f"{stated}, not {seal}). Delete it and run the same command again to make it anew."
         )
     return table
-
-
-def _perplexity(logp: pa.ChunkedArray, tokens: Any) -> NDArray[np.float64]:
-    """exp of the mean negative log-likelihood per token, at most e^700, which is still a number."""
-    means = -logp.to_numpy().astype(np.float64) / np.asarray(tokens)
-    values: NDArray[np.float64] = np.exp(np.minimum(means, _LARGEST))
-    return values
