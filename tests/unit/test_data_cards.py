@@ -14,12 +14,14 @@ from modecollapse.analysis.data_cards import CardSet, data_cards_table
 from modecollapse.card_specs import data_cards_spec
 from modecollapse.data.transformations.perplexity import perplexity_of
 from modecollapse.errors import CorruptFile
+from modecollapse.figures.registry import Drawing
 from modecollapse.jobs.data_cards import tabulate_data_cards
 from modecollapse.jobs.derived_data import derive_data
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
 from modecollapse.study import Study
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
+from tests.figure_tables import figure_context, texts
 from tests.studies import SMOKE, parse
 
 ROWS = [
@@ -174,6 +176,18 @@ def test_classify_writes_the_column_task_and_keeps_all_rows_but_pairs_of_equal_a
     assert table.column_names == list(NAMES)
     counts = json.loads(read_metadata(tmp_path / "typed.parquet")["report"])["counts"]
     assert [(row["task"], row["outcome"]) for row in counts] == [("open_qa", "kept"), ("other", "equal answers")]
+
+
+def test_the_figure_has_a_line_for_each_task_and_set_of_its_size() -> None:
+    sets = [card(), card(data="small one", size="small", seed="0"), card(data="other", size="large", seed="0")]
+    figure = Drawing("data_cards", "small").draw({"data_cards": data_cards_table(sets, {})}, figure_context())
+    lines = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert lines == [f"{task}: {name}" for task in ("all", "a", "b") for name in ("own", "small one")]
+    empty = Drawing("data_cards", "small").draw({"data_cards": data_cards_table([], {})}, figure_context())
+    assert "no pairs" in texts(empty)
+    many = card([(f"prompt {kind}", "xx", "y", f"kind {kind}") for kind in range(30)])
+    crowded = Drawing("data_cards", "small").draw({"data_cards": data_cards_table([many], {})}, figure_context())
+    assert any("18 less frequent tasks are not shown" in text for text in texts(crowded))
 
 
 def study() -> Study:

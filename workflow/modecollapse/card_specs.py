@@ -8,6 +8,8 @@ from modecollapse.card_targets import CARD
 from modecollapse.cells import ReferenceScores
 from modecollapse.data_lineage import family
 from modecollapse.data_specs import evaluation_prompts
+from modecollapse.data.transformations.decontaminate import DecontaminateSettings
+from modecollapse.data.transformations.words import words_of
 from modecollapse.digests import canonical
 from modecollapse.hub import Kind
 from modecollapse.revisions import REVISIONS
@@ -27,9 +29,21 @@ def data_cards_spec(study: Study, sets: Sequence[CARD], scores: Sequence[Referen
             "labels": [[each.data, each.size, str(each.seed)] for each in labelled if each.data in names],
             "lineage": {name: [_origin(study, each) for each in family(study.config, name)] for name in sorted(names)},
             "classified": sorted(name for name in names if _is_classified(study, name)),
-            "prompts": evaluation_prompts(study),
+            "prompts": _looked_for(study),
         }
     )
+
+
+def _looked_for(study: Study) -> dict[str, dict[str, list[str]]]:
+    """The evaluation prompts, with those of their accepted answers that are long enough to be looked for."""
+    length = DecontaminateSettings().words
+    return {
+        name: {
+            prompt: [text, *(answer for answer in answers if len(words_of(answer)) >= length)]
+            for prompt, (text, *answers) in of_set.items()
+        }
+        for name, of_set in evaluation_prompts(study).items()
+    }
 
 
 def _origin(study: Study, name: str) -> str:
