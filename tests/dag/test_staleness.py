@@ -25,7 +25,10 @@ FIGURES_OF_COMPLETIONS = [
 ]
 FIGURES_OF_TOKENS = ["plot_entropy_floor", "plot_token_table", "plot_vocabulary_cdf"]
 FIGURES_OF_TRAINING = ["plot_preference_curves", "plot_training_curves"]
-ALL_FIGURES = sorted([*FIGURES_OF_COMPLETIONS, *FIGURES_OF_TOKENS, *FIGURES_OF_TRAINING, "plot_lineage"])
+CARDS = ["tabulate_data_cards", "plot_data_cards_tiny"]
+ALL_FIGURES = sorted(
+    [*FIGURES_OF_COMPLETIONS, *FIGURES_OF_TOKENS, *FIGURES_OF_TRAINING, "plot_data_cards_tiny", "plot_lineage"]
+)
 
 FIRST_ANSWER = "Dunhal"
 FIRST_FACTUAL = "In Dorrin, which city is the capital?"
@@ -126,7 +129,7 @@ def test_a_prompt_edited_schedules_no_training(finished: Project) -> None:
         finished,
         of("generate", "plm", "sft", "dpo"),
         AFTER_COMPLETIONS,
-        ["measure_truth", "plot_lineage"],
+        ["measure_truth", "plot_lineage", *CARDS],
         FIGURES_OF_TOKENS,
     )
 
@@ -178,7 +181,7 @@ def test_a_revision_of_a_method_schedules_its_stages_and_their_descendants(finis
     check(
         finished,
         *(of(rule, "sft", "dpo") for rule in ("train", "generate", "measure_tokens")),
-        [REFERENCE, "tabulate_tokens", *FIGURES_OF_TOKENS],
+        [REFERENCE, "tabulate_tokens", *FIGURES_OF_TOKENS, *CARDS],
         AFTER_COMPLETIONS,
     )
 
@@ -212,7 +215,7 @@ def test_a_further_seed_schedules_that_seed_and_the_tables(finished: Project) ->
     check(
         finished,
         *(of(rule, *stages, seed=1) for rule in rules),
-        [REFERENCE.replace("s0", "s1"), "embed tiny/s1", "tabulate", "tabulate_tokens", "attribute"],
+        [REFERENCE.replace("s0", "s1"), "embed tiny/s1", "tabulate", "tabulate_tokens", "attribute", CARDS[0]],
         [figure for figure in ALL_FIGURES if figure != "plot_lineage"],
     )
 
@@ -232,7 +235,7 @@ def test_the_interval_settings_schedule_tables_and_figures_only(finished: Projec
     check(
         finished,
         ["tabulate", "tabulate_tokens", "attribute"],
-        [figure for figure in ALL_FIGURES if figure != "plot_lineage"],
+        [figure for figure in ALL_FIGURES if figure not in ("plot_lineage", *CARDS)],
     )
 
 
@@ -279,7 +282,7 @@ def test_a_manifest_of_other_weights_in_the_results_schedules_descendants(finish
         finished,
         of("train", "dpo"),
         *(of(rule, "sft", "dpo") for rule in ("generate", "measure_tokens")),
-        [REFERENCE, "tabulate_tokens", *FIGURES_OF_TOKENS],
+        [REFERENCE, "tabulate_tokens", *FIGURES_OF_TOKENS, *CARDS],
         AFTER_COMPLETIONS,
     )
 

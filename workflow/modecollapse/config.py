@@ -22,6 +22,7 @@ from modecollapse.data.columns import LabelColumn, TextColumn
 from modecollapse.data.nano.world import WorldSettings
 from modecollapse.data.transformations.balance import BalanceSettings
 from modecollapse.data.transformations.base import Transformation
+from modecollapse.data.transformations.classify import ClassifySettings
 from modecollapse.data.transformations.decontaminate import DecontaminateSettings
 from modecollapse.data.transformations.deduplicate import DeduplicateSettings
 from modecollapse.data.transformations.perplexity import PerplexitySettings
@@ -169,7 +170,7 @@ class Sampled(PairSettings):
 class Data(Strict):
     """A data set: a part of the nano world (`world`), rows of text from the hub or from files (`source`), pairs that a
     stage writes (`sampled`), or rows of other sets (`from`), one set after another, that a transformation keeps: one of
-    `perplexity`, `balance`, `deduplicate`, `decontaminate`, or none. See docs/data.md.
+    `perplexity`, `balance`, `deduplicate`, `decontaminate`, `classify`, or none. See docs/data.md.
 
     Of a source, only its named columns are kept, as text. The white space around answers (`completion`, `chosen`,
     `rejected`) is removed, since training puts exactly one space between prompt and answer; prompts keep theirs, and a
@@ -197,6 +198,8 @@ class Data(Strict):
     """Leaves out what was there before."""
     decontaminate: DecontaminateSettings | None = None
     """Leaves out what the study's evaluation prompts ask."""
+    classify: ClassifySettings | None = None
+    """Tells the kind of task of every row from its prompt."""
     source: DataSource | None = None
     """Where the rows come from."""
     subset: str | None = None

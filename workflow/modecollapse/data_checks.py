@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from modecollapse.config import Data, StudyConfig
 from modecollapse.config_errors import check_names
-from modecollapse.data.columns import LABEL_COLUMNS, PAIR_COLUMNS
+from modecollapse.data.columns import LABEL_COLUMNS, PAIR_COLUMNS, TASK
 from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
 
@@ -43,7 +43,8 @@ def columns_of(config: StudyConfig, name: str) -> tuple[str, ...] | None:
         return (*PAIR_COLUMNS, *(column for column in LABEL_COLUMNS if column in (prompts or ())))
     if data.parents:
         known = (columns_of(config, parent) for parent in data.parents)
-        return next((columns for columns in known if columns is not None), None)
+        found = next((columns for columns in known if columns is not None), None)
+        return found if found is None or data.classify is None else tuple(dict.fromkeys((*found, TASK)))
     return None if data.columns is None else tuple(data.columns)
 
 

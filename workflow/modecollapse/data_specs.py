@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from modecollapse.cells import ModelData
-from modecollapse.data.transformations.base import Transformation
 from modecollapse.digests import canonical
 from modecollapse.revisions import REVISIONS
 from modecollapse.study import Study
@@ -23,7 +22,7 @@ def derived_spec(study: Study, name: str) -> str:
         made[transformation.name] = stated
         spec["transformation_revision"] = transformation.revision
         spec["seed"] = data.seed if transformation.draws else None
-        spec["prompts"] = _evaluation_prompts(study, transformation)
+        spec["prompts"] = evaluation_prompts(study) if transformation.reads_prompts else None
     return canonical(spec)
 
 
@@ -50,10 +49,8 @@ def filters_spec(study: Study, sets: list[tuple[str, str, str, str]]) -> str:
     return canonical({"revision": REVISIONS["analysis"], "sets": [list(each[:3]) for each in sets]})
 
 
-def _evaluation_prompts(study: Study, transformation: Transformation) -> dict[str, dict[str, list[str]]] | None:
+def evaluation_prompts(study: Study) -> dict[str, dict[str, list[str]]]:
     """Prompt set → id → its text and its accepted answers."""
-    if not transformation.reads_prompts:
-        return None
     return {
         name: {prompt.id: [prompt.text, *prompt.answers] for prompt in prompts.prompts if prompt.text is not None}
         for name, prompts in study.prompts.items()

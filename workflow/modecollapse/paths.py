@@ -86,6 +86,9 @@ class Paths:
     def judged_pairs(self, suffix: str) -> str:
         return f"{self.root}/tables/judged_pairs.{suffix}"
 
+    def data_cards(self, suffix: str) -> str:
+        return f"{self.root}/tables/data_cards_page.{suffix}"
+
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"
 

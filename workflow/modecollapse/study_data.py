@@ -5,7 +5,7 @@ from functools import cached_property
 
 from modecollapse.cells import Model, ModelData, ReferenceScores
 from modecollapse.config import Sampled
-from modecollapse.data.columns import COLUMNS, PAIR_COLUMNS
+from modecollapse.data.columns import COLUMNS, PAIR_COLUMNS, TASK
 from modecollapse.data.transformations.perplexity import PerplexitySettings
 from modecollapse.data_lineage import family, is_of_model, sets_of
 from modecollapse.errors import StudyError
@@ -62,7 +62,7 @@ class DataSets(Grid):
             used.update(PAIR_COLUMNS)
         for derived, data in self.config.data.items():
             if name in data.parents:
-                used |= self._used_columns(derived)
+                used |= self._used_columns(derived) - ({TASK} if data.classify is not None else set())
                 if data.transformation is not None:
                     transformation, settings = data.transformation
                     used.update(transformation.needs(settings))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import modecollapse
+from modecollapse.card_targets import CardTargets
 from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.epochs import epoch_stage
 from modecollapse.figures.features import features_of
@@ -26,7 +27,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(LabelTargets, JudgementTargets, GuardRailTargets):
+class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -376,6 +377,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets):
             names += ["repetition"]
         if self.derived_sets():
             names += self.filter_tables()
+        names += self.card_tables()
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
@@ -401,9 +403,10 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets):
         }
 
     def pages(self) -> list[str]:
-        """Pages of the report, and their digests: what a comparison found, and judged pairs to be read."""
+        """Pages of the report, and their digests: what a comparison found, judged pairs to be read, data cards."""
         named = [self.paths.finding] if self.study.compares() else []
         named += [self.paths.judged_pairs] if self.judgement_tables() else []
+        named += [self.paths.data_cards] if self.card_tables() else []
         return [of(suffix) for of in named for suffix in ("html", "sha256")]
 
     def digest_lists(self) -> list[str]:

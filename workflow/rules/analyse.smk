@@ -186,6 +186,35 @@ if targets.derived_sets():
             "../../scripts/tabulate_filters.py"
 
 
+if targets.card_tables():
+
+    rule tabulate_data_cards:
+        input:
+            **targets.card_inputs(),
+        output:
+            **targets.table_outputs(*targets.card_tables()),
+            page=report(
+                paths.data_cards("html"),
+                caption="../report/data_cards_page.rst",
+                category="Preference data",
+                labels={"page": "data cards"},
+            ),
+            page_sha256=paths.data_cards("sha256"),
+        log:
+            paths.log("tabulate_data_cards", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_data_cards", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=data_cards_spec(study, targets.card_sets(), targets.card_scores()),
+        script:
+            "../../scripts/tabulate_data_cards.py"
+
+
 if targets.judgement_tables():
 
     rule tabulate_judgements:

@@ -90,6 +90,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *(*_counts("n"), *_numbers("quantile", "perplexity", "bound")),
         ]
     ),
+    "data_cards": pa.schema(
+        [
+            *((name, pa.string()) for name in ("data", "size", "seed", "types", "task", "quantity", "other")),
+            *(*_numbers("level"), *_INTERVAL, *_counts("n")),
+        ]
+    ),
     "label_agreement": pa.schema(
         [
             *((name, pa.string()) for name in ("size", "data", "labelled_by", "task", "quantity")),

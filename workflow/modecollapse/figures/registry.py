@@ -161,6 +161,7 @@ FIGURES: Mapping[str, FigureSpec] = {
     "perplexity_filter": FigureSpec(
         "perplexity", "perplexity_filter", ("perplexities", "filters"), _DATA, per_size=True
     ),
+    "data_cards": FigureSpec("data_cards", "data_cards", ("data_cards",), _DATA, per_size=True),
     "win_rates": FigureSpec("win_rates", "win_rates", ("win_rates",), _JUDGES, per_size=True),
     "judge_agreement": FigureSpec("win_rates", "judge_agreement", ("judge_agreement",), _JUDGES),
 }

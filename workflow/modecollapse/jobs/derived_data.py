@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from modecollapse.data.columns import COLUMNS, TASK
 from modecollapse.data.sets import read_sets
 from modecollapse.data.transformations.base import (
     ALL_TASKS,
@@ -22,14 +22,13 @@ from modecollapse.data.transformations.base import (
     merge,
     tasks_of,
 )
+from modecollapse.data.transformations.perplexity import perplexity_of
 from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.digests import canonical
 from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.sealed import SEAL, read_metadata, read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
-
-_LARGEST = 700.0
 
 MERGE = "merge"
 """What a set without a transformation is called in reports."""
@@ -64,6 +63,7 @@ def derive_data(
     table = read_sets(data)
     columns: dict[str, list[str]] = {column: table[column].to_pylist() for column in table.column_names}
     key, settings = next(iter(spec["transformation"].items()), (MERGE, {}))
+    table, columns = _classified(table, columns, key)
     try:
         perplexities = None if own is None else _perplexities(data, references, own, "task" in columns)
         given = Given(spec["seed"] or 0, spec["prompts"] or {}, perplexities)
@@ -88,6 +88,15 @@ def derive_data(
     for entry in counts:
         if entry["outcome"] == "unknown task":
             logger.warning("%s: %d pairs of the task %r have no bound and are dropped", name, entry["n"], entry["task"])
+
+
+def _classified(table: pa.Table, columns: dict[str, list[str]], key: str) -> tuple[pa.Table, dict[str, list[str]]]:
+    """The rows with the tasks that the transformation says they are of, if it says so."""
+    classify = TRANSFORMATIONS[key].tasks if key in TRANSFORMATIONS else None
+    if classify is None or "prompt" not in columns:
+        return table, columns
+    columns = {**columns, TASK: classify(columns)}
+    return pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS if name in columns}), columns
 
 
 def _selected(columns: Columns, key: str, settings: Mapping[str, Any], given: Given) -> Selection:
@@ -126,7 +135,12 @@ def _perplexities(data: Sequence[Path], references: Sequence[Path], own: Path, t
     """Of the pairs, and of the scorer's own answers: by task if the pairs have tasks, else all together."""
     tables = [_scored(*each) for each in zip(data, references, strict=True)]
     chosen, rejected = (
-        np.concatenate([_perplexity(table[f"{answer}_logp"], table[f"{answer}_tokens"]) for table in tables]).tolist()
+        np.concatenate(
+            [
+                perplexity_of(table[f"{answer}_logp"].to_numpy(), table[f"{answer}_tokens"].to_numpy())
+                for table in tables
+            ]
+        ).tolist()
         for answer in ("chosen", "rejected")
     )
     answers = read_sealed(own, ["task", "logp"])
@@ -137,7 +151,8 @@ def _perplexities(data: Sequence[Path], references: Sequence[Path], own: Path, t
         )
     asked = answers["task"].to_pylist() if tasks else [ALL_TASKS] * answers.num_rows
     by_task: dict[str, list[float]] = {task: [] for task in asked}
-    for task, value in zip(asked, _perplexity(answers["logp"], np.ones(answers.num_rows)).tolist(), strict=True):
+    values = perplexity_of(answers["logp"].to_numpy(), np.ones(answers.num_rows)).tolist()
+    for task, value in zip(asked, values, strict=True):
         if not math.isnan(value):
             by_task[task].append(value)
     return Perplexities(chosen, rejected, by_task)
@@ -153,10 +168,3 @@ def _scored(data: Path, reference: Path) -> pa.Table:
             f"{stated}, not {seal}). Delete it and run the same command again to make it anew."
         )
     return table
-
-
-def _perplexity(logp: pa.ChunkedArray, tokens: Any) -> NDArray[np.float64]:
-    """exp of the mean negative log-likelihood per token, at most e^700, which is still a number."""
-    means = -logp.to_numpy().astype(np.float64) / np.asarray(tokens)
-    values: NDArray[np.float64] = np.exp(np.minimum(means, _LARGEST))
-    return values

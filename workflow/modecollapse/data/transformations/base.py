@@ -1,7 +1,8 @@
 """What transformations of data sets have in common: each says of every row whether it is kept, and why.
 
 A transformation is a pure function of texts, its settings and what it is given beside: it reads no file and loads no
-model. It only ever selects rows, so that what it kept stands in the order, and in the words, of its input.
+model. It only ever selects rows, and may say of what task they are, so that what it kept stands in the order, and in
+the words, of its input.
 """
 
 from collections import Counter
@@ -78,6 +79,8 @@ class Transformation:
     """The columns that it cannot do without, by its settings."""
     relax: str
     """What to do if it leaves nothing."""
+    tasks: Callable[[Columns], list[str]] | None = None
+    """What it says that the tasks of the rows are, which then stands in their column `task`; None if it does not."""
     draws: bool = False
     """Whether the seed of the set decides anything."""
     reads_prompts: bool = False

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from modecollapse.data.columns import PAIR_COLUMNS
@@ -24,6 +25,7 @@ CHOSEN_ABOVE, REJECTED_ABOVE, BOTH_ABOVE = "chosen above", "rejected above", "bo
 LEVELS = 100
 """Quantiles of perplexities are kept at 0, 1, …, `LEVELS` percent."""
 
+_LARGEST = 700.0
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -99,6 +101,12 @@ def filter_by_perplexity(columns: Columns, settings: PerplexitySettings, given: 
         "quantiles": _quantiles(tasks, given.perplexities.chosen, given.perplexities.rejected, own),
     }
     return Selection.of(outcomes, found)
+
+
+def perplexity_of(logp: NDArray[Any], tokens: NDArray[Any]) -> NDArray[np.float64]:
+    """exp of the mean negative log-likelihood per token, at most e^700, which is still a number."""
+    values: NDArray[np.float64] = np.exp(np.minimum(-logp.astype(np.float64) / tokens, _LARGEST))
+    return values
 
 
 def least(percentile: float) -> int:

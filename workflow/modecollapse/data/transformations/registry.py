@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from modecollapse.data.transformations.balance import BALANCE
 from modecollapse.data.transformations.base import Transformation
+from modecollapse.data.transformations.classify import CLASSIFY
 from modecollapse.data.transformations.decontaminate import DECONTAMINATE
 from modecollapse.data.transformations.deduplicate import DEDUPLICATE
 from modecollapse.data.transformations.perplexity import PERPLEXITY
 
 TRANSFORMATIONS: Mapping[str, Transformation] = {
-    each.name: each for each in (PERPLEXITY, BALANCE, DEDUPLICATE, DECONTAMINATE)
+    each.name: each for each in (PERPLEXITY, BALANCE, DEDUPLICATE, DECONTAMINATE, CLASSIFY)
 }
