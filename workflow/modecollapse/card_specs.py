@@ -6,10 +6,10 @@ from typing import Any
 
 from modecollapse.card_targets import CARD
 from modecollapse.cells import ReferenceScores
-from modecollapse.data_lineage import family
-from modecollapse.data_specs import evaluation_prompts
 from modecollapse.data.transformations.decontaminate import DecontaminateSettings
 from modecollapse.data.transformations.words import words_of
+from modecollapse.data_lineage import family
+from modecollapse.data_specs import evaluation_prompts
 from modecollapse.digests import canonical
 from modecollapse.hub import Kind
 from modecollapse.revisions import REVISIONS
