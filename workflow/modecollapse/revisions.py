@@ -215,6 +215,11 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "analysis": (
         "analysis",
         "data.columns",
+        "data.sets",
+        "data.sources.sampling",
+        "data.task_types",
+        "data.transformations",
+        "jobs.data_cards",
         "labelling.labels",
         "lineage",
         "wordings",
@@ -243,6 +248,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 """Modules, or packages of modules, whose code decides the results of each component."""
 
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "derived": ("data.transformations.balance", "data.transformations.perplexity"),
     "generation": ("completions", "serving"),
     "vllm": ("completions", "generation"),
     "import": ("generation", "prompts", "rendering", "serving"),
