@@ -281,6 +281,27 @@ def test_what_is_labelled_apart_has_candidates_and_labels_and_people_have_a_shee
     assert "label_agreement" not in Targets(parse(content())).table_names()
 
 
+def test_no_sheet_is_to_be_made_whose_answers_wait_for_labels_themselves(tmp_path):
+    study = with_set(**PEOPLE, labels=["anna.csv"])
+    study["data"]["later"] = {"sampled": {**PEOPLE, "from": "dpo2"}}
+    study["stages"]["dpo3"] = {**TUNED, "from": "dpo2", "data": "later"}
+    study["measures"]["judgements"] = {"reference": "sft", "judges": {"people": {"labels": []}}}
+
+    def sheets():
+        targets = Targets(replace(parse(study), file=tmp_path / "own.yaml"))
+        made = targets.sheets_to_label()
+        assert set(made) <= set(targets.everything())
+        return {path.removeprefix("results/smoke/") for path in made if path.endswith(".html")}
+
+    before = sheets()
+    assert before == {
+        "labelling/tiny/s0/onpolicy.html",
+        *(f"sheets/people/tiny/s0/{stage}.html" for stage in ("dpo", "bon", "rsft")),
+    }
+    (tmp_path / "anna.csv").touch()
+    assert sheets() == before | {"labelling/tiny/s0/later.html", "sheets/people/tiny/s0/dpo2.html"}
+
+
 def test_labels_that_are_not_there_are_asked_for_with_the_way_to_make_them(tmp_path):
     study = parse(with_set(**PEOPLE))
     with pytest.raises(

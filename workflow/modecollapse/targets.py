@@ -35,6 +35,15 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         measured = self.models() + self.cells() + self.measurements() + self.all_sheets()
         return measured + self.tables() + self.figures()
 
+    def sheets_to_label(self) -> list[str]:
+        """The sheets that people can label now: nothing that these are made from waits for labels itself."""
+        ready = [
+            each
+            for each in self.comparisons.sheets()
+            if not any(map(self.waits_for_labels, (each.model, self.comparisons.reference(each.model))))
+        ]
+        return super().sheets_to_label() + self.sheets(ready)
+
     def models(self) -> list[str]:
         """Every model: manifest, curves and weights; what references give to pairs; and what models write."""
         return (

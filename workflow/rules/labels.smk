@@ -3,7 +3,7 @@
 
 rule labelling_sheets:
     input:
-        lambda wildcards: targets.labelling_sheets() + targets.all_sheets(),
+        lambda wildcards: targets.sheets_to_label(),
 
 
 if targets.labelled_data():

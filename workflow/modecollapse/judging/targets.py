@@ -1,5 +1,6 @@
 """What rules read and write that have answers judged side by side."""
 
+from collections.abc import Iterable
 from functools import cached_property
 
 from modecollapse.judging.comparisons import Comparisons, Judgement
@@ -42,8 +43,11 @@ class JudgementTargets:
 
     def all_sheets(self) -> list[str]:
         """The sheets that people are to label, or have labelled: page, CSV and their digests."""
-        suffixes = ("html", "csv", "sha256")
-        return [self.paths.sheet(each, suffix) for each in self.comparisons.sheets() for suffix in suffixes]
+        return self.sheets(self.comparisons.sheets())
+
+    def sheets(self, judgements: Iterable[Judgement]) -> list[str]:
+        """The files of some of these."""
+        return [self.paths.sheet(each, suffix) for each in judgements for suffix in ("html", "csv", "sha256")]
 
     def judgement_tables(self) -> list[str]:
         """The tables of judged comparisons: agreement where there are two judges."""
