@@ -36,7 +36,7 @@ fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 packages=$(grep -cE '^[A-Za-z0-9]' envs/lock.txt)
 echo "== Installing the $packages pinned packages of envs/lock.txt into $venv (the first time: some minutes, about 2 GB)"
-"$venv/bin/python" -m pip install --progress-bar off -r envs/lock.txt | while IFS= read -r line; do
+"$venv/bin/python" -m pip install --no-compile --progress-bar off -r envs/lock.txt | while IFS= read -r line; do
     case $line in
         *Downloading\ * | *Using\ cached\ * | Installing\ * | Successfully\ *) printf '   %.110s\n' "${line#"${line%%[! ]*}"}" ;;
     esac

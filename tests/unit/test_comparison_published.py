@@ -56,7 +56,9 @@ def measured(stage: str) -> Values:
     return our_values(pd.concat(parts), 20, TEMPERATURES, PROMPTS)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage", [stage if stage == "sft" else pytest.param(stage, marks=pytest.mark.slow) for stage in STAGES]
+)
 def test_every_exact_metric_of_every_cell_is_what_the_authors_stored_with_the_keys_exchanged(stage: str) -> None:
     model = Model("pythia-2.8b", 0, stage)
     table = comparison_table({model: measured(stage)}, {model: read_results(results(stage), TEMPERATURES, PROMPTS)})
