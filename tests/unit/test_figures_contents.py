@@ -290,3 +290,13 @@ def test_agreement_stands_beside_chance(tables: dict[str, pd.DataFrame], context
     assert [axes.get_title() for axes in figure.axes if axes.axison] == list(SIZES)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["rm – gpt"]
     assert {line.get_marker() for line in figure.axes[0].lines} >= {"o", "s"}
+
+
+def test_an_interval_of_a_perplexity_that_reaches_below_one_is_drawn_from_the_bottom(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    wide = {**tables, "tokens_pooled": tables["tokens_pooled"].assign(value=3.0, low=-2.0, high=8.0)}
+    axes = Drawing("entropy_floor").draw(wide, context).axes[0]
+    lines = [segment for lines in axes.collections for segment in lines.get_segments()]
+    assert lines
+    assert all(segment[0][1] == 0.0 and segment[1][1] == pytest.approx(math.log(8.0)) for segment in lines)

@@ -104,7 +104,8 @@ def entropy_floor(tables: Tables, context: FigureContext) -> Figure:
             at = place + shifts.get((size, stage), 0.0)
             for model in records(tokens[(tokens["stage"] == stage) & (tokens["size"] == size)]):
                 look = marks[stage]
-                axes.vlines(at, math.log(model["low"]), math.log(model["high"]), color=look.colour)
+                # No perplexity is below 1, but the interval of two seeds may reach there.
+                axes.vlines(at, math.log(max(model["low"], 1.0)), math.log(model["high"]), color=look.colour)
                 axes.plot([at], [math.log(model["value"])], color=look.colour, marker=look.marker, linestyle="none")
     handles: list[Line2D] = style.stage_handles(context, set(tokens["stage"]))
     for value in floor:
