@@ -117,7 +117,14 @@ def load_network(
             )
     _check_attention(network.config, directory)
     network.requires_grad_(False)
-    return network.eval() if quantization else network.eval().to(device)
+    if quantization:
+        for module in network.modules():
+            # On processors with AVX-512 BF16 bitsandbytes packs weights anew for inference, in bfloat16, and refuses
+            # layers whose number of outputs 32 does not divide: neither is what training computes.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+        return network.eval()
+    return network.eval().to(device)
 
 
 def end_tokens_of(tokenizer: Any, config: Any, directory: Path) -> tuple[int, ...]:
