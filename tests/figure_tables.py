@@ -118,8 +118,22 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         "truth": pd.concat([strengths.assign(value=strengths["lambda"] / 4), floor]),
         **cost_tables(STAGES[1:], "plm"),
         **filter_tables(),
+        "data_cards": card_table(),
         "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
+
+
+def card_table() -> pd.DataFrame:
+    """`data_cards` of a set of every size, and of a set of two training seeds of the first size."""
+    made = pd.DataFrame({"data": ("pairs", "own", "own"), "size": ("", *2 * SIZES[:1]), "seed": ("", "0", "1")})
+    quantities = [("pairs", math.nan, 40.0), ("better_longer_of_unequal_characters", math.nan, 0.6)]
+    quantities += [("length_ratio_characters", level, 0.5 + level) for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
+    keys = made.merge(grid(task=("all", "chat")), how="cross")
+    cards = keys.merge(pd.DataFrame(quantities, columns=["quantity", "level", "value"]), how="cross")
+    shares = cards["quantity"].str.startswith("better")
+    return cards.assign(
+        types="column", other="", low=cards["value"].where(shares) - 0.1, high=cards["value"].where(shares) + 0.1, n=40
+    )[SCHEMAS["data_cards"].names]
 
 
 def filter_tables() -> dict[str, pd.DataFrame]:
