@@ -13,8 +13,9 @@ from modecollapse.analysis import published_tokens
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
 from modecollapse.analysis.table_files import SCHEMAS, write_table
 from modecollapse.analysis.tokens import UNITS
-from modecollapse.config import PublishedModel, PublishedStage
+from modecollapse.config import PublishedModel
 from modecollapse.sealed import read_sealed
+from modecollapse.stage_config import PublishedStage
 from tests.projects import PUBLISHED
 
 REFERENCE = Path(published_tokens.__file__).with_suffix(".csv")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tokenizers import processors
 
-from modecollapse.config import FORMATS
 from modecollapse.errors import StudyError
+from modecollapse.format_config import FORMATS
 from modecollapse.generation.models import load_tokenizer
 from modecollapse.methods.model_files import copy_tokenizer, has_chat_template
 from modecollapse.prompts import TURNS, Chat, PromptFormat

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from modecollapse.config import FORMATS
 from modecollapse.errors import StudyError
+from modecollapse.format_config import FORMATS
 from modecollapse.hub import Kind, Revision
 from modecollapse.jobs.data import files_of, read_data
 from modecollapse.methods.examples import encode

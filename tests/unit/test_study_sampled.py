@@ -68,7 +68,7 @@ STAGE, SET = ("stages",), ("data", "onpolicy", "sampled")
         (put(*SET, "labels", ["anna.csv"]), r"`labels` has no effect without `reward: people`"),
         (
             put("data", "onpolicy", "sampled", {**PEOPLE, "labels": ["a.csv", "a.csv"]}),
-            r"sampled\.labels: a file is named twice",
+            r"sampled\.labels: given twice",
         ),
         (put("stages", "people", dict(REWARD)), r"stages\.people: data sets name people so"),
         (put("data", "onpolicy", "n", 5), r"`n` is no key of a sampled data set"),

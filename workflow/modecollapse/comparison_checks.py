@@ -5,11 +5,12 @@ from typing import Any
 
 from modecollapse import lineage, wordings
 from modecollapse.comparison.stored_results import KEYS, STORED, Kind
-from modecollapse.config import CompletionsStage, StudyConfig
+from modecollapse.config import StudyConfig
 from modecollapse.config_errors import check_names
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS
 from modecollapse.prompts import PromptSet
+from modecollapse.stage_config import CompletionsStage
 
 
 def check_wordings(config: StudyConfig, formats: Mapping[str, Any]) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from modecollapse.config import FORMATS, STAGE_MODELS, StudyConfig
+from modecollapse.config import StudyConfig
+from modecollapse.format_config import FORMATS
 from modecollapse.resources.machine import Machine
+from modecollapse.stage_config import STAGE_MODELS
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.json"

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from modecollapse.config import Data, StudyConfig
+from modecollapse.config import StudyConfig
 from modecollapse.config_errors import check_names
 from modecollapse.data.columns import LABEL_COLUMNS, PAIR_COLUMNS, TASK
+from modecollapse.data_config import Data
 from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
 

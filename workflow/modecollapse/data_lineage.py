@@ -7,7 +7,8 @@ from modecollapse.errors import StudyError
 from modecollapse.methods.reward_functions import FUNCTIONS, LABELLERS
 
 if TYPE_CHECKING:
-    from modecollapse.config import Data, StudyConfig
+    from modecollapse.config import StudyConfig
+    from modecollapse.data_config import Data
 
 
 def sets_of(data: "Data") -> list[str]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modecollapse.config import StageBase, StudyConfig
+from modecollapse.config import StudyConfig
 from modecollapse.errors import StudyError
+from modecollapse.stage_config import StageBase
 
 
 def epoch_stage(run: str, epoch: int) -> str:

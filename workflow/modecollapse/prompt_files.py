@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from modecollapse.config_errors import explain
 from modecollapse.errors import StudyError
 from modecollapse.prompts import Prompt, PromptSet
-from modecollapse.schema import Strict
+from modecollapse.schema import Name, Strict
 from modecollapse.yaml_files import read_yaml
 
 ALL_TASKS = "all"
@@ -16,7 +16,7 @@ ALL_TASKS = "all"
 
 
 class _Prompt(Strict):
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    id: Name
     text: str | None
     start: str = ""
     answers: tuple[str, ...] = ()

@@ -1,10 +1,11 @@
 """What scores answers fits what it is asked for: by stages, by data sets that stages write, and by measures."""
 
 from modecollapse import lineage
-from modecollapse.config import Sampled, StudyConfig
+from modecollapse.config import StudyConfig
 from modecollapse.config_errors import check_names
 from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data_checks import check_columns
+from modecollapse.data_config import Sampled
 from modecollapse.data_lineage import is_of_model, stages_of
 from modecollapse.errors import StudyError
 from modecollapse.methods import METHODS

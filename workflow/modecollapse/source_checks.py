@@ -13,7 +13,6 @@ from modecollapse.cells import Model
 from modecollapse.comparison.stored_results import read_results
 from modecollapse.comparison_checks import check_controlled
 from modecollapse.completions import check_completions
-from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.records import first_columns
 from modecollapse.errors import StudyError
 from modecollapse.hub import check_revision, snapshot_directory
@@ -25,6 +24,7 @@ from modecollapse.methods.weight_files import has_tokenizer
 from modecollapse.prompts import Chat
 from modecollapse.rendering import no_template
 from modecollapse.sources import GgufSource
+from modecollapse.stage_config import CompletionsStage
 from modecollapse.study import Study
 from modecollapse.study_checks import check_lengths
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
-from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import format_of
 from modecollapse.digests import canonical
 from modecollapse.figures.features import FACTS
@@ -27,6 +26,7 @@ from modecollapse.prompts import PromptSet
 from modecollapse.revisions import REVISIONS
 from modecollapse.schema import Strict
 from modecollapse.sources import GgufSource, HubSource
+from modecollapse.stage_config import CompletionsStage
 from modecollapse.study import Study
 
 NOT_SCIENCE = ("save_every", "source", "trained_on", "each_epoch")

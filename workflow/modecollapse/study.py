@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from modecollapse import lineage
 from modecollapse.cells import Model
 from modecollapse.comparison_checks import check_reference
-from modecollapse.config import STAGE_MODELS, Stage, StageBase, StudyConfig
+from modecollapse.config import StudyConfig
 from modecollapse.config_errors import explain
 from modecollapse.derived_checks import check_derived
 from modecollapse.epochs import Runs
@@ -25,6 +25,7 @@ from modecollapse.metrics.registry import METRICS
 from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.reward_checks import check_rewards, check_sampled
+from modecollapse.stage_config import STAGE_MODELS, Stage, StageBase
 from modecollapse.study_checks import check_prompts, check_references, check_stage
 from modecollapse.study_likeness import resolved_likeness
 from modecollapse.study_sources import Sources

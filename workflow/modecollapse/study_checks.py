@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 
 from modecollapse.comparison_checks import check_controlled, check_divergence, check_published, check_wordings
-from modecollapse.config import FORMATS, CompletionsStage, StageBase, StudyConfig
+from modecollapse.config import StudyConfig
 from modecollapse.config_errors import check_names
 from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.data_checks import check_columns, check_task_data, check_tokenizer_data
 from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
+from modecollapse.format_config import FORMATS
 from modecollapse.methods import METHODS
 from modecollapse.prompts import PromptSet
 from modecollapse.reward_checks import check_reward_data
 from modecollapse.serving.temperatures import check_temperature
+from modecollapse.stage_config import CompletionsStage, StageBase
 
 
 def check_references(config: StudyConfig) -> None:

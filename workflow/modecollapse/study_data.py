@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from modecollapse.cells import Model, ModelData, ReferenceScores
-from modecollapse.config import Sampled
 from modecollapse.data.columns import COLUMNS, PAIR_COLUMNS, TASK
 from modecollapse.data.transformations.perplexity import PerplexitySettings
+from modecollapse.data_config import Sampled
 from modecollapse.data_lineage import family, is_of_model, sets_of
 from modecollapse.errors import StudyError
 from modecollapse.labelling.settings import COSINE

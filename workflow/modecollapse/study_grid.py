@@ -8,14 +8,16 @@ from typing import Any
 
 from modecollapse import lineage, wordings
 from modecollapse.cells import Cell, Model
-from modecollapse.config import FORMATS, ChatFormat, StageBase, StudyConfig
+from modecollapse.config import StudyConfig
 from modecollapse.epochs import Runs
+from modecollapse.format_config import FORMATS, ChatFormat
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import Method
 from modecollapse.methods.reward_functions import FUNCTIONS
 from modecollapse.paths import Paths
 from modecollapse.prompts import Chat, PromptFormat, PromptSet
 from modecollapse.schema import Strict
+from modecollapse.stage_config import StageBase
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from modecollapse.config import STAGE_MODELS
 from modecollapse.errors import StudyError
+from modecollapse.stage_config import STAGE_MODELS
 
 _OWN = ("like", "label", "published_as", "each_epoch")
 """Keys that are never taken over."""

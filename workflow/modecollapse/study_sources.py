@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modecollapse.cells import Model, ModelData
-from modecollapse.config import CompletionsStage
 from modecollapse.data.sources.files import local_files
 from modecollapse.errors import StudyError
 from modecollapse.file_digests import FileDigests
 from modecollapse.hub import Kind, Lock, Needed, Revision
 from modecollapse.measures.benchmarks import Task, hub_revisions
 from modecollapse.sources import FilesSource, GgufSource, HubSource, PathSource, Source
+from modecollapse.stage_config import CompletionsStage
 from modecollapse.study_data import DataSets
 
 

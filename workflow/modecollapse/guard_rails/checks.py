@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from modecollapse import lineage
-from modecollapse.config import CompletionsStage, StageBase, StudyConfig
+from modecollapse.config import StudyConfig
 from modecollapse.config_errors import check_names
 from modecollapse.errors import StudyError
 from modecollapse.measures.benchmarks import Task
 from modecollapse.measures.guard_rails import GuardRailSettings, Rail, resolve_rails
 from modecollapse.methods.guard_settings import RunGuards
+from modecollapse.stage_config import CompletionsStage, StageBase
 
 _KEY = "measures.guard_rails"
 

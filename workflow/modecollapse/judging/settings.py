@@ -9,10 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from modecollapse.schema import Strict
+from modecollapse.schema import Name, Strict, distinct
 from modecollapse.temperatures import Temperature
-
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 TEMPLATE_VERSION = 1
 """To be raised with every change of `TEMPLATE` or `SYSTEM`; both stand in the spec word for word."""
@@ -48,13 +46,6 @@ CRITERIA: Mapping[str, tuple[str, ...]] = {
     "open_qa": ("it is truthful", "it is complete"),
 }
 """Criteria of single task types, before the general ones: those that the same paper's section 2.4 states."""
-
-
-def _distinct(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    twice = sorted({value for value in values or () if (values or ()).count(value) > 1})
-    if twice:
-        raise ValueError(f"given twice: {', '.join(twice)}; name each once")
-    return values
 
 
 def _template(value: str) -> str:
@@ -176,12 +167,12 @@ class Kind(StrEnum):
 class Judge(Strict):
     """One judge: a reward, an endpoint, or people."""
 
-    reward: Annotated[str, Field(pattern=_NAME)] | None = None
+    reward: Name | None = None
     """A stage of the method `reward`, or a function (`utility`, `words`): of two answers the one with the higher score
     wins. Scores are compared within a pair only."""
     endpoint: EndpointSettings | None = None
     """A language model behind an OpenAI-compatible interface."""
-    labels: Annotated[tuple[str, ...], AfterValidator(_distinct)] | None = None
+    labels: Annotated[tuple[str, ...], AfterValidator(distinct)] | None = None
     """Files of labels that people gave, relative to the study file; an empty list while there are none, and only the
     sheets to label are made."""
     overlap: int = Field(3, ge=1)
@@ -207,18 +198,15 @@ class JudgementSettings(Strict):
     """Side-by-side comparisons of stages with a reference: the k-th completion of one to a prompt with the k-th of the
     other, at the same temperature and in the same prompt format."""
 
-    reference: Annotated[str, Field(pattern=_NAME)]
+    reference: Name
     """The stage that others are compared with, usually `sft`."""
-    stages: (
-        Annotated[tuple[Annotated[str, Field(pattern=_NAME)], ...], Field(min_length=1), AfterValidator(_distinct)]
-        | None
-    ) = None
+    stages: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)] | None = None
     """The stages that are compared with it; null for all that descend from it."""
-    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(distinct)] | None = None
     """Some of `generation.temperatures`; null for `analysis.temperature`."""
-    prompts: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    prompts: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)] | None = None
     """Prompt sets; null for all."""
     completions: int | None = Field(None, ge=1)
     """The first so many completions of each prompt; null for all."""
-    judges: Annotated[dict[Annotated[str, Field(pattern=_NAME)], Judge], Field(min_length=1)]
+    judges: Annotated[dict[Name, Judge], Field(min_length=1)]
     """Judges by name."""

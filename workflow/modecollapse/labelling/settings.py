@@ -5,17 +5,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from modecollapse.methods.reward_functions import LABELLERS, PEOPLE
-from modecollapse.schema import Strict
+from modecollapse.schema import Strict, distinct
 
 DistanceName = Literal["edit", "jaccard_1", "jaccard_2", "jaccard_3", "jaccard_4", "cosine"]
 COSINE = "cosine"
 """The distance that needs sentence vectors."""
-
-
-def _distinct(files: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(files)) < len(files):
-        raise ValueError("a file is named twice; name each once")
-    return files
 
 
 class PairSettings(Strict):
@@ -39,7 +33,7 @@ class PairSettings(Strict):
     overlap: int = Field(1, ge=1)
     """Annotators, or people, who label each pair. Of several, only pairs are kept of which all prefer the same answer;
     the log counts the others, and the table `label_agreement` says how far they agree."""
-    labels: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
+    labels: Annotated[tuple[str, ...], AfterValidator(distinct)] = ()
     """Files of people's labels (CSV), relative to the study file; `{size}` and `{seed}` are filled in. Without them,
     `snakemake labelling_sheets` makes what people label."""
 

@@ -27,7 +27,7 @@ from modecollapse.digests import sha256_file
 from modecollapse.errors import StudyError
 from modecollapse.hub import Kind, Revision
 from modecollapse.measures.task_files import check_contents, check_types
-from modecollapse.schema import Strict
+from modecollapse.schema import Strict, distinct
 from modecollapse.sources import REPOSITORY
 
 LOCAL_FORMATS = ("json", "csv", "parquet", "text")
@@ -56,14 +56,7 @@ def _tuples(changes: Any) -> Any:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
 
 
-def _distinct(values: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    twice = sorted({str(value) for value in values or () if (values or ()).count(value) > 1})
-    if twice:
-        raise ValueError(f"given twice: {', '.join(twice)}; name each once")
-    return values
-
-
-Shots = Annotated[tuple[Annotated[int, Field(ge=0, le=100)], ...], Field(min_length=1), AfterValidator(_distinct)]
+Shots = Annotated[tuple[Annotated[int, Field(ge=0, le=100)], ...], Field(min_length=1), AfterValidator(distinct)]
 Limit = Annotated[int, Field(ge=1)]
 
 

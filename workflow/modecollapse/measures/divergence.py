@@ -8,13 +8,13 @@ whole vocabulary, which scatters less than the mean of log π(y) − log π_ref(
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
 from modecollapse.errors import StudyError
 from modecollapse.generation.progress import Progress, silent
-from modecollapse.schema import Strict
+from modecollapse.schema import Name, Strict
 
 _ENTRIES = {"cpu": 2**22, "cuda": 2**26}
 """Probabilities of one model that are held at a time on a device."""
@@ -23,7 +23,7 @@ _ENTRIES = {"cpu": 2**22, "cuda": 2**26}
 class DivergenceSettings(Strict):
     """KL divergence of every stage's answers from those of a reference, and what diversity each stage costs for it."""
 
-    reference: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    reference: Name
     """The stage that tuned ones are compared with, usually `sft`. Every stage that descends from it is measured."""
     samples: int = Field(10, ge=1)
     """Answers sampled for each prompt."""

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 from modecollapse.errors import StudyError
 from modecollapse.measures.benchmarks import BenchmarkSettings, Task
 from modecollapse.measures.task_files import DEFAULT_METRICS, METRICS
-from modecollapse.schema import Strict
+from modecollapse.schema import Name, Strict
 
 Chosen = TypeVar("Chosen", int, str)
 
@@ -55,7 +55,7 @@ class GuardRail(Strict):
 class GuardRailSettings(Strict):
     """Benchmarks on which stages must not fall below a reference stage by more than a margin."""
 
-    reference: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    reference: Name
     """The stage that others are compared with, usually `sft`."""
     candidates: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The stages that are judged; null: all that descend from the reference and can be put to tasks."""

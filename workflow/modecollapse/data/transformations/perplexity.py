@@ -7,7 +7,7 @@ log-likelihood of its tokens, the end-of-text token included, given the prompt.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data.transformations.balance import TaskRatio, balance_tasks
 from modecollapse.data.transformations.base import KEPT, SELECTING, Columns, Given, Selection, Transformation, tasks_of
 from modecollapse.errors import StudyError
-from modecollapse.schema import Strict
+from modecollapse.schema import Name, Strict
 
 UNKNOWN_TASK = "unknown task"
 CHOSEN_ABOVE, REJECTED_ABOVE, BOTH_ABOVE = "chosen above", "rejected above", "both above"
@@ -26,7 +26,6 @@ LEVELS = 100
 """Quantiles of perplexities are kept at 0, 1, …, `LEVELS` percent."""
 
 _LARGEST = 700.0
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class PerplexitySettings(Strict):
@@ -42,11 +41,11 @@ class PerplexitySettings(Strict):
     is an error.
     """
 
-    scorer: Annotated[str, Field(pattern=_NAME)]
+    scorer: Name
     """The stage whose own responses set the bounds, e.g. `sft`."""
     percentile: float = Field(95, gt=0, lt=100)
     """Percentile of its own responses' perplexity, interpolated linearly, that both responses have to be below."""
-    prompts: Annotated[str, Field(pattern=_NAME)] | None = None
+    prompts: Name | None = None
     """The data set whose prompts it answers; null: those of the set itself."""
     n: int = Field(1, ge=1)
     """Own responses to each prompt."""
