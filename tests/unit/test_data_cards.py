@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 
 from modecollapse.analysis.data_cards import CardSet, data_cards_table
-from modecollapse.card_specs import data_cards_spec
 from modecollapse.data.transformations.perplexity import perplexity_of
 from modecollapse.errors import CorruptFile
 from modecollapse.figures.registry import Drawing
 from modecollapse.jobs.data_cards import tabulate_data_cards
 from modecollapse.jobs.derived_data import derive_data
 from modecollapse.sealed import read_metadata, read_sealed, write_sealed
+from modecollapse.specs import data_cards_spec
 from modecollapse.study import Study
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml

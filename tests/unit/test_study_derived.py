@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from modecollapse.cells import Model, ModelData, ReferenceScores
-from modecollapse.data_specs import derived_spec, own_answers_spec
 from modecollapse.errors import StudyError
 from modecollapse.resources.demands import Demands
 from modecollapse.resources.machine import Machine
+from modecollapse.specs import derived_spec, own_answers_spec
 from modecollapse.study import Study
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml

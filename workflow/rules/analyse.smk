@@ -181,7 +181,7 @@ if targets.derived_sets():
                 "tabulate_filters", lambda wildcards: demands.analysis()
             ),
         params:
-            spec=data_specs.filters_spec(study, targets.derived_sets()),
+            spec=specs.filters_spec(study, targets.derived_sets()),
         script:
             "../../scripts/tabulate_filters.py"
 
@@ -210,7 +210,9 @@ if targets.card_tables():
                 "tabulate_data_cards", lambda wildcards: demands.analysis()
             ),
         params:
-            spec=data_cards_spec(study, targets.card_sets(), targets.card_scores()),
+            spec=specs.data_cards_spec(
+                study, targets.card_sets(), targets.card_scores()
+            ),
         script:
             "../../scripts/tabulate_data_cards.py"
 

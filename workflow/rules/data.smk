@@ -92,7 +92,7 @@ if study.derived_once():
                 "derive_data", lambda wildcards: demands.derived_data(wildcards.data)
             ),
         params:
-            spec=lambda wildcards: data_specs.derived_spec(study, wildcards.data),
+            spec=lambda wildcards: specs.derived_spec(study, wildcards.data),
         script:
             "../../scripts/derive_data.py"
 
@@ -122,7 +122,7 @@ if study.derived_of_models():
                 lambda wildcards: demands.derived_data(wildcards.data),
             ),
         params:
-            spec=lambda wildcards: data_specs.derived_spec(study, wildcards.data),
+            spec=lambda wildcards: specs.derived_spec(study, wildcards.data),
         script:
             "../../scripts/derive_data.py"
 
@@ -149,7 +149,7 @@ if study.filtered():
                 lambda wildcards: demands.own_answers(model_data_of(wildcards)),
             ),
         params:
-            spec=lambda wildcards: data_specs.own_answers_spec(
+            spec=lambda wildcards: specs.own_answers_spec(
                 study, model_data_of(wildcards)
             ),
         script:

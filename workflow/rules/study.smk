@@ -1,7 +1,6 @@
 # The study: everything else reads `study` and `paths`, and nothing else decides what is built.
 
-from modecollapse import data_specs, specs
-from modecollapse.card_specs import data_cards_spec
+from modecollapse import specs
 from modecollapse.cells import Model, ModelData
 from modecollapse.epochs import epoch_stage
 from modecollapse.guard_rails.specs import candidates_spec, merits_spec

@@ -1,4 +1,4 @@
-"""Specs of data sets that are made from others, and of what models answer for them (see `modecollapse.specs`)."""
+"""Specs of data sets that are made from others, and of what models answer for them."""
 
 import json
 from typing import Any

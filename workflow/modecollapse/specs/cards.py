@@ -1,4 +1,4 @@
-"""What decides data cards beside the sets themselves (see `modecollapse.specs`)."""
+"""What decides data cards beside the sets themselves."""
 
 import json
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from modecollapse.cells import ReferenceScores
 from modecollapse.data.transformations.decontaminate import DecontaminateSettings
 from modecollapse.data.transformations.words import words_of
 from modecollapse.data_lineage import family
-from modecollapse.data_specs import evaluation_prompts
 from modecollapse.digests import canonical
 from modecollapse.hub import Kind
 from modecollapse.revisions import REVISIONS
 from modecollapse.sources import HubSource
+from modecollapse.specs.derived import evaluation_prompts
 from modecollapse.study import Study
 
 
