@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, records
+from modecollapse.figures.panel_grid import panel_grid
 
 _PANELS_PER_ROW = 4
 _ACCURACY = "acc"
@@ -24,40 +25,26 @@ def benchmarks(tables: Tables, context: FigureContext) -> Figure:
     """
     pooled = _one_metric(tables["benchmarks_pooled"])
     panels = list(pooled.groupby(["task", "shots"], sort=False))
-    columns = max(1, min(_PANELS_PER_ROW, len(panels)))
-    rows = max(1, -(-len(panels) // columns))
-    left, right, top, bottom, gap = 0.52, 0.08, 0.46, 0.42, 0.42
-    width = min(2.4, (style.PAGE_WIDTH - left - right - gap * (columns - 1)) / columns)
-    # A lone panel is still as wide as its legend and footer.
-    right = max(right, 4.2 - left - width * columns - gap * (columns - 1))
-    sheet = style.sheet(
-        widths=[width] * columns,
-        heights=[1.25] * rows,
-        column_gaps=[gap] * (columns - 1),
-        row_gaps=[0.5] * (rows - 1),
-        margins=(left, right, top, bottom),
+    grid = panel_grid(
+        len(panels), _PANELS_PER_ROW, 1.25, margins=(0.52, 0.08, 0.46, 0.42), gaps=(0.42, 0.5), widest=2.4
     )
     leaders: dict[str, Axes] = {}
     guessing = False
-    for place, axes in enumerate(sheet.all()):
-        if place >= len(panels):
-            axes.set_axis_off()
-            continue
-        (task, shots), frame = panels[place]
+    for place, (axes, ((task, shots), frame)) in enumerate(zip(grid.axes, panels, strict=False)):
         leader = leaders.setdefault(str(task), axes)
         if leader is not axes:
             axes.sharey(leader)
         guessing |= _panel(axes, frame, context)
-        axes.set_title(style.shortened(f"{task}, {shots}-shot", width + 0.8 * gap, style.BODY), pad=4)
-        if leader is axes or place % columns == 0:
+        axes.set_title(style.shortened(f"{task}, {shots}-shot", grid.width + 0.8 * grid.gap, style.BODY), pad=4)
+        if leader is axes or place % grid.columns == 0:
             axes.set_ylabel(_label(frame), fontsize=style.TINY, labelpad=2)
     handles: list[Line2D] = style.stage_handles(context, set(pooled["stage"]))
     if guessing:
         handles.append(Line2D([], [], color=style.GREY, linestyle="dashed", linewidth=1.0, label="guessing"))
     n = (style.counted(pooled["n"], "document"), style.counted(pooled["n_seeds"], "training seed"))
-    style.footer(sheet.figure, f"Each point: {', '.join(n)}. Lines: 95 % intervals.")
-    style.top_legend(sheet.figure, handles)
-    return sheet.figure
+    style.footer(grid.figure, f"Each point: {', '.join(n)}. Lines: 95 % intervals.")
+    style.top_legend(grid.figure, handles)
+    return grid.figure
 
 
 def _one_metric(pooled: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
 from modecollapse.figures.context import DAGGER, FigureContext, Tables, records
+from modecollapse.figures.panel_grid import panel_grid
 
 _PANELS_PER_ROW = 4
 _ROW = 0.17
@@ -36,35 +37,24 @@ def candidates(tables: Tables, context: FigureContext) -> Figure:
         if ((rows["size"] == size) & (rows["stage"] == stage)).any()
     ]
     panels = list(rows.groupby(["task", "shots", "metric"], sort=False))
-    columns = max(1, min(_PANELS_PER_ROW, len(panels)))
-    lines = max(1, -(-len(panels) // columns))
     several = len({size for size, _ in places}) > 1
     names = [_name(size, stage, rows, context) + (f", {size}" if several else "") for size, stage in places]
     left = 0.2 + min(2.2, max((style.text_width(name, style.TINY) for name in names), default=0.3))
-    right, top, bottom, gap = 0.12, 0.5, 0.72, 0.22
-    width = min(2.6, (style.PAGE_WIDTH - left - right - gap * (columns - 1)) / columns)
-    right = max(right, 5.2 - left - width * columns - gap * (columns - 1))  # a lone panel is as wide as its footer
-    sheet = style.sheet(
-        widths=[width] * columns,
-        heights=[_ROW * (len(places) + 0.6)] * lines,
-        column_gaps=[gap] * (columns - 1),
-        row_gaps=[0.6] * (lines - 1),
-        margins=(left, right, top, bottom),
-    )
-    for number, axes in enumerate(sheet.all()):
-        if number >= len(panels):
-            axes.set_axis_off()
-            continue
-        (task, *_), frame = panels[number]
+    margins = (left, 0.12, 0.5, 0.72)
+    height = _ROW * (len(places) + 0.6)
+    grid = panel_grid(len(panels), _PANELS_PER_ROW, height, margins, gaps=(0.22, 0.6), widest=2.6, least=5.2)
+    for number, (axes, ((task, *_), frame)) in enumerate(zip(grid.axes, panels, strict=False)):
         _panel(axes, frame, places, context)
-        axes.set_title(style.shortened(f"{task}, {int(frame['shots'].iloc[0])}-shot", width + gap, style.BODY), pad=4)
+        axes.set_title(
+            style.shortened(f"{task}, {int(frame['shots'].iloc[0])}-shot", grid.width + grid.gap, style.BODY), pad=4
+        )
         axes.set_xlabel(_axis(frame), fontsize=style.TINY, labelpad=2)
-        axes.set_yticks(range(len(places)), names if number % columns == 0 else [""] * len(places))
-    _heading(sheet.figure, rows, context)
+        axes.set_yticks(range(len(places)), names if number % grid.columns == 0 else [""] * len(places))
+    _heading(grid.figure, rows, context)
     n = (style.counted(rows["n"], "document"), style.counted(rows["n_seeds"], "training seed"))
-    style.footer(sheet.figure, "\n".join(_notes(rows, n)))
-    style.top_legend(sheet.figure, _handles(rows))
-    return sheet.figure
+    style.footer(grid.figure, "\n".join(_notes(rows, n)))
+    style.top_legend(grid.figure, _handles(rows))
+    return grid.figure
 
 
 def _name(size: str, stage: str, rows: pd.DataFrame, context: FigureContext) -> str:

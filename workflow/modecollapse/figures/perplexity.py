@@ -8,6 +8,7 @@ from matplotlib.ticker import LogFormatter
 
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables
+from modecollapse.figures.panel_grid import panel_grid
 
 _PANELS_PER_ROW = 4
 _TEXTS = {
@@ -31,40 +32,24 @@ def perplexity_filter(tables: Tables, context: FigureContext) -> Figure:
     outcomes = tables["filters"]
     outcomes = outcomes[outcomes["size"] == context.size]
     panels = list(table.groupby(["data", "task"], sort=False))
-    columns = max(1, min(_PANELS_PER_ROW, len(panels)))
-    rows = max(1, -(-len(panels) // columns))
-    left, right, gap = 0.48, 0.12, 0.2
-    width = min(2.0, (style.PAGE_WIDTH - left - right - gap * (columns - 1)) / columns)
-    # A lone panel is still as wide as its legend and footer.
-    right = max(right, 5.4 - left - width * columns - gap * (columns - 1))
-    sheet = style.sheet(
-        widths=[width] * columns,
-        heights=[1.25] * rows,
-        column_gaps=[gap] * (columns - 1),
-        row_gaps=[0.66] * (rows - 1),
-        margins=(left, right, 0.62, 0.56),
-    )
-    for place, axes in enumerate(sheet.all()):
-        if place >= len(panels):
-            axes.set_axis_off()
-            continue
-        (data, task), frame = panels[place]
+    grid = panel_grid(len(panels), _PANELS_PER_ROW, 1.25, margins=(0.48, 0.12, 0.62, 0.56), gaps=(0.2, 0.66), least=5.4)
+    for place, (axes, ((data, task), frame)) in enumerate(zip(grid.axes, panels, strict=False)):
         of_task = outcomes[(outcomes["data"] == data) & (outcomes["task"] == task)]
-        _panel(axes, frame, named=place % columns == 0)
-        axes.set_title(style.shortened(f"{data}: {task}", width + 0.8 * gap, style.BODY), pad=11)
+        _panel(axes, frame, named=place % grid.columns == 0)
+        axes.set_title(style.shortened(f"{data}: {task}", grid.width + 0.8 * grid.gap, style.BODY), pad=11)
         axes.text(
             0.5, 1.02, _kept(of_task), transform=axes.transAxes, ha="center", va="bottom", fontsize=style.TINY,
             color=style.GREY,
         )  # fmt: skip
         axes.set_xlabel("Perplexity", fontsize=style.TINY, labelpad=2)
     if not panels:
-        style.note(sheet.panels[0][0], "no set of this size is filtered")
+        style.note(grid.axes[0], "no set of this size is filtered")
     handles = [Line2D([], [], color=colour, linestyle=line, label=name) for name, colour, line in _TEXTS.values()]
     handles.append(Line2D([], [], color="black", linestyle="dotted", label="bound"))
     n = [style.counted(table[table["text"] == text]["n"], name) for text, name in _COUNTED.items()]
-    style.footer(sheet.figure, f"Each panel: {', '.join(n)}, before the filter. One line for each training seed.")
-    style.top_legend(sheet.figure, handles if panels else [])
-    return sheet.figure
+    style.footer(grid.figure, f"Each panel: {', '.join(n)}, before the filter. One line for each training seed.")
+    style.top_legend(grid.figure, handles if panels else [])
+    return grid.figure
 
 
 _COUNTED = {"own": "own response", "chosen": "pair"}

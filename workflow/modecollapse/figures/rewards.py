@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, records
+from modecollapse.figures.panel_grid import panel_grid
 
 _PANELS_PER_ROW = 3
 _ALL = "all"
@@ -24,27 +25,11 @@ def reward_accuracy(tables: Tables, context: FigureContext) -> Figure:
     shown = table[(table["quantity"] == "accuracy") & table["better"].isin(list(_KINDS))]
     panels = list(shown.groupby(["size", "stage", "data"], sort=False))
     tasks = [_ALL, *sorted(set(shown["task"]) - {_ALL})]
-    columns = max(1, min(_PANELS_PER_ROW, len(panels)))
-    rows = max(1, -(-len(panels) // columns))
-    left, right, gap = 0.95, 0.1, 0.2
-    width = min(2.0, (style.PAGE_WIDTH - left - right - gap * (columns - 1)) / columns)
-    # A lone panel is still as wide as its legend and footer.
-    right = max(right, 4.2 - left - width * columns - gap * (columns - 1))
-    sheet = style.sheet(
-        widths=[width] * columns,
-        heights=[0.3 + 0.24 * len(tasks)] * rows,
-        column_gaps=[gap] * (columns - 1),
-        row_gaps=[0.55] * (rows - 1),
-        margins=(left, right, 0.5, 0.62),
-    )
-    for place, axes in enumerate(sheet.all()):
-        if place >= len(panels):
-            axes.set_axis_off()
-            continue
-        (size, stage, data), frame = panels[place]
-        _panel(axes, frame, tasks, style.marks(context.stages)[str(stage)].colour, named=place % columns == 0)
+    grid = panel_grid(len(panels), _PANELS_PER_ROW, 0.3 + 0.24 * len(tasks), margins=(0.95, 0.1, 0.5, 0.62))
+    for place, (axes, ((size, stage, data), frame)) in enumerate(zip(grid.axes, panels, strict=False)):
+        _panel(axes, frame, tasks, style.marks(context.stages)[str(stage)].colour, named=place % grid.columns == 0)
         title = f"{context.stages[str(stage)].label}, {size}: {data}"
-        axes.set_title(style.shortened(title, width + 0.8 * gap, style.BODY), pad=4)
+        axes.set_title(style.shortened(title, grid.width + 0.8 * grid.gap, style.BODY), pad=4)
         axes.set_xlabel("Accuracy", fontsize=style.TINY, labelpad=2)
     handles = [
         Line2D([], [], color=style.GREY, marker=marker, fillstyle=filled, linestyle="none", label=name)
@@ -52,9 +37,9 @@ def reward_accuracy(tables: Tables, context: FigureContext) -> Figure:
     ]
     handles.append(Line2D([], [], color=style.GREY, linestyle="dashed", linewidth=1.0, label="guessing"))
     n = (style.counted(shown["n_pairs"], "pair"), style.counted(shown["n_seeds"], "training seed"))
-    style.footer(sheet.figure, f"Each point: {', '.join(n)}. Lines: 95 % intervals.")
-    style.top_legend(sheet.figure, handles)
-    return sheet.figure
+    style.footer(grid.figure, f"Each point: {', '.join(n)}. Lines: 95 % intervals.")
+    style.top_legend(grid.figure, handles)
+    return grid.figure
 
 
 def _panel(axes: Axes, frame: pd.DataFrame, tasks: list[str], colour: str, named: bool) -> None:

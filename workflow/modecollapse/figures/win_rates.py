@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, records
+from modecollapse.figures.panel_grid import PanelGrid, panel_grid
 
 _PANELS_PER_ROW = 3
 _ALL = "all"
@@ -35,26 +36,21 @@ def win_rates(tables: Tables, context: FigureContext) -> Figure:
     table = table[table["temperature"] == at]
     panels = [frame for _, frame in table.groupby(["stage", "judge"], sort=False)]
     tasks = [_ALL, *dict.fromkeys(task for task in table["task"] if task != _ALL)]
-    sheet = _sheet(len(panels), 0.3 + 0.24 * len(tasks))
+    grid = _grid(len(panels), 0.3 + 0.24 * len(tasks))
     looks = style.marks(context.stages)
     reference = str(table["reference"].iloc[0]) if len(table) else ""
-    for place, axes in enumerate(sheet.all()):
-        if place >= len(panels):
-            axes.set_axis_off()
-            continue
-        frame = panels[place]
+    for place, (axes, frame) in enumerate(zip(grid.axes, panels, strict=False)):
         stage, judge = (str(frame[name].iloc[0]) for name in ("stage", "judge"))
         _bars(axes, frame, tasks, looks[stage].colour, looks[reference].colour)
-        _names(axes, ["all tasks" if task == _ALL else task for task in tasks], named=place % _columns(panels) == 0)
-        width = axes.get_position().width * sheet.figure.get_size_inches()[0]
+        _names(axes, ["all tasks" if task == _ALL else task for task in tasks], named=place % grid.columns == 0)
         title = f"{context.stages[stage].label}, judge: {judge}"
-        axes.set_title(style.shortened(title, width + 0.15, style.BODY), pad=4)
+        axes.set_title(style.shortened(title, grid.width + 0.15, style.BODY), pad=4)
         axes.axvline(0.5, color=style.GREY, linestyle="dashed", linewidth=1.0)
         axes.set_xlim(0, 1)
         axes.set_xlabel("Share of pairs", fontsize=style.TINY, labelpad=2)
     if not panels:
-        style.note(sheet.panels[0][0], "nothing judged")
-        return sheet.figure
+        style.note(grid.axes[0], "nothing judged")
+        return grid.figure
     handles: list[Patch | Line2D] = [
         *_winners(list(dict.fromkeys(table["stage"])), context),
         Patch(color=_TIE, label="tie"),
@@ -65,9 +61,9 @@ def win_rates(tables: Tables, context: FigureContext) -> Figure:
         Line2D([], [], color="black", marker="o", markersize=3, label="win rate, ties half"),
     ]
     n = [style.counted(table[name], noun) for name, noun in _POPULATION]
-    style.footer(sheet.figure, f"{context.size}, T = {at}. Each bar: {', '.join(n)}. Lines: 95 % intervals.")
-    style.top_legend(sheet.figure, handles)
-    return sheet.figure
+    style.footer(grid.figure, f"{context.size}, T = {at}. Each bar: {', '.join(n)}. Lines: 95 % intervals.")
+    style.top_legend(grid.figure, handles)
+    return grid.figure
 
 
 _FEW = 3
@@ -113,52 +109,34 @@ def judge_agreement(tables: Tables, context: FigureContext) -> Figure:
     table = table[table["task"] == _ALL]
     sizes = [size for size in context.sizes if (table["size"] == size).any()]
     names = list(dict.fromkeys(f"{row['judge']} – {row['other']}" for row in records(table)))
-    sheet = _sheet(len(sizes), 0.3 + 0.24 * len(names), left=1.6)
-    for place, axes in enumerate(sheet.all()):
-        if place >= len(sizes):
-            axes.set_axis_off()
-            continue
-        for row in records(table[table["size"] == sizes[place]]):
+    grid = _grid(len(sizes), 0.3 + 0.24 * len(names), left=1.6)
+    for place, (axes, size) in enumerate(zip(grid.axes, sizes, strict=False)):
+        for row in records(table[table["size"] == size]):
             _, marker, filled, shift = _EVERY[row["counted"]]
             at = names.index(f"{row['judge']} – {row['other']}") + shift
             axes.hlines(at, row["kappa_low"], row["kappa_high"], color=style.GREY)
             axes.plot([row["kappa"]], [at], color="black", marker=marker, fillstyle=filled, linestyle="none")
-        _names(axes, names, named=place % _columns(sizes) == 0, room=1.5)
+        _names(axes, names, named=place % grid.columns == 0, room=1.5)
         axes.axvline(0.0, color=style.GREY, linestyle="dashed", linewidth=1.0)
         axes.set_xlim(min(-0.5, axes.get_xlim()[0]), 1.05)
-        axes.set_title(sizes[place], pad=4)
+        axes.set_title(size, pad=4)
         axes.set_xlabel("Cohen's κ", fontsize=style.TINY, labelpad=2)
     if not sizes:
-        style.note(sheet.panels[0][0], "no two judges decided the same pairs")
-        return sheet.figure
+        style.note(grid.axes[0], "no two judges decided the same pairs")
+        return grid.figure
     handles = [
         Line2D([], [], color="black", marker=marker, fillstyle=filled, linestyle="none", label=name)
         for name, marker, filled, _ in _EVERY.values()
     ]
     handles.append(Line2D([], [], color=style.GREY, linestyle="dashed", linewidth=1.0, label="chance"))
     n = [style.counted(table[name], noun) for name, noun in _POPULATION]
-    style.footer(sheet.figure, f"Each point: {', '.join(n)}. Lines: 95 % intervals.")
-    style.top_legend(sheet.figure, handles)
-    return sheet.figure
+    style.footer(grid.figure, f"Each point: {', '.join(n)}. Lines: 95 % intervals.")
+    style.top_legend(grid.figure, handles)
+    return grid.figure
 
 
-def _columns(panels: Sequence[object]) -> int:
-    return max(1, min(_PANELS_PER_ROW, len(panels)))
-
-
-def _sheet(panels: int, height: float, left: float = 0.95) -> style.Sheet:
-    """Panels in rows of equal width; a lone one is as wide as its legend and footer."""
-    columns, right, gap = max(1, min(_PANELS_PER_ROW, panels)), 0.15, 0.2
-    rows = max(1, -(-panels // columns))
-    width = min(2.6, (style.PAGE_WIDTH - left - right - gap * (columns - 1)) / columns)
-    right = max(right, 5.6 - left - width * columns - gap * (columns - 1))
-    return style.sheet(
-        widths=[width] * columns,
-        heights=[height] * rows,
-        column_gaps=[gap] * (columns - 1),
-        row_gaps=[0.55] * (rows - 1),
-        margins=(left, right, 0.5, 0.62),
-    )
+def _grid(panels: int, height: float, left: float = 0.95) -> PanelGrid:
+    return panel_grid(panels, _PANELS_PER_ROW, height, margins=(left, 0.15, 0.5, 0.62), widest=2.6, least=5.6)
 
 
 def _names(axes: Axes, names: Sequence[str], named: bool, room: float = 0.85) -> None:
