@@ -64,13 +64,16 @@ def _stage_model(method: Method) -> type[StageBase]:
     fields: dict[str, Any] = {"method": (Literal[method.name], ...)}
     bases: Any = (StageBase, method.settings)
     name = f"{method.name.capitalize()}Stage"
-    model: Any = create_model(name, __base__=bases, __doc__=method.settings.__doc__, **fields)
+    # What keys mean is known from the bases; looking for it here takes longer than all else that a dry run does.
+    options = {"use_attribute_docstrings": False}
+    model: Any = create_model(name, __base__=bases, __doc__=method.settings.__doc__, __cls_kwargs__=options, **fields)
     return cast(type[StageBase], model)
 
 
-# On a line of its own, since Pydantic looks for docstrings from here on and fails at half a statement.
-_OF_METHODS = {name: _stage_model(method) for name, method in METHODS.items()}
-STAGE_MODELS: dict[str, type[StageBase]] = {**_OF_METHODS, "completions": CompletionsStage}
+STAGE_MODELS: dict[str, type[StageBase]] = {
+    **{name: _stage_model(method) for name, method in METHODS.items()},
+    "completions": CompletionsStage,
+}
 
 if TYPE_CHECKING:
     Stage = StageBase
