@@ -1,10 +1,12 @@
 """Copies of the project in directories of their own, ways to edit and plan them, and a disk that is full soon."""
 
+import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +20,11 @@ TARGETS = ("all", "models", "generations", "measurements", "tables", "figures", 
 """Rules that make nothing themselves."""
 
 PUBLISHED = Path(os.environ.get("MODECOLLAPSE_PUBLISHED", ROOT.parent / "shared" / "published"))
+
+
+_PLANNERS = multiprocessing.get_context("forkserver")
+# What every plan would import first. Never the package itself, of which each project has its own.
+_PLANNERS.set_forkserver_preload(["snakemake.cli", "snakemake_executor_plugin_slurm", "tests.projects"])
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Project:
         """Run Snakemake; returns everything it printed."""
         with self.start(*arguments) as process:
             try:
-                output, _ = process.communicate(timeout=600)
+                output, _ = process.communicate(timeout=1800)
             except BaseException:
                 process.kill()
                 raise
@@ -69,7 +76,14 @@ class Project:
 
     def plan(self, *arguments: str) -> list[str]:
         """The jobs that Snakemake would run, e.g. ["score tiny/s0/sft", "tabulate"], sorted."""
-        return parse_plan(self.run("--dry-run", *arguments))
+        with tempfile.NamedTemporaryFile() as output:
+            command = self.command("--dry-run", *arguments)[3:]
+            planner = _PLANNERS.Process(target=_snakemake, args=(self.root, command, self.environment(), output.name))
+            planner.start()
+            planner.join()
+            said = Path(output.name).read_text()
+        assert planner.exitcode == 0, said
+        return parse_plan(said)
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self.root / file
@@ -87,6 +101,21 @@ class Project:
         """The same project with everything it has made, modification times included."""
         shutil.copytree(self.root, directory, symlinks=True)
         return Project(**{**self.__dict__, "root": directory, **changes})
+
+
+def _snakemake(root: Path, arguments: list[str], environment: dict[str, str], output: str) -> None:
+    """What `python -m snakemake` does, in this process; everything that it prints goes to the file `output`."""
+    with open(output, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(root)
+    sys.path[:0] = [str(root), str(root / "workflow")]
+    sys.argv = ["snakemake", *arguments]
+    from snakemake.cli import main
+
+    main()
 
 
 def parse_plan(output: str) -> list[str]:
