@@ -53,6 +53,15 @@ def test_shares_and_correlations_are_those_worked_by_hand() -> None:
     assert value(table, "spearman")["value"] == pytest.approx(expected)
 
 
+def test_intervals_end_where_shares_and_correlations_do() -> None:
+    right = [(2.0 + n, 1.0, 9, 5, 1.0 + n, 0.0, "tale") for n in range(4)]
+    wrong = [(1.0, 2.0 + n, 4, 8, 1.0 + n, 0.0, "tale") for n in range(4)]
+    table = rewards_table({RM: frame(right), Model("S", 1, "rm"): frame([*right[:3], wrong[3]])}, BOOTSTRAP)
+    accuracy, pearson = value(table, "accuracy"), value(table, "pearson")
+    assert 0 <= accuracy["low"] < accuracy["value"] < accuracy["high"] == 1
+    assert -1 <= pearson["low"] < 0 < pearson["value"] < pearson["high"] == 1
+
+
 def test_subsets_are_tasks_lengths_and_both() -> None:
     table = rewards_table({RM: frame()}, BOOTSTRAP)
     assert value(table, "accuracy", better="longer")["value"] == 0.75

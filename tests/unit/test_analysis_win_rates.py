@@ -119,6 +119,18 @@ def test_verdicts_that_are_all_alike_have_an_interval_that_is_not_a_point_or_non
     assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
 
 
+def test_intervals_of_rates_end_where_rates_do():
+    won = {
+        ("rm", Model("tiny", seed, "dpo")): frame(
+            *(judgement(f"p{number}", "win" if number or seed else "loss") for number in range(9))
+        )
+        for seed in (0, 1)
+    }
+    row = win_rates_table(won, "sft", BOOTSTRAP).set_index("task").loc[ALL]
+    assert 0 < row["low"] < row["value"] < row["high"] == 1
+    assert 0 <= row["controlled_low"] <= row["controlled_high"] <= 1
+
+
 def test_the_table_is_the_same_twice():
     judged = {("gpt", Model("tiny", 0, "dpo")): frame(*both("a", "win", "win"), *both("b", "tie", "loss"))}
     pd.testing.assert_frame_equal(*(win_rates_table(judged, "sft", BOOTSTRAP) for _ in range(2)))

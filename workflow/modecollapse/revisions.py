@@ -37,7 +37,8 @@ REVISIONS: Mapping[str, int] = {
     "judgements": 1,
     "embedding": 1,
     "diversity": 2,
-    "analysis": 3,
+    # 4: intervals of shares, correlations and agreements end where these do.
+    "analysis": 4,
     # 2: the divergence of tilted answers, and more tilts.
     "truth": 2,
     "comparison": 1,

@@ -287,8 +287,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
-        tokens += self.all_reward_scores() + self.all_repetition()
-        tokens += self.all_reward_scores() + self.all_judgements()
+        tokens += self.all_reward_scores() + self.all_repetition() + self.all_judgements()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:

@@ -53,7 +53,10 @@ def share(sums: Array) -> Array:
 def estimate_ratio(sums: Array, ratio: Ratio, bootstrap: Bootstrap, prompts: int | None = None) -> dict[str, float]:
     """Value and interval of a ratio of sums over blocks, [seeds, blocks, terms]: its mean over seeds.
 
+    Intervals end at the largest and smallest value that the ratio can have: 0 and 1 of a share, else −1 and 1.
+
     Args:
+        ratio: a share, a correlation, or an agreement beyond chance.
         prompts: of a share, how many prompts it is over: where resamples are all alike, its interval is a score one.
     """
     counts = bootstrap.counts("blocks of prompts", sums.shape[1])
@@ -62,4 +65,6 @@ def estimate_ratio(sums: Array, ratio: Ratio, bootstrap: Bootstrap, prompts: int
     low, high = pooled.interval(bootstrap)
     if prompts and low == high:  # all right or all wrong: resamples cannot tell how far from certain it is
         low, high = score_interval(pooled.value, prompts, float(ndtri((1 + bootstrap.level) / 2)))
+    # Intervals have the width of Student's t, which knows nothing of the values that a ratio can have.
+    low, high = (float(np.clip(bound, 0.0 if prompts else -1.0, 1.0)) for bound in (low, high))
     return {"value": pooled.value, "low": low, "high": high}

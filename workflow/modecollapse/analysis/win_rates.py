@@ -132,6 +132,7 @@ def _row(frames: Sequence[pd.DataFrame], task: str, bootstrap: Bootstrap) -> dic
     value, low, high = (float(array[0]) for array in (rate.value, rate.low, rate.high))
     if low == high:  # all won or all lost: resamples cannot tell how far from certain it is
         low, high = score_interval(value, len(prompts), float(ndtri((1 + bootstrap.level) / 2)))
+    low, high = _of_a_rate(low, high)
     with np.errstate(invalid="ignore"):
         of_prompts = np.nansum(points, axis=0) / (~np.isnan(points)).sum(axis=0)
     defined = of_prompts[~np.isnan(of_prompts)]
@@ -145,6 +146,11 @@ def _row(frames: Sequence[pd.DataFrame], task: str, bootstrap: Bootstrap) -> dic
         **{"longer": _mean(every["longer"]), "consistent": _mean(every["consistent"]), "first": _mean(every["first"])},
         **{"n_seeds": int(rate.n_seeds[0]), "n_prompts": int(rate.n_prompts[0]), "p": p},
     }
+
+
+def _of_a_rate(low: float, high: float) -> tuple[float, float]:
+    # Resamples are stretched to the width of Student's t interval, which knows nothing of 0 and 1.
+    return float(np.clip(low, 0.0, 1.0)), float(np.clip(high, 0.0, 1.0))
 
 
 def _mean(values: pd.Series) -> float:
@@ -177,9 +183,7 @@ def _controlled(
     if not values:
         return dict.fromkeys(("controlled", "controlled_low", "controlled_high"), float("nan"))
     pooled = Pooled(np.array(values), np.stack(resampled), len(prompts))
-    low, high = pooled.interval(bootstrap)
-    # Resamples are stretched to the width of Student's t interval, which knows nothing of 0 and 1.
-    low, high = (float(np.clip(bound, 0.0, 1.0)) for bound in (low, high))
+    low, high = _of_a_rate(*pooled.interval(bootstrap))
     return {"controlled": pooled.value, "controlled_low": low, "controlled_high": high}
 
 
