@@ -115,6 +115,7 @@ def test_the_table_filled_in_by_hand_is_read_back_however_a_spreadsheet_saves_it
     [
         (b"", r"f\.csv, line 1: there is no column 'sheet'; found nothing\. Needed: sheet, pair, annotator, label"),
         (b"pair,label\n", r"f\.csv, line 1: there is no column 'sheet'; found pair, label"),
+        (b"sheet,pair,annotator,label,Label\n", r"f\.csv, line 1: there are 2 columns 'label'\. Allowed: one"),
         (b"\xff\xfe", r"f\.csv is not UTF-8"),
         (b"sheet,pair,annotator,label\ns,p,anna,left\n", r"line 2: found the label 'left'\. Allowed: a, b, tie, skip"),
         (b'sheet,pair,annotator,label,x\ns,p,anna,a,"1\n2"\ns,p,,b,\n', r"line 4: found the annotator ''"),

@@ -106,6 +106,20 @@ def test_a_look_sees_what_the_benchmarks_of_the_finished_model_will(parent: Path
     assert not guard.failed
 
 
+def test_a_model_whose_weights_are_no_numbers_has_fallen(parent: Path, benchmarks: Path) -> None:
+    guard = guarding.Guard(source(benchmarks, 100.0), RunGuards(), 10)
+    model = load_causal_model(parent, "float32", 1, "cpu")
+    weights = dict(model.network.named_parameters())
+    guard.begin(model, weights)
+    name, weight = next(iter(weights.items()))
+    with torch.no_grad():
+        weight.fill_(torch.nan)
+    assert guard.look(1, model, weights) == {}
+    assert guard.failed
+    assert torch.equal(weights[name], guard.good[name])
+    assert weights[name].isfinite().all()
+
+
 def test_looks_are_made_so_often_and_after_the_last_iteration() -> None:
     guard = object.__new__(guarding.Guard)
     guard._every, guard._steps = 4, 10

@@ -15,6 +15,7 @@ COLUMNS = ("sheet", "pair", "annotator", "label")
 """What a file of labels has; further columns, such as the texts of a filled-in sheet, are not read, but for
 `shown_first`."""
 
+_SHOWN_FIRST = "shown_first"
 _DELIMITERS = ",;\t"
 _FAULTS = 10
 """So many faults of a file are told at once."""
@@ -150,6 +151,12 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
             f"{path}, line 1: there is no column {missing[0]!r}; found {', '.join(filter(None, names)) or 'nothing'}. "
             f"Needed: {', '.join(COLUMNS)}. Use a file that was exported from the sheet's page, or the sheet's CSV."
         )
+    twice = [name for name in (*COLUMNS, _SHOWN_FIRST) if names.count(name) > 1]
+    if twice:
+        raise StudyError(
+            f"{path}, line 1: there are {names.count(twice[0])} columns {twice[0]!r}. Allowed: one. Remove the others, "
+            "or use a file that was exported from the sheet's page."
+        )
 
 
 def _parse(path: Path, line: int, values: dict[str, str]) -> Row | str:
@@ -166,7 +173,7 @@ def _parse(path: Path, line: int, values: dict[str, str]) -> Row | str:
             f"{place}: found the annotator {annotator!r}. Allowed: 1 to {_LONGEST} characters that can be seen, "
             "and spaces. Say who labelled the pair, each annotator by one name of their own."
         )
-    shown = values.get("shown_first", "").strip().lower()
+    shown = values.get(_SHOWN_FIRST, "").strip().lower()
     if shown not in ("", *PREFERENCES):
         return f"{place}: found shown_first {shown!r}. Allowed: a, b, or nothing. Correct it."
     first = Label(shown) if shown else None

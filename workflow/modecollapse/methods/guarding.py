@@ -64,6 +64,8 @@ class Guard:
     def look(self, step: int, model: CausalModel, weights: Mapping[str, torch.Tensor]) -> dict[str, float]:
         """Put the model to the tasks; if it has fallen, `weights` become those of the last good one again.
 
+        A model that gives no number where its parent does has fallen.
+
         Returns:
             What the look adds to the curves.
         """
@@ -73,6 +75,14 @@ class Guard:
         for task, _, rail in self._source.tasks:
             parent, values = self._parent[task.name], found[task.name]
             old, new = (np.array([[of[document] for document in parent]]) for of in (parent, values))
+            lost = int((np.isnan(new) & ~np.isnan(old)).sum())
+            if lost:  # as of weights that are no numbers
+                self.failed = True
+                logger.warning(
+                    "stopping after iteration %d: %d documents of %s have no value any more; the model is that of "
+                    "iteration %d", step, lost, task.name, self.step,
+                )  # fmt: skip
+                continue
             first, second = (new, old) if rail["sign"] > 0 else (old, new)
             low, high = bounds(first, second, self._source.confidence, shared)
             told = {"guard": float(np.nanmean(first - second)), "guard_low": low, "guard_high": high}
