@@ -1,12 +1,14 @@
 """A toy world for the tests of training: a tokenizer of two dozen words, three data sets and a two-layer GPT-NeoX."""
 
 import random
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from modecollapse.methods import METHODS
 from modecollapse.methods.architecture import ArchitectureSettings, neox_config, new_model
@@ -165,15 +167,28 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     }
     for name, values in columns.items():
         write_sealed(pa.table(values), root / f"{name}.parquet")
-    eos = tokenizer.eos_token_id
-    new_model(neox_config(ARCHITECTURE, len(tokenizer), eos, eos), seed=1).save_pretrained(root / "parent")
-    tokenizer.save_pretrained(root / "parent")
+    _save_parent(ARCHITECTURE, tokenizer, root / "parent")
     return Toy(root)
+
+
+@pytest.fixture(scope="session")
+def wide_toy(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """The toy world with a parent as wide as a block of four-bit weights is long."""
+    root = shutil.copytree(toy.root, tmp_path_factory.mktemp("wide") / "toy")
+    shutil.rmtree(root / "parent")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(root / "tokenizer")
+    _save_parent(ARCHITECTURE.model_copy(update={"hidden_size": 64}), tokenizer, root / "parent")
+    return Toy(root)
+
+
+def _save_parent(architecture: ArchitectureSettings, tokenizer: Any, directory: Path) -> None:
+    eos = tokenizer.eos_token_id
+    new_model(neox_config(architecture, len(tokenizer), eos, eos), seed=1).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
 
 
 def _tokenizer(directory: Path) -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     vocabulary = {word: index for index, word in enumerate(["<eos>", "<pad>", "<unk>", *WORDS])}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

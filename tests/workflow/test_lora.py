@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from modecollapse import stopping
 from modecollapse.digests import sha256_directory
 from modecollapse.errors import StudyError
+from modecollapse.generation.models import load_causal_model
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.layout import Layout
@@ -34,16 +35,16 @@ def logits(network: Any) -> torch.Tensor:
         return network.eval()(IDS).logits
 
 
-def unmerged(job: TrainingJob, **options: Any) -> Any:
-    base = AutoModelForCausalLM.from_pretrained(job.parent, dtype=torch.float32, **options)
+def unmerged(job: TrainingJob, in_bits: Any = None) -> Any:
+    base = load_causal_model(job.parent, "float32", 1, "cpu", in_bits).network
     return PeftModel.from_pretrained(base, job.output / "adapter")
 
 
 @pytest.mark.parametrize(
     ("method", "lora"), [("sft", LORA), ("dpo", NF4), ("dpo", LORA), ("kto", LORA), ("orpo", LORA)]
 )
-def test_the_merged_model_is_whole_and_answers_as_the_adapter_does(method, lora, toy, tmp_path):
-    job = toy.job(method, tmp_path, settings(lora))
+def test_the_merged_model_is_whole_and_answers_as_the_adapter_does(method, lora, toy, wide_toy, tmp_path):
+    job = (wide_toy if lora == NF4 else toy).job(method, tmp_path, settings(lora))
     record = METHODS[method].run(job)
     losses = [point["loss"] for point in record.curves]
     assert sum(losses[-4:]) < sum(losses[:4])
@@ -59,14 +60,14 @@ def test_the_merged_model_is_whole_and_answers_as_the_adapter_does(method, lora,
         assert (logits(merged) - logits(adapted)).abs().max() > 0.1, "the adapter has learned something"
     if lora == NF4:
         # Four bits in place of 32 under the same adapter: an eighth of the logits' spread on average.
-        four_bits = unmerged(job, quantization_config=quantization(job.settings.lora, "float32"), device_map="cpu")
+        four_bits = unmerged(job, quantization(job.settings.lora, "float32"))
         difference = (logits(merged) - logits(four_bits)).abs().mean()
         assert 0 < difference < 0.15 * logits(merged).std()
 
     config = json.loads((job.output / "adapter" / "adapter_config.json").read_text())
     assert config["target_modules"] == ["dense", "dense_4h_to_h", "dense_h_to_4h", "query_key_value"]
     assert str(tmp_path) not in json.dumps(config)
-    assert str(toy.root) not in json.dumps(config)
+    assert str(job.parent) not in json.dumps(config)
 
 
 def test_preference_tuning_continues_a_model_that_an_adapter_was_merged_into(toy, tmp_path):
@@ -82,10 +83,10 @@ def test_preference_tuning_continues_a_model_that_an_adapter_was_merged_into(toy
 @pytest.mark.parametrize(
     "lora", [{**NF4, "dropout": 0.1}, pytest.param({**LORA, "dropout": 0.1}, marks=pytest.mark.slow)]
 )
-def test_a_stopped_adapter_ends_with_the_bytes_of_an_undisturbed_one(lora, toy, tmp_path):
-    undisturbed = toy.job("sft", tmp_path / "undisturbed", settings(lora))
+def test_a_stopped_adapter_ends_with_the_bytes_of_an_undisturbed_one(lora, wide_toy, tmp_path):
+    undisturbed = wide_toy.job("sft", tmp_path / "undisturbed", settings(lora))
     record = METHODS["sft"].run(undisturbed)
-    job = toy.job("sft", tmp_path / "stopped", settings(lora))
+    job = wide_toy.job("sft", tmp_path / "stopped", settings(lora))
     child = run_in_child("sft", job, tmp_path, signal.SIGTERM, 5)
     assert child.returncode == stopping.EXIT_STATUS, child.stderr
     assert METHODS["sft"].run(job) == record
@@ -116,6 +117,13 @@ def test_four_bits_without_their_library_are_one_clear_error(toy, tmp_path, monk
         importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else found(name)
     )
     with pytest.raises(StudyError, match="needs the library bitsandbytes"):
+        METHODS["sft"].run(toy.job("sft", tmp_path, settings(NF4)))
+
+
+def test_four_bits_of_rows_that_are_no_whole_blocks_are_refused_on_a_processor(toy, tmp_path):
+    with pytest.raises(
+        StudyError, match=r"query_key_value .* has 16 inputs\. Allowed on a processor in four bits"
+    ):
         METHODS["sft"].run(toy.job("sft", tmp_path, settings(NF4)))
 
 

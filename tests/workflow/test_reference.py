@@ -62,13 +62,13 @@ def test_how_many_pairs_go_through_the_model_together_changes_last_bits_only(toy
         np.testing.assert_allclose(after[f"{answer}_logp"].to_numpy(), before[f"{answer}_logp"].to_numpy(), rtol=1e-6)
 
 
-def test_four_bit_weights_are_scored_as_they_are_trained_from(toy):
-    found = score(toy, quantization="nf4")["chosen_logp"].to_numpy()
+def test_four_bit_weights_are_scored_as_they_are_trained_from(wide_toy):
+    found = score(wide_toy, quantization="nf4")["chosen_logp"].to_numpy()
     four_bits = load_causal_model(
-        toy.root / "parent", "float32", 1, "cpu", quantization(LoraSettings(quantization="nf4"), "float32")
+        wide_toy.root / "parent", "float32", 1, "cpu", quantization(LoraSettings(quantization="nf4"), "float32")
     )
-    np.testing.assert_allclose(found, one_by_one(toy, four_bits.network)["chosen"], rtol=1e-5)
-    assert np.abs(found - score(toy)["chosen_logp"].to_numpy()).max() > 1e-3
+    np.testing.assert_allclose(found, one_by_one(wide_toy, four_bits.network)["chosen"], rtol=1e-5)
+    assert np.abs(found - score(wide_toy)["chosen_logp"].to_numpy()).max() > 1e-3
 
 
 def test_a_parent_that_gives_no_number_is_one_clear_error(toy, tmp_path):

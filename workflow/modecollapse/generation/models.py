@@ -118,6 +118,7 @@ def load_network(
     _check_attention(network.config, directory)
     network.requires_grad_(False)
     if quantization:
+        _check_blocks(network, directory)
         for module in network.modules():
             # On processors with AVX-512 BF16 bitsandbytes packs weights anew for inference, in bfloat16, and refuses
             # layers whose number of outputs 32 does not divide: neither is what training computes.
@@ -125,6 +126,19 @@ def load_network(
                 module.support_avx512bf16_for_cpu = False
         return network.eval()
     return network.eval().to(device)
+
+
+def _check_blocks(network: Any, directory: Path) -> None:
+    """Refuse four-bit layers that bitsandbytes 0.50.2 reads back wrongly, and says nothing, on processors with AVX-512:
+    those whose rows are no whole number of blocks.
+    """
+    for name, module in network.named_modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None and module.weight.device.type == "cpu" and state.shape[-1] % state.blocksize:
+            raise StudyError(
+                f"The layer {name} of the model in {directory} has {state.shape[-1]} inputs. Allowed on a processor in "
+                f"four bits: multiples of {state.blocksize}. Use a GPU or another model, or set quantization: null."
+            )
 
 
 def end_tokens_of(tokenizer: Any, config: Any, directory: Path) -> tuple[int, ...]:
