@@ -22,9 +22,9 @@ TARGETS = ("all", "models", "generations", "measurements", "tables", "figures", 
 PUBLISHED = Path(os.environ.get("MODECOLLAPSE_PUBLISHED", ROOT.parent / "shared" / "published"))
 
 
-_PLANNERS = multiprocessing.get_context("forkserver")
-# What every plan would import first. Never the package itself, of which each project has its own.
-_PLANNERS.set_forkserver_preload(["snakemake.cli", "snakemake_executor_plugin_slurm", "tests.projects"])
+_SNAKEMAKES = multiprocessing.get_context("forkserver")
+# What each of them would import first. Never the package itself, of which every project has its own.
+_SNAKEMAKES.set_forkserver_preload(["snakemake.cli", "snakemake_executor_plugin_slurm", "tests.projects"])
 
 
 @dataclass(frozen=True)
@@ -65,25 +65,20 @@ class Project:
 
     def run(self, *arguments: str, succeeds: bool = True) -> str:
         """Run Snakemake; returns everything it printed."""
-        with self.start(*arguments) as process:
-            try:
-                output, _ = process.communicate(timeout=1800)
-            except BaseException:
-                process.kill()
-                raise
-        assert (process.returncode == 0) == succeeds, output
-        return output
+        with tempfile.NamedTemporaryFile() as output:
+            call = (self.root, self.command(*arguments)[3:], self.environment(), output.name)
+            process = _SNAKEMAKES.Process(target=_snakemake, args=call)
+            process.start()
+            process.join(timeout=1800)
+            process.kill()
+            said = Path(output.name).read_text()
+        assert process.exitcode is not None, f"it did not end: {said}"
+        assert (process.exitcode == 0) == succeeds, said
+        return said
 
     def plan(self, *arguments: str) -> list[str]:
         """The jobs that Snakemake would run, e.g. ["score tiny/s0/sft", "tabulate"], sorted."""
-        with tempfile.NamedTemporaryFile() as output:
-            command = self.command("--dry-run", *arguments)[3:]
-            planner = _PLANNERS.Process(target=_snakemake, args=(self.root, command, self.environment(), output.name))
-            planner.start()
-            planner.join()
-            said = Path(output.name).read_text()
-        assert planner.exitcode == 0, said
-        return parse_plan(said)
+        return parse_plan(self.run("--dry-run", *arguments))
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self.root / file
