@@ -266,7 +266,7 @@ def _logged(context: FigureContext) -> pd.DataFrame:
         elif info.method == "reward":
             known = of_scores
         elif info.data in ("preferences", "sampled") and stage != "rsft":
-            known = of_pairs
+            known = {name: each for name, each in of_pairs.items() if stage != "kto" or name != "rewards/accuracies"}
         if stage == "bon":
             continue
         keys = grid(size=SIZES, seed=(0, 1), step=tuple(range(0, 100, 5)))
@@ -275,6 +275,9 @@ def _logged(context: FigureContext) -> pd.DataFrame:
         for quantity, (start, change) in known.items():
             value = start + change * (at**0.5 * (1 + 0.03 * order) + noise * (at > 0))
             parts.append(keys.assign(stage=stage, quantity=quantity, value=value))
+        if stage == "rsft":
+            before = keys[keys["step"] == 0].assign(stage=stage)
+            parts += [before.assign(quantity=f"score/{which}", value=1.0) for which in ("sampled", "kept")]
         if stage in ("ppo", "rloo", "grpo"):
             # The true utility falls where the score goes on to rise.
             parts.append(keys.assign(stage=stage, quantity="utility", value=1 + 2 * at - 1.8 * at**2 + noise))

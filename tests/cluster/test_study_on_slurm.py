@@ -15,6 +15,10 @@ from tests.cluster.slurm_cluster import Cluster, wait_for
 from tests.cluster.training_jobs import hold_at_first_checkpoint
 from tests.projects import Project, make_project
 
+LAST_STAGE = [
+    f"results/nano-smoke/{name}" for name in ("scores/tiny/s0/dpo.parquet", "tokens/tiny/s0/dpo/documents.parquet")
+]
+"""What is measured of it: all that comes before is made, too."""
 SEEDS = list(range(6))
 """Of the models that faults happen to."""
 MODELS = [f"results/nano-smoke/models/tiny/s{seed}/plm/manifest.json" for seed in SEEDS]
@@ -37,15 +41,17 @@ def lengthen_training(project: Project, seeds: Sequence[int]) -> None:
     project.edit_study("log_every: 2\n    save_every: 4", "log_every: 10\n    save_every: 10")
 
 
-def test_a_study_run_on_slurm_equals_a_local_run(cluster: Cluster, finished_once: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("targets", [LAST_STAGE, pytest.param(["tables"], marks=pytest.mark.slow)])
+def test_a_study_run_on_slurm_equals_a_local_run(
+    targets: list[str], cluster: Cluster, finished_once: Project, tmp_path: Path
+) -> None:
     project = on_cluster(make_project(tmp_path / "project"), cluster)
-    # Figures are drawn where Snakemake runs, as in a local run.
-    with running(project, "tables") as snakemake:
+    with running(project, *targets) as snakemake:
         assert snakemake.wait(timeout=2400) == 0, console(project).read_text()
     assert "No suitable partition" not in console(project).read_text()
     local, ours = digests(finished_once), digests(project)
-    assert len(local) > 20
-    assert ours == local
+    assert len(ours) > 10
+    assert ours.items() <= local.items()
 
 
 def test_a_training_on_two_gpus_of_a_node_equals_one_in_two_processes(

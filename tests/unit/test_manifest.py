@@ -13,7 +13,7 @@ from modecollapse.errors import CorruptFile, StudyError
 from modecollapse.jobs.models import Inputs, make_model
 from modecollapse.manifest import Manifest, read_manifest, write_manifest
 from modecollapse.methods import METHODS
-from modecollapse.methods.base import Method, TrainingJob, TrainingRecord
+from modecollapse.methods.base import Method, RewardSource, TrainingJob, TrainingRecord
 from modecollapse.schema import Strict
 from modecollapse.store import Store
 
@@ -47,6 +47,36 @@ def test_two_trainings_with_equal_weights_give_the_same_manifest_to_the_byte(run
     assert len(runs) == 2
     assert first == second
     assert set(json.loads((tmp_path / "first" / "run.json").read_text())) == {"wall_seconds", "device", "layout"}
+
+
+@pytest.mark.parametrize(
+    ("change", "shares"),
+    [({}, True), ({"parent": "other"}, False), ({"adapter": False}, False), ({"quantization": "nf4"}, False)],
+)
+def test_a_reward_shares_the_parent_if_it_is_an_adapter_of_that_in_as_many_bits(
+    change: dict[str, Any], shares: bool, tmp_path: Path
+) -> None:
+    def published(name: str, inputs: dict[str, str], quantization: str | None) -> Path:
+        directory = tmp_path / name
+        (directory / "adapter").mkdir(parents=True)
+        spec = {"settings": {"lora": {"quantization": quantization}}}
+        manifest = Manifest(name, spec, inputs, {"model.safetensors": "0" * 64}, {}, 0, 1, 1)
+        write_manifest(manifest, directory / "manifest.json")
+        return directory
+
+    parent = published("parent", {}, None)
+    weights = read_manifest(parent / "manifest.json").weights
+    reward = published("reward", {"parent": change.get("parent", weights)}, change.get("quantization"))
+    if not change.get("adapter", True):
+        (reward / "adapter").rmdir()
+    inputs = Inputs(
+        parent_manifest=parent / "manifest.json",
+        reward="rm",
+        reward_weights=reward,
+        reward_manifest=reward / "manifest.json",
+    )
+    found = inputs.reward_source({"settings": {"lora": {"rank": 4, "quantization": None}}})
+    assert found == RewardSource("rm", reward, shares)
 
 
 @pytest.mark.parametrize("kind", ["a copied file", "a converted file", "a file that is gone", "a GGUF file"])

@@ -299,6 +299,23 @@ def test_a_run_that_goes_too_far_stops_with_the_policy_of_the_iteration_before(p
     assert sha256_directory(job.output) == sha256_directory(short.output)
 
 
+def test_what_the_last_updates_have_made_is_measured_before_it_is_published(parent, tmp_path) -> None:
+    job = ppo_job(tmp_path / "far", parent, learning_rate=1e30, steps=1, minibatch_size=12, minibatch_epochs=1)
+    with pytest.raises(StudyError, match=r"PPO diverged in iteration 1 of 1: .*No state was kept"):
+        METHOD.run(job)
+    assert not any(job.output.iterdir())
+
+    free = METHOD.run(ppo_job(tmp_path / "free", parent, steps=6, lora=LORA))
+    limit = free.curves[-1]["kl"] + 1e-3  # below that of the policy after the last updates
+    stopped = ppo_job(tmp_path / "stopped", parent, steps=6, lora=LORA, stop_kl=limit)
+    record = METHOD.run(stopped)
+    assert record.steps == 5
+    assert [point["stopped"] for point in record.curves] == [0.0] * 5 + [1.0]
+    short = ppo_job(tmp_path / "short", parent, steps=5, lora=LORA)
+    METHOD.run(short)
+    assert sha256_directory(stopped.output) == sha256_directory(short.output)
+
+
 def test_an_iteration_makes_no_more_updates_than_the_target_of_its_kl_allows(parent, tmp_path) -> None:
     record = METHOD.run(ppo_job(tmp_path, parent, steps=2, target_update_kl=1e-9))
     assert [point["updates"] for point in record.curves] == [1, 1]

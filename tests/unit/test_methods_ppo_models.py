@@ -1,5 +1,6 @@
 """The models of PPO over one shared base: what is in memory, what changes, and what is published."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from modecollapse.errors import StudyError
 from modecollapse.methods.base import RewardSource, TrainingJob
-from modecollapse.methods.lora import LoraSettings, adapter_configuration, write_merged
+from modecollapse.methods.lora import DIRECTORY, LoraSettings, adapter_configuration, write_merged
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.ppo import METHOD, PpoSettings
 from modecollapse.methods.ppo_course import Course
@@ -141,6 +143,15 @@ def test_sharing_the_reward_s_base_or_loading_it_whole_gives_the_same_curves(par
     other = METHOD.run(whole).curves[0]
     for name in ("score", "baseline_score", "kl", "entropy", "response_length"):
         assert shared[name] == pytest.approx(other[name], abs=1e-4)
+
+
+def test_a_shared_reward_that_gives_no_number_is_named(parent, reward, tmp_path) -> None:
+    broken = shutil.copytree(reward, tmp_path / "reward")
+    adapter = broken / DIRECTORY / "adapter_model.safetensors"
+    weights = load_file(adapter)
+    save_file({name: each * torch.nan if "score" in name else each for name, each in weights.items()}, adapter)
+    with pytest.raises(StudyError, match=r"reward: rm gives nan to the answer of row 0"):
+        METHOD.run(shared_job(tmp_path / "job", parent, broken))
 
 
 def test_what_is_published_is_the_parent_with_the_policy_s_adapter_and_nothing_of_the_critic(

@@ -121,9 +121,7 @@ def test_four_bits_without_their_library_are_one_clear_error(toy, tmp_path, monk
 
 
 def test_four_bits_of_rows_that_are_no_whole_blocks_are_refused_on_a_processor(toy, tmp_path):
-    with pytest.raises(
-        StudyError, match=r"query_key_value .* has 16 inputs\. Allowed on a processor in four bits"
-    ):
+    with pytest.raises(StudyError, match=r"query_key_value .* has 16 inputs\. Allowed on a processor in four bits"):
         METHODS["sft"].run(toy.job("sft", tmp_path, settings(NF4)))
 
 

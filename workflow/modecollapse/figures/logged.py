@@ -15,7 +15,7 @@ REWARDS = ("score", "kl")
 SCORES_OF_PAIRS = ("accuracy", "margin")
 """What reward models log."""
 LIKELIHOODS_OF_PAIRS = ("rewards/accuracies", "rewards/margins")
-"""What stages log that learn from pairs of answers."""
+"""What stages log that learn from pairs of answers; of single answers they log margins alone."""
 
 _SEED_WIDTH, _MEAN_WIDTH, _SEED_OPACITY = 0.5, 1.1, 0.35
 

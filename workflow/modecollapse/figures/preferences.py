@@ -27,11 +27,11 @@ _REJECTED = 0.55
 def preference_curves(tables: Tables, context: FigureContext) -> Figure:
     """Accuracy, margin, log-probabilities or scores of chosen and rejected answers, and loss of every such run.
 
-    Reads `training`: stages that logged accuracies and margins of pairs, among them reward models. One row of panels
-    per run. Log-probabilities are shown as their difference from the reference's where `context.log_ratio_scales` tells
-    it, else as the change since the first update.
+    Reads `training`: stages that logged margins of pairs, among them reward models. One row of panels per run; those
+    that learn from single answers (KTO) have no accuracy. Log-probabilities are shown as their difference from the
+    reference's where `context.log_ratio_scales` tells it, else as the change since the first update.
     """
-    runs = runs_with(tables["training"], context, LIKELIHOODS_OF_PAIRS, SCORES_OF_PAIRS)
+    runs = runs_with(tables["training"], context, LIKELIHOODS_OF_PAIRS[1:], SCORES_OF_PAIRS)
     rows = max(1, len(runs))
     left, right, top, bottom, gap = 0.62, 0.1, 0.5, 0.5, 0.42
     sheet = style.sheet(
@@ -46,6 +46,8 @@ def preference_curves(tables: Tables, context: FigureContext) -> Figure:
         scores = run.has("accuracy")
         for axes, quantity in zip((*panels[:2], panels[3]), _quantities(scores), strict=True):
             draw_seeds(axes, run.values(quantity), context)
+        if not run.has(_quantities(scores)[0]):
+            style.note(panels[0], "learns from single answers")
         panels[0].axhline(0.5, color=style.GREY, linewidth=0.6, linestyle="dotted")
         panels[1].axhline(0, color=style.GREY, linewidth=0.6, linestyle="dotted")
         if scores:

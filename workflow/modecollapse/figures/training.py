@@ -63,8 +63,9 @@ def training_curves(tables: Tables, context: FigureContext) -> Figure:
                 part = pd.concat([before, part])
                 before = part.iloc[-1:]
                 axes.plot(
-                    part["step"], part["value"], color=marks[stage].colour, linestyle=lines[str(size)], linewidth=0.9
-                )
+                    part["step"], part["value"], color=marks[stage].colour, linestyle=lines[str(size)], linewidth=0.9,
+                    marker="o" if len(part) == 1 else None, markersize=2.5,
+                )  # fmt: skip
         title = f"{context.stages[stages[0]].run_label}: {quantity}"
         axes.set_title(title, fontsize=style.TINY if crowded else style.SMALL)
         axes.set_xlabel("Step", labelpad=1)
@@ -78,6 +79,6 @@ def _shown(logged: pd.DataFrame, crowded: bool) -> pd.DataFrame:
     quantities = set(logged["quantity"])
     if set(REWARDS) <= quantities:
         return logged[~logged["quantity"].isin(_OF_REWARDS)]
-    if set(SCORES_OF_PAIRS) <= quantities or (crowded and set(LIKELIHOODS_OF_PAIRS) <= quantities):
+    if set(SCORES_OF_PAIRS) <= quantities or (crowded and LIKELIHOODS_OF_PAIRS[1] in quantities):
         return logged[~logged["quantity"].isin(_OF_PAIRS)]
     return logged

@@ -98,14 +98,27 @@ class Inputs:
                 digests[f"guard {task.name}"] = read_metadata(data)[SEAL]
         return digests
 
-    def reward_source(self) -> RewardSource | None:
-        """What scores answers; None if nothing does."""
+    def reward_source(self, spec: Mapping[str, Any]) -> RewardSource | None:
+        """What scores answers of the model that `spec` decides; None if nothing does.
+
+        A reward that is an adapter shares the parent with it, if it was trained on that, in the same number of bits.
+        """
         if self.reward is None or self.reward_weights is None or self.reward_manifest is None:
             return None if self.reward is None else RewardSource(self.reward)
         assert self.parent_manifest is not None
-        base = read_manifest(self.reward_manifest).inputs.get("parent")
-        shares = (self.reward_weights / lora.DIRECTORY).is_dir() and base == read_manifest(self.parent_manifest).weights
+        trained = read_manifest(self.reward_manifest)
+        shares = (
+            (self.reward_weights / lora.DIRECTORY).is_dir()
+            and trained.inputs.get("parent") == read_manifest(self.parent_manifest).weights
+            and _bits(trained.spec["settings"]) == _bits(spec["settings"])
+        )
         return RewardSource(self.reward, self.reward_weights, shares)
+
+
+def _bits(settings: Mapping[str, Any]) -> str | None:
+    """How a base is quantized under an adapter."""
+    quantization: str | None = (settings.get("lora") or {}).get("quantization")
+    return quantization
 
 
 def find_source(study: "Study", model: Model) -> Path | None:
@@ -289,7 +302,7 @@ def _train(
             tokenizer=inputs.tokenizer,
             data=inputs.data,
             reference_scores=inputs.reference_scores,
-            reward=inputs.reward_source(),
+            reward=inputs.reward_source(last),
             world=inputs.world,
             guard=inputs.guard,
             format=PromptFormat.from_spec("train_format", last["format"]) if "format" in last else None,

@@ -61,7 +61,7 @@ class PpoSettings(AnswerSettings):
     token); null: never."""
     stop_kl: float | None = Field(None, gt=0)
     """The run ends once answers are further than this from the reference (nats per answer), with the policy of the
-    iteration before: the RL paper's early stop. Null: never."""
+    iteration before. Null: never."""
     guard_rails: RunGuards | None = None
     """Benchmarks that end the run once its policy falls below the parent by more than the study's guard rails allow,
     with the policy of the last look that found no fall: the RL paper's early stop. Null: none."""

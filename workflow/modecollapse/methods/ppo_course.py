@@ -4,7 +4,6 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ from modecollapse.methods.ppo_losses import (
     token_rewards,
     value_losses,
 )
-from modecollapse.methods.ppo_models import Answers, Role, load_models
+from modecollapse.methods.ppo_models import Answers, Experience, Role, load_models
 from modecollapse.methods.ppo_state import Checkpoints
 from modecollapse.methods.rollout_prompts import Prompts, read_prompts
 from modecollapse.methods.sampling_check import check_sampling
@@ -52,8 +51,11 @@ def train(job: TrainingJob, settings: PpoSettings) -> TrainingRecord:
     """See `ppo.run`."""
     course = Course(job, settings)
     clock = SaveClock(job.layout.save_minutes)
-    while not course.finished:
+    while True:
         try:
+            if course.finished:
+                course.check_published()
+                break
             course.iterate()
             if not course.finished:
                 stopping.check()
@@ -67,21 +69,6 @@ def train(job: TrainingJob, settings: PpoSettings) -> TrainingRecord:
             clock.restart()
     course.models.write(job)
     return TrainingRecord(steps=course.published_step, tokens=course.tokens, curves=course.curves)
-
-
-@dataclass(frozen=True)
-class Experience:
-    """The answers of one iteration and all that its updates need of them; tensors are (rows, steps)."""
-
-    answers: Answers
-    log_probs: Tensor
-    """Of the policy that answered."""
-    values: Tensor
-    """Of the critic before the updates."""
-    advantages: Tensor
-    returns: Tensor
-    measured: dict[str, float]
-    """The iteration's point on the curves, as far as it is known before the updates."""
 
 
 class Course:
@@ -114,6 +101,8 @@ class Course:
         )
         self.good: dict[str, Tensor] = {}
         """The policy of the iteration before, where it may have to be gone back to."""
+        self.gone_back_to: int | None = None
+        """After how many iterations `good` was what `stop_kl` has the run end with."""
         self.memory = RowMemory()
         self.measured = True
         """Whether the KL of the present policy to the reference is known to be within `limit_kl`; at first it is 0."""
@@ -134,11 +123,10 @@ class Course:
 
     @property
     def published_step(self) -> int:
-        """Iterations that made the published policy: up to the last look that found no fall, where guard rails stopped
-        the run; where `stop_kl` did, all but the last two."""
+        """Iterations that made the published policy."""
         if self.guard is not None and self.guard.failed:
             return self.guard.step
-        return max(0, self.step - 2) if self.stopped else self.step
+        return self.step if self.gone_back_to is None else self.gone_back_to
 
     def iterate(self) -> None:
         """Sample answers, estimate advantages, update in minibatches, stop if it went too far; a point of the curves.
@@ -150,7 +138,7 @@ class Course:
         settings = self.settings
         experience = self.experience()
         measured = experience.measured
-        self.stopped = settings.stop_kl is not None and measured["kl"] > settings.stop_kl
+        self.stopped = self._too_far(measured["kl"])
         if settings.stop_kl is not None and not self.stopped:
             self.good = {name: weight.detach().clone() for name, weight in self.models.policy.items()}
         share = learning_rate_share(self.step, settings.steps, settings.warmup_steps, settings.schedule)
@@ -161,8 +149,8 @@ class Course:
             self._go_back(measured["kl"])
         self.step += 1
         self.measured = False
-        rate, stopped = settings.learning_rate * share, float(self.stopped)
-        self.curves.append({"step": self.step, **measured, **updates, "learning_rate": rate, "stopped": stopped})
+        further = {"learning_rate": settings.learning_rate * share, "stopped": float(self.stopped)}
+        self.curves.append({"step": self.step, **measured, **updates, **further})
         if self.guard is not None and not self.stopped and self.guard.is_due(self.step):
             self._look(self.guard)
         if self.step * _LINES // settings.steps > (self.step - 1) * _LINES // settings.steps:
@@ -288,12 +276,31 @@ class Course:
                     sums[name] += mean * share
         return {name: float(value) for name, value in sums.items()}
 
+    def check_published(self) -> None:
+        """Measure the policy that the last updates have made; one of an early stop was. Raises as `experience`."""
+        if self.stopped:
+            return
+        places = self.prompts.order(self.settings.batch_size, self.job.seed, self.settings.balance_tasks)
+        tokens = [rollout.tokens for rollout in self._sample(Role.POLICY, "published", places)]
+        answers = Answers.of(self.prompts.at(places).ids, tokens, self.models.device)
+        log_probs, _, reference, _ = self._looked_at(answers)
+        kl = float(kl_of_answers(log_probs - reference, answers.mask).mean())
+        self._check_distance(kl)
+        self.stopped = self._too_far(kl)
+        if self.stopped:
+            self._go_back(kl)
+            self.curves[-1]["stopped"] = 1.0
+
+    def _too_far(self, kl: float) -> bool:
+        return self.settings.stop_kl is not None and kl > self.settings.stop_kl
+
     def _go_back(self, kl: float) -> None:
         """Early stop: the policy is that of the iteration before again, whose KL was within `stop_kl`."""
         logger.warning(
             "stopping before iteration %d: the KL to the reference is %.2f nats per answer (stop_kl %s); the policy is "
             "that of the iteration before", self.step + 1, kl, self.settings.stop_kl,
         )  # fmt: skip
+        self.gone_back_to = max(0, self.step - 1)
         with torch.no_grad():
             for name, weight in self.good.items():
                 self.models.policy[name].copy_(weight)
@@ -344,8 +351,9 @@ class Course:
         self.checkpoints.confirm(self.step)
 
     def _diverged(self, what: str) -> StudyError:
+        steps = self.settings.steps
         return StudyError(
-            f"PPO diverged in iteration {self.step + 1} of {self.settings.steps}: {what}. {self._kept()} Lower "
+            f"PPO diverged in iteration {min(self.step + 1, steps)} of {steps}: {what}. {self._kept()} Lower "
             "learning_rate or minibatch_epochs, raise kl_weight, or set stop_kl to end the run before that."
         )
 

@@ -31,11 +31,11 @@ from torch.nn.utils.rnn import pad_sequence
 from modecollapse.errors import StudyError
 from modecollapse.generation.models import CausalModel, load_causal_model
 from modecollapse.methods import processes
-from modecollapse.methods.base import TrainingJob
+from modecollapse.methods.base import RewardSource, TrainingJob
 from modecollapse.methods.lora import DIRECTORY, LoraSettings, adapter_configuration, write_merged
 from modecollapse.methods.model_files import copy_tokenizer
 from modecollapse.methods.ppo_losses import entropies
-from modecollapse.methods.scoring import Ids, Scorer, open_scorer
+from modecollapse.methods.scoring import Ids, Scorer, finite, open_scorer
 from modecollapse.methods.start import load_start
 
 
@@ -89,6 +89,21 @@ class Answers:
         """All rows, so many at a time."""
         for start in range(0, len(self), rows):
             yield self.rows(torch.arange(start, min(start + rows, len(self)), device=self.mask.device))
+
+
+@dataclass(frozen=True)
+class Experience:
+    """The answers of one iteration and all that its updates need of them; tensors are (rows, steps)."""
+
+    answers: Answers
+    log_probs: Tensor
+    """Of the policy that answered."""
+    values: Tensor
+    """Of the critic before the updates."""
+    advantages: Tensor
+    returns: Tensor
+    measured: dict[str, float]
+    """The iteration's point on the curves, as far as it is known before the updates."""
 
 
 class PpoModels(ABC):
@@ -168,9 +183,11 @@ class PpoModels(ABC):
 class SharedBase(PpoModels):
     """All models as adapters and heads of the parent, whose weights are in memory once and never change."""
 
-    def __init__(self, parent: CausalModel, dtype: str, lora: LoraSettings, reward: Path | None, rows: int) -> None:
-        """`lora`: settings of the policy's adapter, and of the critic's unless there is a `reward`, the
-        directory of a reward model with its adapter; `rows`: how many are scored by it at a time.
+    def __init__(
+        self, parent: CausalModel, dtype: str, lora: LoraSettings, reward: RewardSource | None, rows: int
+    ) -> None:
+        """`lora`: settings of the policy's adapter, and of the critic's unless there is a `reward`, a model whose
+        adapter is one of the parent; `rows`: how many are scored by it at a time.
 
         Raises:
             StudyError: the adapter does not fit, or the reward's is not one of this model.
@@ -185,7 +202,8 @@ class SharedBase(PpoModels):
         if reward is None:
             self._wrapped.add_adapter(Role.CRITIC.value, own)
         else:
-            self.reward_head = self._add_reward(reward / DIRECTORY)
+            assert reward.weights is not None
+            self.reward_head, self._reward_name = self._add_reward(reward.weights / DIRECTORY), reward.name
         parent.network.eval()
         self._layers = [layer for layer in self._wrapped.modules() if isinstance(layer, BaseTunerLayer)]
         self.policy, self.critic, self._fixed = (
@@ -226,7 +244,7 @@ class SharedBase(PpoModels):
             hidden = self.network(Role.REWARD).base_model(part.input_ids, use_cache=False).last_hidden_state
             last = hidden[torch.arange(len(part), device=self.device), part.lengths - 1]
             scores.append(self.reward_head(last.float()).squeeze(-1))
-        return torch.cat(scores).cpu().numpy()
+        return finite(torch.cat(scores).cpu().numpy(), self._reward_name)
 
     def _adapter(self, role: Role) -> dict[str, torch.nn.Parameter]:
         """Its matrices, which are held in float32: beside quantized weights, PEFT may make them less."""
@@ -297,4 +315,4 @@ def load_models(job: TrainingJob, lora: LoraSettings | None, max_length: int, dt
     if lora is None:
         return SeparateModels(parent, dtype)
     torch.manual_seed(job.seed)  # of the adapters' first matrices
-    return SharedBase(parent, dtype, lora, job.reward.weights if job.reward.shares_base else None, rows)
+    return SharedBase(parent, dtype, lora, job.reward if job.reward.shares_base else None, rows)

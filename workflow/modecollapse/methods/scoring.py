@@ -111,7 +111,7 @@ class ModelScorer:
             with torch.inference_mode():
                 scores[places] = last_scores(self._model.network, ids, lengths).cpu().numpy()
             start += len(places)
-        return _finite(scores, self._name)
+        return finite(scores, self._name)
 
     def _check(self, rows: Sequence[Ids]) -> None:
         context = self._model.context
@@ -140,7 +140,7 @@ class FunctionScorer:
         answers = [
             decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False) for ids in answer_ids
         ]
-        return _finite(np.array(self._function(prompts, answers), dtype=np.float32), self._name)
+        return finite(np.array(self._function(prompts, answers), dtype=np.float32), self._name)
 
 
 class Unscored:
@@ -153,7 +153,7 @@ class Unscored:
         return np.zeros(len(answer_ids), dtype=np.float32)
 
 
-def _finite(scores: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+def finite(scores: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     """Raises StudyError where a score is not a finite number."""
     wrong = np.flatnonzero(~np.isfinite(scores))
     if wrong.size:
