@@ -150,11 +150,12 @@ def test_many_faults_are_told_together_and_counted(tmp_path):
     assert "line 12" not in str(raised.value)
 
 
-def test_nobody_labels_a_pair_twice_under_names_that_differ_in_case_only(tmp_path):
+@pytest.mark.parametrize("again", ["ann a", "Ann  A", "Ａｎｎ Ａ"])
+def test_nobody_labels_a_pair_twice_under_names_that_differ_in_case_spaces_or_width_only(tmp_path, again):
     table = candidates(2)
-    files = [write(tmp_path / "one.csv", table, "Anna"), write(tmp_path / "two.csv", table, "anna", {0: "b"})]
+    files = [write(tmp_path / "one.csv", table, "Ann A"), write(tmp_path / "two.csv", table, again, {0: "b"})]
     with pytest.raises(
-        StudyError, match=r"two\.csv, line 2: anna labels the pair .* a second time, after .*one\.csv, li"
+        StudyError, match=rf"two\.csv, line 2: {again} labels the pair .* a second time, after .*one\.csv, li"
     ):
         read(table, *files)
 

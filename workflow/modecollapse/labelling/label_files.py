@@ -181,8 +181,8 @@ def _parse(path: Path, line: int, values: dict[str, str]) -> Row | str:
 
 
 def _folded(annotator: str) -> str:
-    """By what annotators are told apart: "Anna" and "anna" are one."""
-    return annotator.casefold()
+    """By what annotators are told apart: "Ann A", "ann  a" and the same in full-width letters are one."""
+    return " ".join(unicodedata.normalize("NFKC", annotator).casefold().split())
 
 
 def _raise(faults: Sequence[str]) -> None:

@@ -22,7 +22,7 @@
     value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
     return (value ^ (value >>> 16)) >>> 0;
   }
-  const folded = (name) => name.normalize("NFC").trim().toLowerCase();
+  const folded = (name) => name.normalize("NFKC").trim().replace(/\s+/g, " ").toLowerCase();
   const keyed = (purpose, pair) => hash([purpose, seed, sheet, folded(annotator), pair.pair].join("\n"));
   const shownFirst = (pair) => (keyed("side", pair) & 1 ? "b" : "a");
   const storageKey = () => `modecollapse/labels/${sheet}/${folded(annotator)}`;
