@@ -209,6 +209,45 @@ def test_who_lost_the_browsers_memory_goes_on_from_a_saved_file(page: Page) -> N
     assert "is of the sheet sother" in page.text("message")
 
 
+def test_two_tabs_of_one_annotator_lose_none_of_each_other_s_labels(page: Page) -> None:
+    def labels() -> dict[str, str]:
+        return {row.labelled.pair: row.labelled.label for row in read_label_files([page.save()])}
+
+    browser = page.browser
+    page.begin("anna")
+    first = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    # No news reaches this tab: what it writes must not rest on them.
+    deaf = "addEventListener('storage', (event) => event.stopImmediatePropagation())"
+    browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": deaf})
+    page.open()
+    page.begin("Anna")
+    page.press("3")
+    shown = page.text("prompt")
+    page.press("3")
+    second = browser.current_window_handle
+
+    browser.switch_to.window(first)
+    WebDriverWait(browser, 10).until(lambda _: page.labelled() == f"anna: 2 of {NUMBER} pairs labelled")
+    page.press("n")
+    assert page.text("prompt") == shown
+    page.press("4")  # changes what the other tab said: the label that was given last counts
+    page.press("4")
+    changed = labels()
+    assert sorted(changed.values()) == ["skip", "skip", "tie"]
+
+    browser.switch_to.window(second)
+    assert page.labelled() == f"Anna: 2 of {NUMBER} pairs labelled"
+    page.press("n")
+    page.press("3")
+    assert page.labelled() == f"Anna: 4 of {NUMBER} pairs labelled"
+    assert labels().items() > changed.items()
+    browser.close()
+    browser.switch_to.window(first)
+    page.open()
+    assert page.labelled() == f"anna: 4 of {NUMBER} pairs labelled"
+
+
 def test_everything_that_can_be_operated_has_a_name(page: Page) -> None:
     assert page.browser.find_element(By.ID, "annotator").accessible_name == "Your name (the same one each time)"
     page.begin("anna")

@@ -15,11 +15,12 @@ BOOTSTRAP = Bootstrap(resamples=400)
 MODEL = Model("tiny", 0, "dpo")
 
 
-def verdicts(said, task="chat"):
+def verdicts(said, task="chat", equal=False):
     return pd.DataFrame(
         {
             **{"prompts": "creative", "prompt": [f"p{n}" for n in range(len(said))], "temperature": "1.0", "sample": 0},
-            **{"task": task, "verdict": list(said), "points": 0.0, "longer": 0.0, "consistent": 1.0, "first": 0.5},
+            **{"task": task, "verdict": list(said), "points": 0.0, "equal": equal},
+            **{"longer": 0.0, "consistent": 1.0, "first": 0.5},
         }
     )
 
@@ -58,6 +59,17 @@ def test_judges_that_know_nothing_of_each_other_agree_by_chance_and_it_is_said()
     assert (same["agreement"], same["kappa"], same["beyond_chance"]) == (1.0, 1.0, True)
     assert same["low"] < 1.0, "200 prompts of one opinion are no certainty"
     assert row(ours, np.where(ours == "win", "loss", "win"))["beyond_chance"], "to disagree always is no chance either"
+
+
+def test_pairs_that_no_judge_was_asked_about_are_no_agreement():
+    generator = np.random.default_rng(2)
+    equal = np.arange(300) < 90
+    said = {name: np.where(equal, "tie", generator.choice(["win", "loss", "tie"], 300)) for name in "ab"}
+    judged = {(name, MODEL): verdicts(each, equal=equal) for name, each in said.items()}
+    found = judge_agreement_table(judged, BOOTSTRAP).iloc[0]
+    assert found["n"] == 210
+    assert not found["beyond_chance"]
+    assert judge_agreement_table({of: frame[equal] for of, frame in judged.items()}, BOOTSTRAP).empty
 
 
 def test_no_common_verdict_is_no_row_and_every_two_judges_have_theirs():

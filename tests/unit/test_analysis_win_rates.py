@@ -44,6 +44,13 @@ def test_orders_are_put_together_and_the_position_s_part_is_told():
     assert found["longer"].tolist() == [2.0] * 4
 
 
+def test_equal_answers_are_told_apart_and_are_ties_of_the_win_rate():
+    found = frame(*both("a", "win", "win"), judgement("b", "tie", text="one"))
+    assert found["equal"].tolist() == [False, True]
+    table = win_rates_table({("gpt", Model("tiny", 0, "dpo")): found}, "sft", BOOTSTRAP)
+    assert table[["n", "ties", "value"]].iloc[0].tolist() == [2, 1, 0.75]
+
+
 @pytest.mark.parametrize(
     ("said", "verdict"),
     [

@@ -76,9 +76,17 @@ def test_the_shown_pairs_are_the_same_of_all_stages_and_judges_of_one_seed_and_f
     assert len(set(shown)) == 1
     assert {task: len(set(rows["prompt"])) for task, rows in table.groupby("task")} == {"chat": 3, "poem": 3}
     assert set(table["sample"]) == {0, 1}
-    assert len(list(page_sections(table, SPEC["labels"] | {"ppo": "PPO"}))) == 2 * 6 * 2
+    assert len(list(page_sections(table, SPEC["labels"] | {"ppo": "PPO"}, {}))) == 2 * 6 * 2
+
+
+def test_a_stage_is_marked_on_the_page_in_the_sizes_in_which_it_fails(tmp_path):
+    frame = read_sealed(judgements(tmp_path / "rm.parquet", "rm")).to_pandas()
+    pairs = judged_pairs_table({("rm", Model(size, 0, "dpo")): frame for size in ("tiny", "small")}, "sft", 0)
+    headings = [section.heading for section in page_sections(pairs, SPEC["labels"], {"tiny": frozenset({"dpo"})})]
+    begins = {heading.split(":")[0] for heading in headings}
+    assert begins == {"DPO† (falls below its guard rails) beside SFT, tiny", "DPO beside SFT, small"}
 
 
 def test_a_page_without_pairs_is_a_page():
     empty = judged_pairs_table({}, "sft", 0)
-    assert "Judged pairs" in render(list(page_sections(pd.DataFrame(empty), {})), "Judged pairs of answers")
+    assert "Judged pairs" in render(list(page_sections(pd.DataFrame(empty), {}, {})), "Judged pairs of answers")

@@ -13,7 +13,7 @@ from modecollapse.errors import StudyError
 from modecollapse.labelling.candidates import SCHEMA, Scored, candidate_table, sheet_of
 from modecollapse.labelling.label_files import check_labels, read_label_files
 from modecollapse.labelling.labels import Label, Labelled, label_table, unanimous
-from modecollapse.labelling.sheet import CSV_COLUMNS, sheet_csv, sheet_page
+from modecollapse.labelling.sheet import CSV_COLUMNS, sheet_csv, sheet_in, sheet_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)><!-- @SCRIPT@ {{ }} \u2028 & \"quoted\", 'too'"
 
@@ -61,6 +61,12 @@ def test_a_sheet_says_nothing_but_the_texts():
     assert sorted(row["pair"] for row in rows) == sorted(candidates()["pair"].to_pylist())
     assert [row["pair"] for row in rows] != candidates()["pair"].to_pylist()
     assert {row["label"] + row["annotator"] for row in rows} == {""}
+
+
+def test_the_table_says_which_sheet_it_is(tmp_path):
+    for table, expected in ((candidates(), sheet_of(candidates())), (candidates(0), None)):
+        (tmp_path / "sheet.csv").write_text(sheet_csv(table, 0), encoding="utf-8", newline="")
+        assert sheet_in(tmp_path / "sheet.csv") == expected
 
 
 def test_texts_of_models_are_data_in_the_page_and_no_formulas_in_the_table():
@@ -150,11 +156,12 @@ def test_many_faults_are_told_together_and_counted(tmp_path):
     assert "line 12" not in str(raised.value)
 
 
-def test_nobody_labels_a_pair_twice_under_names_that_differ_in_case_only(tmp_path):
+@pytest.mark.parametrize("again", ["ann a", "Ann  A", "Ａｎｎ Ａ"])
+def test_nobody_labels_a_pair_twice_under_names_that_differ_in_case_spaces_or_width_only(tmp_path, again):
     table = candidates(2)
-    files = [write(tmp_path / "one.csv", table, "Anna"), write(tmp_path / "two.csv", table, "anna", {0: "b"})]
+    files = [write(tmp_path / "one.csv", table, "Ann A"), write(tmp_path / "two.csv", table, again, {0: "b"})]
     with pytest.raises(
-        StudyError, match=r"two\.csv, line 2: anna labels the pair .* a second time, after .*one\.csv, li"
+        StudyError, match=rf"two\.csv, line 2: {again} labels the pair .* a second time, after .*one\.csv, li"
     ):
         read(table, *files)
 

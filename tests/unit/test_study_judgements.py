@@ -113,6 +113,16 @@ def test_people_who_have_labelled_nothing_get_sheets_and_are_in_no_table(tmp_pat
     assert Targets(parse(content(judges={"people": {"labels": []}}))).judgement_tables() == []
 
 
+def test_labels_by_people_are_read_beside_all_sheets_of_their_judge(tmp_path):
+    (tmp_path / "labels.csv").write_text("")
+    judges = {"ann": {"labels": [str(tmp_path / "labels.csv")]}, "new": {"labels": []}, "truth": {"reward": "utility"}}
+    targets = Targets(parse(content(judges=judges, reference="plm")))
+    assert targets.judgement_inputs(judgement("ann"))["sheets"] == [
+        f"results/smoke/sheets/ann/tiny/s0/{stage}.csv" for stage in ("sft", "dpo")
+    ]
+    assert targets.judgement_inputs(judgement("truth"))["sheets"] == []
+
+
 def test_labels_count_by_what_is_in_their_files(tmp_path):
     file = tmp_path / "labels.csv"
     file.write_text("a")

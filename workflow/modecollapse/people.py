@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 def require_labels_or_exit(study: "Study", jobs: Iterable[Any]) -> None:
     """End with status 1 if one of these jobs of Snakemake's needs labels of people that are not there, or are wrong.
 
-    What a label is of is known, and checked, where its sheet is already there and is not made anew.
+    What a label of a data set's pairs is of is known, and checked, where its sheet is already there and is not made
+    anew. Of labels that judge answers it is known to the job alone.
     """
+    from modecollapse.judging.comparisons import Comparisons
+    from modecollapse.labelling.label_files import read_label_files
+
     jobs = list(jobs)
     anew = {str(path) for job in jobs for path in job.output}
     try:
@@ -26,6 +30,8 @@ def require_labels_or_exit(study: "Study", jobs: Iterable[Any]) -> None:
                 data = ModelData(job.wildcards.size, int(job.wildcards.seed), job.wildcards.data)
                 if study.sampling(data).reward == PEOPLE:
                     require_labels(study, data, study.paths.candidates(data) not in anew)
+        for judge in sorted({job.wildcards.judge for job in jobs if job.rule.name == "judge_by_people"}):
+            read_label_files(Comparisons(study).label_files(judge))
     except StudyError as error:
         print(f"\n{error}\n\nNothing was started and nothing was changed.", file=sys.stderr)
         sys.exit(1)

@@ -25,7 +25,8 @@ REVISIONS: Mapping[str, int] = {
     "sampled": 1,
     "derived": 1,
     "own_answers": 1,
-    "labelling": 1,
+    # 2: names of annotators that differ in spaces or in the width of letters are one.
+    "labelling": 2,
     "generation": 1,
     "vllm": 1,
     "import": 1,

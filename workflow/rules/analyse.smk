@@ -343,6 +343,7 @@ if study.compares():
     rule compare:
         input:
             unpack(lambda wildcards: targets.comparison_inputs()),
+            candidates=targets.marks(),
         output:
             **targets.table_outputs(*targets.comparison_tables()),
             finding=report(

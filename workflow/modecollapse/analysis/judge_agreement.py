@@ -15,7 +15,7 @@ from modecollapse.cells import Model
 from modecollapse.judging.verdicts import DECIDED, Verdict
 
 COUNTED = {ALL: DECIDED, "won or lost": (Verdict.WIN, Verdict.LOSS)}
-"""Which pairs count: those that both judges decided, or those in which both found a winner."""
+"""Which pairs of different answers count: those that both judges decided, or those in which both found a winner."""
 
 _KEYS = ["seed", "stage", "prompts", "prompt", "temperature", "sample"]
 
@@ -26,7 +26,7 @@ def judge_agreement_table(judged: Mapping[tuple[str, Model], pd.DataFrame], boot
     `agreement` is the share of pairs of answers of which both say the same, `chance` what it would be if they judged
     independently, each as often for each verdict as it does, and κ = (agreement − chance) / (1 − chance) (Cohen 1960;
     NaN where one and the same verdict was all that was ever given). `beyond_chance` tells whether the interval of κ
-    leaves 0 out.
+    leaves 0 out. Pairs of equal answers are left out: nobody was asked about them, so their ties are no agreement.
 
     Args:
         judged: (judge, model) → what `win_rates.verdicts_of` makes of its judgements.
@@ -38,12 +38,16 @@ def judge_agreement_table(judged: Mapping[tuple[str, Model], pd.DataFrame], boot
         by_judge.setdefault((model.size, judge), []).append(named)
     parts = []
     for size in dict.fromkeys(size for size, _ in by_judge):
-        frames = {judge: pd.concat(found) for (of, judge), found in by_judge.items() if of == size}
+        frames = {judge: _asked(pd.concat(found)) for (of, judge), found in by_judge.items() if of == size}
         for judge, other in itertools.combinations(frames, 2):
             both = frames[judge].merge(frames[other], on=_KEYS, suffixes=("", "_other"))
             rows = [{**row, "size": size, "judge": judge, "other": other} for row in _rows(both, bootstrap)]
             parts.append(pd.DataFrame(rows))
     return joined("judge_agreement", [part for part in parts if len(part)])
+
+
+def _asked(verdicts: pd.DataFrame) -> pd.DataFrame:
+    return verdicts[~verdicts["equal"].astype(bool)]
 
 
 def _rows(both: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict[str, object]]:

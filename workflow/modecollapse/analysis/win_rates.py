@@ -38,7 +38,8 @@ def verdicts_of(judgements: pd.DataFrame) -> pd.DataFrame:
 
     The verdicts of both orders are put together as `judging.verdicts.together` says; of several annotators it counts
     what more than half of those who decided say, and else a tie. `points` is 1, ½ or 0, NaN where nothing was decided.
-    `longer` is how many words the stage's answer has more. `consistent` tells whether both orders agree, 1 or 0, and
+    `equal` tells whether both answers read the same, so that nobody was asked and every judge has a tie. `longer` is
+    how many words the stage's answer has more. `consistent` tells whether both orders agree, 1 or 0, and
     `first` the share of the orders in which the first answer won, of those with a winner; NaN without orders.
     """
     rows = []
@@ -52,11 +53,13 @@ def verdicts_of(judgements: pd.DataFrame) -> pd.DataFrame:
                 **{name: one[name] for name in (*_PAIR, "task")},
                 "verdict": str(verdict),
                 "points": _POINTS.get(verdict, np.nan),
+                "equal": one["text"] == one["reference_text"],
                 "longer": float(len(one["text"].split()) - len(one["reference_text"].split())),
                 **(_positions(found, list(pair["order"])) if ordered else {"consistent": np.nan, "first": np.nan}),
             }
         )
-    return pd.DataFrame(rows, columns=[*_PAIR, "task", "verdict", "points", "longer", "consistent", "first"])
+    names = ["task", "verdict", "points", "equal", "longer", "consistent", "first"]
+    return pd.DataFrame(rows, columns=[*_PAIR, *names])
 
 
 def _majority(verdicts: Sequence[Verdict]) -> Verdict:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.judge_agreement import judge_agreement_table
-from modecollapse.analysis.table_files import failing_stages, joined, write_table
+from modecollapse.analysis.table_files import Failing, failing_stages, joined, write_table
 from modecollapse.analysis.tables import choose_prompts
 from modecollapse.analysis.win_rates import verdicts_of, win_rates_table
 from modecollapse.cells import Model
@@ -43,12 +43,8 @@ def tabulate_judgements(spec: Mapping[str, Any], judgements: Sequence[Path], out
     failing = failing_stages(outputs.candidates if isinstance(outputs, Outputs) else None)
     for name, frame in frames.items():
         write_table(name, [frame], outputs[name], outputs[f"{name}_csv"], failing)
-    fallen = {stage for stages in (failing or {}).values() for stage in stages}
-    labels = {
-        stage: f"{label}† (falls below its guard rails)" if stage in fallen else label
-        for stage, label in spec["labels"].items()
-    }
-    page = render(list(page_sections(frames["judged_pairs"], labels)), "Judged pairs of answers")
+    sections = page_sections(frames["judged_pairs"], spec["labels"], failing or {})
+    page = render(list(sections), "Judged pairs of answers")
     with publish_file(outputs["page"]) as partial:
         partial.write_text(page, encoding="utf-8")
     write_digests(outputs["page_sha256"], [outputs["page"]])
@@ -89,13 +85,19 @@ def judged_pairs_table(judged: Mapping[tuple[str, Model], pd.DataFrame], referen
     return table.sort_values(pair, kind="stable").reset_index(drop=True)
 
 
-def page_sections(pairs: pd.DataFrame, labels: Mapping[str, str]) -> Iterator[Section]:
-    """A section for each pair of answers: the request, both answers in full, and the verdicts."""
+def page_sections(pairs: pd.DataFrame, labels: Mapping[str, str], failing: Failing) -> Iterator[Section]:
+    """A section for each pair of answers: the request, both answers in full, and the verdicts.
+
+    Stages that fail their guard rails in the size of the pair are marked.
+    """
     for (size, stage, prompts, prompt, temperature, sample), rows in pairs.groupby(
         ["size", "stage", "prompts", "prompt", "temperature", "sample"], sort=False
     ):
         first = rows.iloc[0]
-        ours, other = labels[str(stage)], labels[str(first["reference"])]
+        ours, other = (
+            f"{labels[name]}† (falls below its guard rails)" if name in failing.get(str(size), ()) else labels[name]
+            for name in (str(stage), str(first["reference"]))
+        )
         yield Section(
             f"{ours} beside {other}, {size}: {prompts}/{prompt}, completion {sample} (task {first['task']}, "
             f"T {temperature})",

@@ -21,7 +21,7 @@ from modecollapse.judging.pairs import Judged, Pair, PairSettings, judgements_ta
 from modecollapse.judging.people import judged_by_people, sheet_pairs
 from modecollapse.judging.scored import function_scores, judged_by_scores, model_scores
 from modecollapse.judging.settings import Kind
-from modecollapse.labelling.sheet import sheet_csv, sheet_page
+from modecollapse.labelling.sheet import sheet_csv, sheet_in, sheet_page
 from modecollapse.manifest import read_manifest
 from modecollapse.prompts import PromptFormat
 from modecollapse.publishing import publish_file, write_digests
@@ -85,7 +85,8 @@ def judge(
         judged = _by_endpoint(pairs, Question(**by[Kind.ENDPOINT]), judgement, comparisons, store)
     elif Kind.LABELS in by:
         files, sheet = comparisons.label_files(judgement.judge), Path(comparisons.study.paths.sheet(judgement, "html"))
-        judged = judged_by_people(pairs, files, by[Kind.LABELS]["overlap"], sheet)
+        sheets = {name for path in job.inputs("sheets") if (name := sheet_in(path)) is not None}
+        judged = judged_by_people(pairs, files, by[Kind.LABELS]["overlap"], sheet, sheets)
     else:
         judged = _by_scores(pairs, by[Kind.REWARD], judgement.judge, reward, job)
     metadata = {**identity_metadata(judgement.model), "judge": judgement.judge, "spec": canonical(dict(spec))}

@@ -1,7 +1,7 @@
 """Judges that are people: the sheet that they label, and their labels as verdicts."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,17 +32,16 @@ def sheet_pairs(pairs: Sequence[Pair]) -> pa.Table:
 
 
 def judged_by_people(
-    pairs: Sequence[Pair], files: Sequence[Path], overlap: int, sheet: Path
+    pairs: Sequence[Pair], files: Sequence[Path], overlap: int, sheet: Path, others: Collection[str]
 ) -> Iterator[tuple[Pair, Judged]]:
     """What each annotator says of each pair; equal answers are a tie, and to skip a pair is to refuse a verdict.
-
-    Labels of other sheets may stand in the same files.
 
     Args:
         pairs: those that the sheet was made of.
         files: of labels.
         overlap: annotators who have to label each pair, at least.
         sheet: where it lies, for messages.
+        others: the judge's sheets of other models, whose labels may stand in the same files.
 
     Raises:
         StudyError: the files have no label of this sheet, or as `read_label_files` and `check_labels`.
@@ -50,8 +49,8 @@ def judged_by_people(
     shown = sheet_pairs(pairs)
     identity = sheet_of(shown)
     rows = read_label_files(files)
-    own = [row for row in rows if row.sheet == identity]
-    logger.info("%d of %d labels are of this sheet, %s", len(own), len(rows), identity)
+    own = sum(row.sheet == identity for row in rows)
+    logger.info("%d of %d labels are of this sheet, %s", own, len(rows), identity)
     if shown.num_rows and not own:
         raise StudyError(
             f"{', '.join(map(str, files))}: none of {len(rows)} labels is of the sheet {identity}, which is {sheet}. "
@@ -59,7 +58,7 @@ def judged_by_people(
             "`labels`."
         )
     given: dict[str, list[tuple[str, Label]]] = {}
-    for each in check_labels(own, identity, shown["pair"].to_pylist(), overlap):
+    for each in check_labels(rows, identity, shown["pair"].to_pylist(), overlap, others):
         given.setdefault(each.pair, []).append((each.annotator, each.label))
     names = iter(zip(*(shown[name].to_pylist() for name in ("pair", "a")), strict=True))
     for pair in pairs:

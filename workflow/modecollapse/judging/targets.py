@@ -35,7 +35,10 @@ class JudgementTargets:
             weights["reward_weights"] = ancient(self.paths.weights(reward))
         # Their content is in the spec, so touching them makes nothing stale.
         labels = [ancient(str(path)) for path in self.comparisons.label_files(judgement.judge)]
-        return {**cells, **weights, "labels": labels}
+        # What else people may have labelled in these files; no verdict of this job depends on it.
+        of_judge = [each for each in self.comparisons.sheets() if each.judge == judgement.judge]
+        sheets = [ancient(self.paths.sheet(each, "csv")) for each in of_judge]
+        return {**cells, **weights, "labels": labels, "sheets": sheets}
 
     def sheet_inputs(self, judgement: Judgement) -> dict[str, object]:
         """What the job reads that writes a sheet for people."""

@@ -4,7 +4,7 @@ import csv
 import io
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,7 +47,9 @@ def read_label_files(paths: Sequence[Path]) -> list[Row]:
     return [row for path in paths for row in _read(path)]
 
 
-def check_labels(rows: Sequence[Row], sheet: str, pairs: Sequence[str], overlap: int) -> list[Labelled]:
+def check_labels(
+    rows: Sequence[Row], sheet: str, pairs: Sequence[str], overlap: int, others: Collection[str] = ()
+) -> list[Labelled]:
     """The labels, once they are known to be those of this sheet, complete and single.
 
     Args:
@@ -55,11 +57,13 @@ def check_labels(rows: Sequence[Row], sheet: str, pairs: Sequence[str], overlap:
         sheet: its identity.
         pairs: those of its candidates.
         overlap: annotators who have to label each pair, at least; to skip it is a label, too.
+        others: sheets whose labels may stand in the same files; they are passed over.
 
     Raises:
         StudyError: labels of another sheet or of unknown pairs, two labels of one annotator for a pair, or pairs with
             too few annotators.
     """
+    rows = [row for row in rows if row.sheet == sheet or row.sheet not in others]
     known, first, faults = set(pairs), dict[tuple[str, str], Row](), list[str]()
     names: dict[str, str] = {}
     for row in rows:
@@ -181,8 +185,8 @@ def _parse(path: Path, line: int, values: dict[str, str]) -> Row | str:
 
 
 def _folded(annotator: str) -> str:
-    """By what annotators are told apart: "Anna" and "anna" are one."""
-    return annotator.casefold()
+    """By what annotators are told apart: "Ann A", "ann  a" and the same in full-width letters are one."""
+    return " ".join(unicodedata.normalize("NFKC", annotator).casefold().split())
 
 
 def _raise(faults: Sequence[str]) -> None:

@@ -22,13 +22,15 @@
     value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
     return (value ^ (value >>> 16)) >>> 0;
   }
-  const folded = (name) => name.normalize("NFC").trim().toLowerCase();
+  const folded = (name) => name.normalize("NFKC").trim().replace(/\s+/g, " ").toLowerCase();
   const keyed = (purpose, pair) => hash([purpose, seed, sheet, folded(annotator), pair.pair].join("\n"));
   const shownFirst = (pair) => (keyed("side", pair) & 1 ? "b" : "a");
   const storageKey = () => `modecollapse/labels/${sheet}/${folded(annotator)}`;
 
-  function remember() {
+  // The annotator may label in another tab, too: of what is not given here and now, what is remembered counts.
+  function remember(given) {
     saved = false;
+    labels = { ...labels, ...remembered(), ...given };
     try {
       localStorage.setItem(storageKey(), JSON.stringify(labels));
     } catch {
@@ -78,23 +80,29 @@
   function show() {
     const pair = order[place];
     const first = shownFirst(pair);
-    const done = Object.keys(labels).length;
-    at("counted").textContent = `${annotator}: ${done} of ${pairs.length} pairs labelled`;
-    at("progress").max = pairs.length;
-    at("progress").value = done;
     at("request").textContent = `Request ${place + 1} of ${pairs.length}`;
     at("prompt").textContent = pair.prompt;
     at("left").textContent = first === "a" ? pair.a : pair.b;
     at("right").textContent = first === "a" ? pair.b : pair.a;
-    const given = labels[pair.pair];
-    for (const button of document.querySelectorAll("#choices button")) {
-      button.setAttribute("aria-pressed", String(Boolean(given) && toLabel(button.dataset.choice, first) === given.label));
-    }
     at("back").disabled = place === 0;
     at("next").disabled = place === order.length - 1;
-    at("unlabelled").disabled = done === pairs.length;
+    showLabels();
     at("request").focus({ preventScroll: true });
     window.scrollTo(0, 0);
+  }
+
+  function showLabels() {
+    const done = Object.keys(labels).length;
+    at("counted").textContent = `${annotator}: ${done} of ${pairs.length} pairs labelled`;
+    at("progress").max = pairs.length;
+    at("progress").value = done;
+    at("unlabelled").disabled = done === pairs.length;
+    const pair = order[place];
+    const given = labels[pair.pair];
+    for (const button of document.querySelectorAll("#choices button")) {
+      const label = toLabel(button.dataset.choice, shownFirst(pair));
+      button.setAttribute("aria-pressed", String(Boolean(given) && label === given.label));
+    }
   }
 
   function toLabel(choice, first) {
@@ -106,9 +114,8 @@
   function choose(choice) {
     const pair = order[place];
     const first = shownFirst(pair);
-    labels[pair.pair] = { label: toLabel(choice, first), shown_first: first };
     say("");
-    remember();
+    remember({ [pair.pair]: { label: toLabel(choice, first), shown_first: first } });
     if (!toUnlabelled()) {
       show();
       say("All pairs are labelled. Save your labels as CSV and hand the file over.");
@@ -198,8 +205,7 @@
       const shown = value("shown_first").toLowerCase();
       found[value("pair")] = { label, shown_first: ["a", "b"].includes(shown) ? shown : "" };
     }
-    Object.assign(labels, found);
-    remember();
+    remember(found);
     place = Math.max(0, order.findIndex((pair) => !(pair.pair in labels)));
     show();
     return `${Object.keys(found).length} labels read.`;
@@ -240,6 +246,11 @@
     else if (event.key.toLowerCase() in moves) moves[event.key.toLowerCase()]();
     else return;
     event.preventDefault();
+  });
+  window.addEventListener("storage", (event) => {
+    if (!annotator || event.key !== storageKey()) return;
+    labels = { ...labels, ...remembered() };
+    showLabels();
   });
   window.addEventListener("beforeunload", (event) => {
     if (!saved && Object.keys(remembered()).length < Object.keys(labels).length) event.preventDefault();

@@ -57,6 +57,13 @@ def sheet_csv(candidates: pa.Table, seed: int) -> str:
     return "\ufeff" + file.getvalue()
 
 
+def sheet_in(path: Path) -> str | None:
+    """The identity of the sheet in a CSV of `sheet_csv`; None if it has no pairs."""
+    with path.open(encoding="utf-8") as file:
+        next(file)
+        return next(file, "").partition(",")[0] or None
+
+
 def _texts(candidates: pa.Table) -> list[dict[str, str]]:
     """What an annotator is shown, and nothing else."""
     texts: list[dict[str, str]] = candidates.select(["pair", "prompt", "a", "b"]).to_pylist()
