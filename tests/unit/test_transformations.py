@@ -1,6 +1,7 @@
 """What transformations of data sets keep, on rows that are worked by hand and on random ones."""
 
 import random
+import tracemalloc
 from collections import Counter
 from itertools import combinations
 
@@ -129,6 +130,20 @@ def test_texts_without_words_or_with_few_are_near_only_to_equal_ones():
     assert deduplicate(columns, DeduplicateSettings(near=0.5), Given()).kept == [True, True, True, False, True]
 
 
+def test_near_duplicates_of_long_texts_take_memory_of_a_few_times_their_size():
+    source = random.Random(0)
+    texts = [" ".join(f"word{source.randrange(50_000)}" for _ in range(300)) for _ in range(40)]
+    columns = {"text": [*texts, *(f"{text} more" for text in texts)]}
+    tracemalloc.start()
+    try:
+        kept = deduplicate(columns, DeduplicateSettings(near=0.8), Given()).kept
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept == [True] * 40 + [False] * 40
+    assert peak < 10 * sum(map(len, columns["text"]))
+
+
 def jaccard(one, other):
     return len(one & other) / len(one | other)
 
@@ -149,7 +164,8 @@ def test_near_duplicates_are_those_that_comparing_all_with_all_finds(threshold):
             expected.append(place)
         else:
             kept.append(each)
-    assert list(near_duplicates(sets, threshold)) == expected
+    arrays = [np.array(list(each), np.uint64) for each in sets]
+    assert list(near_duplicates(arrays, threshold)) == expected
     assert expected
     assert all(jaccard(*two) < threshold for two in combinations(kept, 2))
 
