@@ -178,6 +178,14 @@ def test_classify_writes_the_column_task_and_keeps_all_rows_but_pairs_of_equal_a
     assert [(row["task"], row["outcome"]) for row in counts] == [("open_qa", "kept"), ("other", "equal answers")]
 
 
+def test_classify_puts_rare_tasks_together_if_told_to(tmp_path: Path) -> None:
+    rows = [("What is rain?", "x", "y")] * 9 + [("Brainstorm names.", "x", "y")]
+    data = written(tmp_path / "own.parquet", rows, NAMES[:3])
+    spec = {"transformation": {"classify": {"least": 0.2}}, "seed": None, "prompts": None}
+    derive_data(spec, "typed", [data], tmp_path / "typed.parquet")
+    assert read_sealed(tmp_path / "typed.parquet")["task"].to_pylist() == ["other"] * 10
+
+
 def test_the_figure_has_a_line_for_each_task_and_set_of_its_size() -> None:
     sets = [card(), card(data="small one", size="small", seed="0"), card(data="other", size="large", seed="0")]
     figure = Drawing("data_cards", "small").draw({"data_cards": data_cards_table(sets, {})}, figure_context())

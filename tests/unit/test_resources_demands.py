@@ -19,6 +19,7 @@ from modecollapse.specs import data_spec, generation_spec, model_spec
 from modecollapse.study import Study
 from modecollapse.study_files import load_study
 from modecollapse.study_inheritance import read_study
+from modecollapse.targets import Targets
 from tests.projects import ROOT
 from tests.studies import SMOKE, parse
 
@@ -324,3 +325,16 @@ def test_a_run_that_is_watched_by_benchmarks_takes_the_time_of_its_looks() -> No
     looks = [jobs[name].seconds_beside - jobs["free"].seconds_beside for name in ("seldom", "often")]
     assert looks[1] == pytest.approx(3 * looks[0]), "twelve looks and four, the parent's and the last one among them"
     assert jobs["often"].others > jobs["free"].others
+
+
+def test_data_cards_hold_the_texts_of_all_their_sets_and_search_one_after_another(tmp_path: Path) -> None:
+    study = load("rlhf", tmp_path)
+    demands, names = Demands(study, Machine()), [name for name, *_ in Targets(study).card_sets()]
+    assert {"helpful", "typed", "filtered", "own"} <= set(names)
+    cards, each = demands.data_cards(names), [demands.derived_data(name) for name in names]
+    sizes = [demands.extent(name).bytes for name in names]
+    largest = max(one.memory for one in each)
+    assert cards.memory == pytest.approx(largest + 3 * (sum(sizes) - max(sizes)))
+    assert max(one.seconds for one in each) < cards.seconds < sum(one.seconds for one in each)
+    assert cards.seconds > sum(sizes) / 1e5
+    assert 2 * demands.analysis().memory < cards.memory < 10e9

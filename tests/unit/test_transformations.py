@@ -1,6 +1,7 @@
 """What transformations of data sets keep, on rows that are worked by hand and on random ones."""
 
 import random
+import tracemalloc
 from collections import Counter
 from itertools import combinations
 
@@ -10,11 +11,11 @@ from pydantic import ValidationError
 
 from modecollapse.data.transformations.balance import BalanceSettings, balance
 from modecollapse.data.transformations.base import KEPT, Given, Perplexities, counted, merge
+from modecollapse.data.transformations.classify import ClassifySettings, tasks_told
 from modecollapse.data.transformations.decontaminate import DecontaminateSettings, decontaminate
 from modecollapse.data.transformations.deduplicate import DeduplicateSettings, deduplicate, near_duplicates
 from modecollapse.data.transformations.perplexity import PerplexitySettings, filter_by_perplexity, least
 from modecollapse.data.transformations.words import normalised, words_of
-from modecollapse.errors import StudyError
 
 
 def pairs(rows):
@@ -129,6 +130,20 @@ def test_texts_without_words_or_with_few_are_near_only_to_equal_ones():
     assert deduplicate(columns, DeduplicateSettings(near=0.5), Given()).kept == [True, True, True, False, True]
 
 
+def test_near_duplicates_of_long_texts_take_memory_of_a_few_times_their_size():
+    source = random.Random(0)
+    texts = [" ".join(f"word{source.randrange(50_000)}" for _ in range(300)) for _ in range(40)]
+    columns = {"text": [*texts, *(f"{text} more" for text in texts)]}
+    tracemalloc.start()
+    try:
+        kept = deduplicate(columns, DeduplicateSettings(near=0.8), Given()).kept
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept == [True] * 40 + [False] * 40
+    assert peak < 10 * sum(map(len, columns["text"]))
+
+
 def jaccard(one, other):
     return len(one & other) / len(one | other)
 
@@ -149,7 +164,8 @@ def test_near_duplicates_are_those_that_comparing_all_with_all_finds(threshold):
             expected.append(place)
         else:
             kept.append(each)
-    assert list(near_duplicates(sets, threshold)) == expected
+    arrays = [np.array(list(each), np.uint64) for each in sets]
+    assert list(near_duplicates(arrays, threshold)) == expected
     assert expected
     assert all(jaccard(*two) < threshold for two in combinations(kept, 2))
 
@@ -224,13 +240,33 @@ def test_what_is_left_is_balanced_by_task_unless_told_not_to():
     assert Counter(filtered(rows, answers, own).outcomes) == {KEPT: 30, "chosen above": 5}
 
 
-def test_a_task_with_too_few_own_responses_is_an_error():
+def test_a_task_with_too_few_own_responses_has_no_bound():
     assert [least(percentile) for percentile in (95, 99, 50, 90, 5, 97.5)] == [20, 100, 2, 10, 20, 40]
-    with pytest.raises(StudyError, match=r"the task 'a' has 19 finished responses.*from 20 at least\. Raise count"):
-        filtered(["a"], [(1.0, 1.0)], {"a": OWN[:19]})
-    with pytest.raises(StudyError, match="the task 'a' has 0 finished responses"):
-        filtered(["a", "b"], [(1.0, 1.0)] * 2, {"a": [], "b": OWN})
-    assert filtered(["b"], [(1.0, 1.0)], {"a": OWN[:19], "b": OWN}).kept == [True], "no pair is of the other task"
+    assert filtered(["a"], [(1.0, 1.0)], {"a": OWN[:19]}).outcomes == ["too few own responses"]
+    assert filtered(["a"], [(1.0, 1.0)], {"a": OWN[:20]}).outcomes == [KEPT]
+    selection = filtered(["a", "b", "b", "c"], [(1.0, 1.0)] * 4, {"a": [], "b": OWN})
+    assert selection.outcomes == ["too few own responses", KEPT, KEPT, "unknown task"]
+    assert set(selection.found["bounds"]) == {"b"}
+
+
+QUESTION, IDEAS, STORY, TALK = "What is rain?", "Brainstorm names.", "Write a story.", "How are you?"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "least", "expected"),
+    [
+        ({QUESTION: 995, IDEAS: 5}, 0, {"open_qa": 995, "brainstorm": 5}),
+        ({QUESTION: 700, STORY: 250, "Rain.": 45, IDEAS: 5}, 0.05, {"open_qa": 700, "generation": 250, "other": 50}),
+        ({QUESTION: 700, STORY: 245, TALK: 50, IDEAS: 5}, 0.05, {"open_qa": 700, "generation": 245, "other": 55}),
+        ({QUESTION: 700, STORY: 299, "Rain.": 1}, 0.05, {"open_qa": 700, "other": 300}),
+        ({QUESTION: 950, STORY: 50}, 0.05, {"open_qa": 950, "generation": 50}),
+        ({QUESTION: 995, IDEAS: 5}, 0.05, {"other": 1000}),
+        ({}, 0.05, {}),
+    ],
+)
+def test_rare_tasks_are_put_together_until_none_is_rarer_than_told(prompts, least, expected):
+    columns = {"prompt": [prompt for prompt, n in prompts.items() for _ in range(n)]}
+    assert Counter(tasks_told(columns, ClassifySettings(least=least))) == expected
 
 
 def test_pairs_of_equal_answers_are_left_out_of_every_set():

@@ -140,12 +140,19 @@ def test_a_set_that_a_filter_leaves_nothing_of_is_one_clear_error(files):
     assert not (files / "filtered.parquet").exists()
 
 
-def test_a_task_of_which_no_own_response_ended_is_no_unknown_one(files):
+def test_a_task_of_which_no_own_response_ended_is_no_unknown_one_and_is_dropped(files, caplog):
     own = read_sealed(files / "own.parquet")
     ended = pc.if_else(pc.equal(own["task"], "long"), None, own["logp"])
     write_sealed(own.set_column(own.schema.get_field_index("logp"), "logp", ended), files / "unended.parquet")
-    with pytest.raises(StudyError, match="the task 'long' has 0 finished responses"):
-        derive(files, own="unended.parquet")
+    kept, report = derive(files, own="unended.parquet")
+    assert set(kept["task"].to_pylist()) == {"short"}
+    assert {"task": "long", "outcome": "too few own responses", "kept": False, "n": 12} in report["counts"]
+    assert "12 pairs of the task 'long' have no bound (too few own responses) and are dropped" in caplog.text
+    none = own.set_column(own.schema.get_field_index("logp"), "logp", pa.nulls(own.num_rows, pa.float64()))
+    write_sealed(none, files / "none.parquet")
+    (files / "filtered.parquet").unlink()
+    with pytest.raises(StudyError, match=r"no row of 24 is left \(long: 12 too few own responses; .*raise count, n"):
+        derive(files, own="none.parquet")
 
 
 def test_scores_of_other_pairs_are_refused(files):

@@ -152,14 +152,15 @@ def test_the_ten_lines_of_the_documentation_are_ten_and_run_as_they_stand(tmp_pa
         ("pythia-published", 6 * 3, 6 * 3 * 2 * 2 * 15),
         ("pythia-epochs", 16, 16 * 2 * 2 * 15),
         ("llama2", 8, 8 * 2 * 2 * 15),
+        ("rlhf", 7, 7 * 2 * 2 * 5),
     ],
 )
 def test_the_whole_grid_of_a_study_of_real_models_is_planned_without_a_network(
     name: str, models: int, cells: int, tmp_path: Path, hub: Path
 ) -> None:
     made = load_study({"study": name}, CONFIG)
-    assert len(made.trained()) == models
-    assert sum(len(made.cells(model)) for model in made.models) == cells
+    assert len(made.language_models()) == models
+    assert sum(len(made.cells(model)) for model in made.language_models()) == cells
     project = make_project(tmp_path / "project", study=name)
     plan = project.plan()
     for rule, number in {"measure_tokens": models, "score": models}.items():

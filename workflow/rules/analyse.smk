@@ -207,7 +207,10 @@ if targets.card_tables():
         threads: 1
         resources:
             **demands.resources(
-                "tabulate_data_cards", lambda wildcards: demands.analysis()
+                "tabulate_data_cards",
+                lambda wildcards: demands.data_cards(
+                    [name for name, *_ in targets.card_sets()]
+                ),
             ),
         params:
             spec=specs.data_cards_spec(

@@ -22,7 +22,7 @@ from modecollapse.data.transformations.base import (
     merge,
     tasks_of,
 )
-from modecollapse.data.transformations.perplexity import perplexity_of
+from modecollapse.data.transformations.perplexity import TOO_FEW, UNKNOWN_TASK, perplexity_of
 from modecollapse.data.transformations.registry import TRANSFORMATIONS
 from modecollapse.digests import canonical
 from modecollapse.errors import CorruptFile, StudyError
@@ -63,7 +63,7 @@ def derive_data(
     table = read_sets(data)
     columns: dict[str, list[str]] = {column: table[column].to_pylist() for column in table.column_names}
     key, settings = next(iter(spec["transformation"].items()), (MERGE, {}))
-    table, columns = _classified(table, columns, key)
+    table, columns = _classified(table, columns, key, settings)
     try:
         perplexities = None if own is None else _perplexities(data, references, own, "task" in columns)
         given = Given(spec["seed"] or 0, spec["prompts"] or {}, perplexities)
@@ -86,16 +86,21 @@ def derive_data(
     write_sealed(table.filter(pa.array(selection.kept)), output, metadata)
     logger.info("%s: %d of %d rows are kept: %s", name, kept, len(selection.kept), canonical(counts))
     for entry in counts:
-        if entry["outcome"] == "unknown task":
-            logger.warning("%s: %d pairs of the task %r have no bound and are dropped", name, entry["n"], entry["task"])
+        if entry["outcome"] in (UNKNOWN_TASK, TOO_FEW):
+            logger.warning(
+                "%s: %d pairs of the task %r have no bound (%s) and are dropped",
+                *(name, entry["n"], entry["task"], entry["outcome"]),
+            )
 
 
-def _classified(table: pa.Table, columns: dict[str, list[str]], key: str) -> tuple[pa.Table, dict[str, list[str]]]:
+def _classified(
+    table: pa.Table, columns: dict[str, list[str]], key: str, settings: Mapping[str, Any]
+) -> tuple[pa.Table, dict[str, list[str]]]:
     """The rows with the tasks that the transformation says they are of, if it says so."""
-    classify = TRANSFORMATIONS[key].tasks if key in TRANSFORMATIONS else None
-    if classify is None or "prompt" not in columns:
+    transformation = TRANSFORMATIONS.get(key)
+    if transformation is None or transformation.tasks is None or "prompt" not in columns:
         return table, columns
-    columns = {**columns, TASK: classify(columns)}
+    columns = {**columns, TASK: transformation.tasks(columns, transformation.settings.model_construct(**settings))}
     return pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS if name in columns}), columns
 
 

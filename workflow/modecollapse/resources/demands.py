@@ -1,7 +1,7 @@
 """What every job of a study asks for, as the rules state it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modecollapse.cells import ModelData
@@ -64,9 +64,17 @@ class Demands(TrainingDemands, MeasuringDemands):
         return Demand(PROCESS + 3 * extent.bytes, START + 60 + extent.bytes / 2e6, extent.bytes)
 
     def derived_data(self, name: str) -> Demand:
-        """Making a data set from others: their rows as lists, and perhaps the runs of words of each."""
-        extent = self.extent(name)
-        return Demand(PROCESS + 100 * extent.bytes, START + 60 + extent.bytes / 1e5, extent.bytes)
+        """Making a data set from others."""
+        return self._searching([name], self.extent(name).bytes)
+
+    def data_cards(self, names: Sequence[str]) -> Demand:
+        """The table and the page of the cards of these sets."""
+        return self._searching(names, 2e6)
+
+    def _searching(self, names: Sequence[str], disk: float) -> Demand:
+        """The rows of all sets as lists, and of one after another perhaps digests of the runs of words."""
+        sizes = [self.extent(name).bytes for name in names]
+        return Demand(PROCESS + 3 * sum(sizes) + 17 * max(sizes), START + 60 + sum(sizes) / 1e5, disk)
 
     def labels(self, data: ModelData) -> Demand:
         """Labelling the pairs that a model writes, or a sheet of them."""

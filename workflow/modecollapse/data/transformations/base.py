@@ -79,8 +79,9 @@ class Transformation:
     """The columns that it cannot do without, by its settings."""
     relax: str
     """What to do if it leaves nothing."""
-    tasks: Callable[[Columns], list[str]] | None = None
-    """What it says that the tasks of the rows are, which then stands in their column `task`; None if it does not."""
+    tasks: Callable[[Columns, Any], list[str]] | None = None
+    """(columns, settings) → what it says that the tasks of the rows are, which then stands in their column `task`; None
+    if it does not."""
     draws: bool = False
     """Whether the seed of the set decides anything."""
     reads_prompts: bool = False

@@ -16,10 +16,10 @@ from pydantic import Field, model_validator
 from modecollapse.data.columns import PAIR_COLUMNS
 from modecollapse.data.transformations.balance import TaskRatio, balance_tasks
 from modecollapse.data.transformations.base import KEPT, SELECTING, Columns, Given, Selection, Transformation, tasks_of
-from modecollapse.errors import StudyError
 from modecollapse.schema import Name, Strict
 
-UNKNOWN_TASK = "unknown task"
+UNKNOWN_TASK, TOO_FEW = "unknown task", "too few own responses"
+"""Outcomes of pairs whose task has no bound."""
 CHOSEN_ABOVE, REJECTED_ABOVE, BOTH_ABOVE = "chosen above", "rejected above", "both above"
 
 LEVELS = 100
@@ -37,8 +37,8 @@ class PerplexitySettings(Strict):
     `train_format`, at temperature 1 and in `generation.dtype`; of an own response that of its text, read anew as
     responses of pairs are. Own responses that did not end or say nothing do not count. Tasks are told by the column
     `task` of the pairs and of the prompts; without it there is one bound for all. A pair of a task that no prompt is of
-    is dropped and counted; a task with fewer own responses than have one on either side of the percentile (20 for 95)
-    is an error.
+    is dropped and counted, and so is a pair of a task with fewer own responses than have one on either side of the
+    percentile (20 for 95).
     """
 
     scorer: Name
@@ -85,15 +85,15 @@ def filter_by_perplexity(columns: Columns, settings: PerplexitySettings, given: 
 
     `found["bounds"]` has for each task the bound and how many own responses it is from; `found["quantiles"]` for each
     task, and for `own`, `chosen` and `rejected`, how many perplexities there are and their quantiles at 0 to 100 %.
-
-    Raises:
-        StudyError: a task has too few own responses for the percentile.
     """
     assert given.perplexities is not None
     tasks, own = tasks_of(columns), given.perplexities.own
     bounds = _bounds(own, sorted(set(tasks)), settings.percentile)
     pairs = zip(tasks, given.perplexities.chosen, given.perplexities.rejected, strict=True)
-    outcomes = [_outcome(bounds.get(task), chosen, rejected) for task, chosen, rejected in pairs]
+    outcomes = [
+        _outcome(bounds[task], chosen, rejected) if task in bounds else TOO_FEW if task in own else UNKNOWN_TASK
+        for task, chosen, rejected in pairs
+    ]
     balance_tasks(outcomes, tasks, settings.task_ratio, given.seed)
     found = {
         "bounds": {task: {"bound": bound, "n": len(own[task])} for task, bound in bounds.items()},
@@ -114,24 +114,11 @@ def least(percentile: float) -> int:
 
 
 def _bounds(own: Mapping[str, Sequence[float]], tasks: Sequence[str], percentile: float) -> dict[str, float]:
-    bounds = {}
-    for task in tasks:
-        if task not in own:
-            continue
-        perplexities = own[task]
-        if len(perplexities) < least(percentile):
-            raise StudyError(
-                f"the task {task!r} has {len(perplexities)} finished responses of the scorer's own, but their "
-                f"percentile {percentile:g} is told from {least(percentile)} at least. Raise count, n or "
-                "max_new_tokens, or name prompts with more of the task."
-            )
-        bounds[task] = float(np.percentile(perplexities, percentile))
-    return bounds
+    told = [task for task in tasks if len(own.get(task, ())) >= least(percentile)]
+    return {task: float(np.percentile(own[task], percentile)) for task in told}
 
 
-def _outcome(bound: float | None, chosen: float, rejected: float) -> str:
-    if bound is None:
-        return UNKNOWN_TASK
+def _outcome(bound: float, chosen: float, rejected: float) -> str:
     above = (not chosen < bound, not rejected < bound)
     return {(False, False): KEPT, (True, False): CHOSEN_ABOVE, (False, True): REJECTED_ABOVE}.get(above, BOTH_ABOVE)
 
@@ -161,8 +148,13 @@ PERPLEXITY = Transformation(
     settings=PerplexitySettings,
     select=filter_by_perplexity,
     needs=lambda _: PAIR_COLUMNS,
-    relax="Raise percentile or temperature, or name prompts whose tasks are those of the pairs",
+    relax=(
+        "Raise percentile or temperature, or name prompts whose tasks are those of the pairs. Where own responses are "
+        "too few, raise count, n or max_new_tokens, or put rare tasks together (classify: {least: 0.05})"
+    ),
     draws=True,
+    # 2: tasks with too few own responses are dropped instead of being an error.
+    revision=2,
     elsewhere=(
         *("scorer", "prompts", "n", "count", "temperature", "max_new_tokens"),
         *("max_length", "max_prompt_length", "too_long"),
