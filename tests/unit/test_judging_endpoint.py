@@ -169,6 +169,10 @@ REFUSED = {
     "no such model": (Answered(404, {"error": {"message": "no such model"}}), "the model 'judge-1' there, does not"),
     "a bad request": (Answered(400, {"error": {"message": "seed?"}}), "refuses a request.*seed"),
     "no money": (Answered(429, {"error": {"code": "insufficient_quota"}}), "the account is used up"),
+    "no money, with a number": (
+        Answered(429, {"error": {"code": 429, "type": "insufficient_quota"}}),
+        "the account is used up",
+    ),
     "another place": (Answered(302, "", {"Location": "http://elsewhere.example"}), "redirects elsewhere"),
 }
 
@@ -183,12 +187,33 @@ def test_what_will_not_pass_ends_the_run_with_the_first_request(store, name):
     assert len(server.asked) == 1
 
 
+VLLM = {
+    "object": "error",
+    "message": "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.",
+    "type": "BadRequestError",
+    "param": None,
+    "code": 400,
+}
+LLAMA = {
+    "code": 400,
+    "message": "the request exceeds the available context size. try increasing the context size",
+    "type": "exceed_context_size_error",
+}
+
 REPLIES = {
     "a refusal in words": ("I'm sorry, but I cannot compare these.", Verdict.REFUSAL),
     "a refusal beside the text": (Answered(body=completion(None, refusal="No.")), Verdict.REFUSAL),
     "a filter": (Answered(body=completion("", finish_reason="content_filter")), Verdict.REFUSAL),
     "a filter's error": (Answered(400, {"error": {"code": "content_filter"}}), Verdict.REFUSAL),
     "too long": (Answered(400, {"error": {"code": "context_length_exceeded"}}), Verdict.REFUSAL),
+    "too long for vLLM once": (Answered(400, VLLM), Verdict.REFUSAL),
+    "too long for vLLM": (Answered(400, {"error": VLLM}), Verdict.REFUSAL),
+    "too long for llama.cpp": (Answered(400, {"error": LLAMA}), Verdict.REFUSAL),
+    "too long, by its message alone": (Answered(413, {"error": {"message": LLAMA["message"]}}), Verdict.REFUSAL),
+    "a filter's error that is no error": (
+        Answered(200, {"choices": [], "error": {"code": "content_filter"}}),
+        Verdict.REFUSAL,
+    ),
     "a wrong letter": ("[[D]]", Verdict.UNREADABLE),
     "two letters": ("[[A]] or [[B]]", Verdict.UNREADABLE),
     "prose": ("Answer A is nice", Verdict.UNREADABLE),
