@@ -15,6 +15,7 @@ import pytest
 
 from modecollapse.errors import StudyError
 from modecollapse.judging import asking
+from modecollapse.judging.journal import Journal
 from modecollapse.judging.pairs import judgements_table
 from modecollapse.judging.settings import Budget
 from modecollapse.judging.verdicts import NO_ORDER, ORDERS, REFERENCE_FIRST, Verdict
@@ -264,6 +265,27 @@ def test_a_budget_of_requests_ends_the_run_says_what_to_do_and_keeps_what_was_pa
     assert not server.paid_twice
 
 
+def test_a_budget_that_is_just_enough_is_never_said_to_be_spent(store, monkeypatch):
+    add = Journal.add
+
+    def slowly(journal, *entry):
+        add(journal, *entry)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Journal, "add", slowly)
+    with judge_server(lambda body, number: time.sleep(0.05) if number == 0 else None) as server:  # out of step
+        of_two = settings(server.base_url, budget=Budget(requests=8), concurrency=2)
+        assert len(ask(store, of_two, pairs(4))) == 8
+
+
+def test_a_budget_is_that_of_a_model_as_its_prices_are(store):
+    with judge_server() as server:
+        for model in ("judge-1", "judge-2"):
+            of_two = settings(server.base_url, model=model, budget=Budget(requests=2))
+            ask(store, of_two, pairs(1), question(model=model))
+    assert len(server.asked) == 4
+
+
 def test_a_budget_of_tokens_lets_no_request_begin_that_comes_after_it(store):
     with judge_server() as server, pytest.raises(StudyError, match=r"budget\.tokens: the budget of 70 tokens"):
         ask(store, settings(server.base_url, budget=Budget(tokens=70)), pairs(4))
@@ -272,7 +294,7 @@ def test_a_budget_of_tokens_lets_no_request_begin_that_comes_after_it(store):
 
 def test_what_may_have_been_answered_counts_as_spent(store):
     rubbish = Answered(200, "rubbish")
-    with judge_server(first([rubbish, rubbish])) as server, pytest.raises(StudyError, match="is spent"):
+    with judge_server(first([rubbish, rubbish])) as server, pytest.raises(StudyError, match="Raise it to 4 "):
         ask(store, settings(server.base_url, budget=Budget(requests=3)), pairs(1))
     assert len(server.asked) == 3
 

@@ -133,7 +133,7 @@ class _Asking:
         self, settings: EndpointSettings, endpoint: Endpoint, journal: Journal, payer: str, missing: int
     ) -> None:
         self._settings, self._endpoint, self._journal, self._payer = settings, endpoint, journal, payer
-        self._needed = journal.spent(payer).requests + missing
+        self._left = missing
         self._ended = threading.Event()
         self._reached = False
         self._lock = threading.Lock()
@@ -199,20 +199,27 @@ class _Asking:
 
     def _attempt(self, key: str, body: Body) -> Reply | Failed:
         self._begin()
+        outcome: Reply | Failed | None = None
         try:
-            reply = self._endpoint.ask(body)
+            outcome = self._endpoint.ask(body)
         except Failed as failed:
-            self._reached |= not failed.unsent
-            if failed.spent:
-                self._journal.add(key, self._payer, None)
-            return failed
-        else:
-            self._reached = True
-            self._journal.add(key, self._payer, reply)
-            return reply
+            outcome = failed
         finally:
-            with self._lock:
-                self._under_way -= 1
+            self._end(key, outcome)
+        return outcome
+
+    def _end(self, key: str, outcome: Reply | Failed | None) -> None:
+        """Count a request as spent instead of under way: at once, or it would count twice in between."""
+        with self._lock:
+            self._under_way -= 1
+            if isinstance(outcome, Reply):
+                self._reached = True
+                self._journal.add(key, self._payer, outcome)
+                self._left -= 1
+            elif outcome is not None:
+                self._reached |= not outcome.unsent
+                if outcome.spent:
+                    self._journal.add(key, self._payer, None)
 
     def _begin(self) -> None:
         """Count a request as under way, unless the budget has no room for it."""
@@ -220,7 +227,7 @@ class _Asking:
         with self._lock:
             spent = self._journal.spent(self._payer)
             if budget.requests is not None and spent.requests + self._under_way >= budget.requests:
-                raise self._is_spent("requests", budget.requests, self._needed)
+                raise self._is_spent("requests", budget.requests, spent.requests + self._left)
             if budget.tokens is not None and spent.tokens >= budget.tokens:
                 raise self._is_spent("tokens", budget.tokens, None)
             self._under_way += 1

@@ -94,7 +94,8 @@ def _variable(value: str) -> str:
 
 
 class Budget(Strict):
-    """What may be spent on one judge by all runs of a study together; when it is spent, the run ends with an error."""
+    """What may be spent on one judge and model by all runs of a study together; when it is spent, the run ends with an
+    error. A judge of another name or model has spent nothing yet."""
 
     requests: int | None = Field(None, ge=1)
     """Requests that were, or may have been, answered; null for any number."""
