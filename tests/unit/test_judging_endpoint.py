@@ -236,6 +236,24 @@ def test_what_is_no_verdict_is_counted_and_not_asked_again(store, name):
     assert len(server.asked) == 4
 
 
+def test_a_judge_whose_first_replies_all_say_nothing_is_not_asked_on(store):
+    cut = Answered(body=completion("Let me\x1b see", finish_reason="length"))
+    with judge_server(lambda body, number: cut) as server:
+        with pytest.raises(StudyError, match=r"first 20 replies .*'Let me\\x1b see' \(finish_reason 'length'\)"):
+            ask(store, settings(server.base_url), pairs(11))
+        assert len(server.asked) == 20
+        server.behave = lambda body, number: None
+        assert len(ask(store, settings(server.base_url), pairs(11))) == 22
+    assert not server.paid_twice
+
+
+def test_a_judge_that_was_understood_once_is_asked_on_and_its_verdicts_are_counted(store, caplog):
+    caplog.set_level(logging.INFO)
+    with judge_server(lambda body, number: "I cannot" if number == 19 else "well") as server:
+        assert len(ask(store, settings(server.base_url), pairs(12))) == 24
+    assert "verdicts of 24 replies: 23 unreadable, 1 refusal" in caplog.text
+
+
 def test_one_request_is_made_once_however_many_pairs_ask_it(store):
     with judge_server() as server:
         assert len(ask(store, settings(server.base_url), [pair(), pair(), pair()])) == 6

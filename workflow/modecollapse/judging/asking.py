@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +28,10 @@ _LOOK_SECONDS = 0.2
 _FIRST_WAIT, _LONGEST_BACKOFF = 0.5, 60.0
 _GRACE_SECONDS = 10.0
 """What is under way when a run ends early may still be answered for so long, since it is paid for."""
+
+_TELLING = 20
+"""So many replies, all unreadable, tell that the others will be, too."""
+_SHOWN = 200
 
 Body = Mapping[str, Any]
 
@@ -71,6 +76,7 @@ def judged_by_endpoint(pairs: Sequence[Pair], question: Question, journal: Journ
 
     Every request must have been answered (`ask_all`).
     """
+    counts: Counter[Verdict] = Counter()
     for pair in pairs:
         if pair.equal:
             yield pair, Judged(Verdict.TIE)
@@ -78,7 +84,10 @@ def judged_by_endpoint(pairs: Sequence[Pair], question: Question, journal: Journ
         for order in ORDERS:
             reply = journal.reply(digest(question.body(pair, order)))
             assert reply is not None
-            yield pair, _judged(reply, order)
+            judged = _judged(reply, order)
+            counts[judged.verdict] += 1
+            yield pair, judged
+    logger.info("verdicts of %d replies: %s", counts.total(), ", ".join(f"{n} {each}" for each, n in counts.items()))
 
 
 def _judged(reply: Reply, order: str) -> Judged:
@@ -111,8 +120,8 @@ def ask_all(
         progress: called with (requests answered, requests).
 
     Raises:
-        StudyError: the endpoint does not answer, or not in the interface's form, or the budget is spent. What was
-            answered is kept.
+        StudyError: the endpoint does not answer, or not in the interface's form, or nothing that can be read, or the
+            budget is spent. What was answered is kept.
         Stopped: the process was asked to stop; the same.
     """
     bodies: dict[str, Body] = {}
@@ -133,9 +142,12 @@ class _Asking:
         self, settings: EndpointSettings, endpoint: Endpoint, journal: Journal, payer: str, missing: int
     ) -> None:
         self._settings, self._endpoint, self._journal, self._payer = settings, endpoint, journal, payer
+        self._study, self._judge = payer.split("/", 1)
         self._left = missing
         self._ended = threading.Event()
         self._reached = False
+        self._unreadable: list[Reply] = []
+        self._readable = False
         self._lock = threading.Lock()
         self._under_way = 0
         self._next = time.monotonic()
@@ -216,10 +228,27 @@ class _Asking:
                 self._reached = True
                 self._journal.add(key, self._payer, outcome)
                 self._left -= 1
+                self._require_sense(outcome)
             elif outcome is not None:
                 self._reached |= not outcome.unsent
                 if outcome.spent:
                     self._journal.add(key, self._payer, None)
+
+    def _require_sense(self, reply: Reply) -> None:
+        """End a run whose first replies are all unreadable, before the others are paid for."""
+        self._readable |= _judged(reply, STAGE_FIRST).verdict != Verdict.UNREADABLE
+        if self._readable:
+            return
+        self._unreadable.append(reply)
+        if len(self._unreadable) == _TELLING:
+            first = self._unreadable[0]
+            raise StudyError(
+                f"measures.judgements.judges.{self._judge}.endpoint: the first {_TELLING} replies are all unreadable; "
+                f"the first one is {(first.content or '')[:_SHOWN]!r} (finish_reason {first.finish_reason!r}). "
+                "Allowed: [[A]], [[B]] or [[C]] somewhere in it, always the same, or one such letter alone. "
+                "Raise max_tokens if the reply was cut off or is empty (models that reason first need thousands), else "
+                "correct template or system. These replies are kept; what is changed there is asked anew."
+            )
 
     def _begin(self) -> None:
         """Count a request as under way, unless the budget has no room for it."""
@@ -234,10 +263,9 @@ class _Asking:
 
     def _is_spent(self, what: str, budget: int, needed: int | None) -> StudyError:
         enough = f"Raise it to {needed} or more" if needed else "Raise it"
-        study, judge = self._payer.split("/", 1)
         return StudyError(
-            f"measures.judgements.judges.{judge}.endpoint.budget.{what}: the budget of {budget} {what} of the study "
-            f"{study} is spent. {enough}, or compare fewer completions. {_AGAIN}"
+            f"measures.judgements.judges.{self._judge}.endpoint.budget.{what}: the budget of {budget} {what} of the "
+            f"study {self._study} is spent. {enough}, or compare fewer completions. {_AGAIN}"
         )
 
     def _wait_for_turn(self) -> None:

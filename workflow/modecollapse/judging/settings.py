@@ -118,7 +118,8 @@ class EndpointSettings(Strict):
     seed: int = Field(0, ge=0)
     """The `seed` of requests; their temperature is 0."""
     max_tokens: int = Field(16, ge=1)
-    """Tokens of a reply at most. A template that asks for reasons first needs more."""
+    """Tokens of a reply at most. A template that asks for reasons first, or a model that reasons by itself,
+    needs more."""
     template: Annotated[str, AfterValidator(_template)] | None = None
     """The question, with `{prompt}`, `{answer_a}`, `{answer_b}` and `{criteria}`; null for the built-in one (see
     docs/judging.md). It has to ask for `[[A]]`, `[[B]]` or `[[C]]`."""
