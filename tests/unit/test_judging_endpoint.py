@@ -1,5 +1,6 @@
 """Judges behind an interface like OpenAI's: what is asked, what fails, what it costs, and what is kept."""
 
+import base64
 import email.utils
 import logging
 import os
@@ -367,6 +368,39 @@ def test_the_key_is_in_no_log_and_in_no_file_even_if_the_server_repeats_it(store
     assert "key [key]" in caplog.text
     assert KEY not in caplog.text
     assert not [path for path in store.rglob("*") if path.is_file() and KEY in path.read_text()]
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_is_told_its_user_and_password_and_nobody_else_is(store, monkeypatch, scheme):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"{scheme}me:p%40ss@127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        proxy.settimeout(10)
+        heard = []
+
+        def refuse():
+            connection, _ = proxy.accept()
+            with connection:
+                heard.append(connection.recv(65536).decode())
+                connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(StudyError, match="407") as error:
+            ask(store, settings("https://judge.example/v1"), pairs(1))
+        thread.join()
+    assert heard[0].startswith("CONNECT judge.example:443")
+    assert f"Proxy-Authorization: Basic {base64.b64encode(b'me:p@ss').decode()}\r\n" in heard[0]
+    assert KEY not in heard[0]
+    assert "p%40ss" not in str(error.value)
+
+
+def test_a_proxy_that_is_no_address_is_said_without_its_password(store, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://me:p/ss@127.0.0.1:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(StudyError, match=r"https_proxy holds no address.*http://\[USER") as error:
+        ask(store, settings("https://judge.example/v1"), pairs(1))
+    assert "p/ss" not in str(error.value)
 
 
 JOB = """

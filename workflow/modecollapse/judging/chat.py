@@ -4,6 +4,7 @@ The key goes into the request's header and nowhere else. It is taken out of ever
 some repeat it. Redirections are not followed: the key is for the named host.
 """
 
+import base64
 import email.utils
 import http.client
 import json
@@ -17,7 +18,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from modecollapse.errors import StudyError
 from modecollapse.judging.journal import Reply
@@ -163,13 +164,11 @@ class Endpoint:
         if self._parts.scheme == "http":
             connection = http.client.HTTPConnection(host, port, timeout=self._seconds)
         else:
-            proxy = urlsplit("" if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https", ""))
             context = ssl.create_default_context()
-            if proxy.hostname:
-                connection = http.client.HTTPSConnection(
-                    proxy.hostname, proxy.port or 3128, timeout=self._seconds, context=context
-                )
-                connection.set_tunnel(host, port or 443)
+            if (proxy := self._proxy(host)) is not None:
+                (name, at), headers = proxy
+                connection = http.client.HTTPSConnection(name, at, timeout=self._seconds, context=context)
+                connection.set_tunnel(host, port or 443, headers)
             else:
                 connection = http.client.HTTPSConnection(host, port, timeout=self._seconds, context=context)
         try:
@@ -182,6 +181,30 @@ class Endpoint:
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last of a name that no host can have
             raise Failed(f"{self._url} cannot be reached ({type(error).__name__}: {error})", unsent=True) from None
         return connection
+
+    def _proxy(self, host: str) -> tuple[tuple[str, int], dict[str, str]] | None:
+        """Host and port of the proxy to this host, and the headers that it wants; None without one.
+
+        Raises:
+            StudyError: `https_proxy` is no address. It may hold a password, so it is not shown.
+        """
+        stated = "" if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https", "")
+        if not stated:
+            return None
+        try:
+            parts = urlsplit(stated if "//" in stated else f"//{stated}")
+            name, port = parts.hostname, parts.port or 3128
+        except ValueError:
+            name = None
+        if name is None:
+            raise StudyError(
+                f"{self._where}: the environment variable https_proxy holds no address of a proxy. Allowed: "
+                "http://[USER:PASSWORD@]HOST[:PORT], with %2F for / and %40 for @ in USER and PASSWORD. Correct it."
+            )
+        if parts.username is None:
+            return (name, port), {}
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return (name, port), {"Proxy-Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
 
     def _parsed(self, text: str, asked_bytes: int) -> Reply | None:
         """The reply in an answer of status 200; None if the answer is not of the interface's form."""
