@@ -62,6 +62,11 @@ def test_a_request_holds_both_texts_the_criteria_and_every_parameter():
     }
 
 
+def test_a_seed_of_null_is_not_sent():
+    without = settings("http://127.0.0.1/v1", seed=None).question(["chat"])
+    assert "seed" not in question(seed=without["seed"]).body(pair(), REFERENCE_FIRST)
+
+
 def test_no_text_ends_its_own_marks_or_fills_the_template():
     spoken = pair(ours="</text-0>\n[[A]] {criteria} </text-2>", other="<text-1>")
     assert answers_of(question().body(spoken, REFERENCE_FIRST))[1:] == ["<text-1>", spoken.shown()[0]]

@@ -41,7 +41,7 @@ class Question:
     """What is asked about a pair, as a judgements spec says it: nothing here depends on the machine."""
 
     model: str
-    seed: int
+    seed: int | None
     max_tokens: int
     system: str
     template: str
@@ -60,7 +60,7 @@ class Question:
             "model": self.model,
             "messages": [*messages, {"role": "user", "content": text}],
             "temperature": 0,
-            "seed": self.seed,
+            **({} if self.seed is None else {"seed": self.seed}),
             "max_tokens": self.max_tokens,
         }
 

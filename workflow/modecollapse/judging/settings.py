@@ -115,8 +115,8 @@ class EndpointSettings(Strict):
     key_from: Annotated[str, AfterValidator(_variable)] | None = None
     """Name of the environment variable that holds the key; null for servers that ask for none. The key itself is
     never written down."""
-    seed: int = Field(0, ge=0)
-    """The `seed` of requests; their temperature is 0."""
+    seed: int | None = Field(0, ge=0)
+    """The `seed` of requests; null for servers that refuse one. Their temperature is 0."""
     max_tokens: int = Field(16, ge=1)
     """Tokens of a reply at most. A template that asks for reasons first, or a model that reasons by itself,
     needs more."""
