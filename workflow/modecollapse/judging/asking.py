@@ -150,7 +150,11 @@ class _Asking:
         self._readable = False
         self._lock = threading.Lock()
         self._under_way = 0
-        self._next = time.monotonic()
+        rate = settings.requests_per_minute
+        self._spacing = 0.0 if rate is None else 60.0 / rate
+        # The job before this one may have asked a moment ago.
+        self._next = time.monotonic() + self._spacing
+        self._paused_until = 0.0
 
     def run(self, bodies: Mapping[str, Body], progress: Progress) -> None:
         pool = ThreadPoolExecutor(min(self._settings.concurrency, len(bodies)), "judge request")
@@ -269,18 +273,20 @@ class _Asking:
         )
 
     def _wait_for_turn(self) -> None:
-        """Wait until the pace allows another request."""
-        rate = self._settings.requests_per_minute
-        with self._lock:
-            turn = max(self._next, time.monotonic())
-            if rate is not None:
-                self._next = turn + 60.0 / rate
-        self._ended.wait(max(0.0, turn - time.monotonic()))
+        """Wait until the pace, and what the server asked for, allow another request."""
+        while not self._ended.is_set():
+            with self._lock:
+                turn = max(self._next, time.monotonic())
+                self._next = turn + self._spacing
+            self._ended.wait(max(0.0, turn - time.monotonic()))
+            if self._paused_until <= turn:
+                return
 
     def _pause(self, seconds: float | None) -> None:
-        """Have all threads wait that long before their next request."""
+        """Have all threads wait that long before their next request, also those that had a turn already."""
         with self._lock:
-            self._next = max(self._next, time.monotonic() + (seconds or 0.0))
+            self._paused_until = max(self._paused_until, time.monotonic() + (seconds or 0.0))
+            self._next = max(self._next, self._paused_until)
 
 
 _AGAIN = "What was answered is kept, and is not asked for again: run the same command later."
