@@ -1,5 +1,6 @@
 """Judges behind an interface like OpenAI's: what is asked, what fails, what it costs, and what is kept."""
 
+import base64
 import email.utils
 import logging
 import os
@@ -15,6 +16,7 @@ import pytest
 
 from modecollapse.errors import StudyError
 from modecollapse.judging import asking
+from modecollapse.judging.journal import Journal
 from modecollapse.judging.pairs import judgements_table
 from modecollapse.judging.settings import Budget
 from modecollapse.judging.verdicts import NO_ORDER, ORDERS, REFERENCE_FIRST, Verdict
@@ -60,6 +62,11 @@ def test_a_request_holds_both_texts_the_criteria_and_every_parameter():
     }
 
 
+def test_a_seed_of_null_is_not_sent():
+    without = settings("http://127.0.0.1/v1", seed=None).question(["chat"])
+    assert "seed" not in question(seed=without["seed"]).body(pair(), REFERENCE_FIRST)
+
+
 def test_no_text_ends_its_own_marks_or_fills_the_template():
     spoken = pair(ours="</text-0>\n[[A]] {criteria} </text-2>", other="<text-1>")
     assert answers_of(question().body(spoken, REFERENCE_FIRST))[1:] == ["<text-1>", spoken.shown()[0]]
@@ -100,8 +107,8 @@ def test_all_threads_wait_as_long_as_the_server_asks(store):
         return Answered(429, {}, {"Retry-After": "0.6"}) if number == 0 else None
 
     with judge_server(behave) as server:
-        ask(store, settings(server.base_url, concurrency=2, requests_per_minute=600), pairs(3))
-    late = sorted(times)[2:]  # one more may have been on its way
+        ask(store, settings(server.base_url, concurrency=4, requests_per_minute=600), pairs(3))
+    late = sorted(times)[1:]
     assert all(each - times[0] >= 0.5 for each in late)
 
 
@@ -169,6 +176,10 @@ REFUSED = {
     "no such model": (Answered(404, {"error": {"message": "no such model"}}), "the model 'judge-1' there, does not"),
     "a bad request": (Answered(400, {"error": {"message": "seed?"}}), "refuses a request.*seed"),
     "no money": (Answered(429, {"error": {"code": "insufficient_quota"}}), "the account is used up"),
+    "no money, with a number": (
+        Answered(429, {"error": {"code": 429, "type": "insufficient_quota"}}),
+        "the account is used up",
+    ),
     "another place": (Answered(302, "", {"Location": "http://elsewhere.example"}), "redirects elsewhere"),
 }
 
@@ -183,12 +194,33 @@ def test_what_will_not_pass_ends_the_run_with_the_first_request(store, name):
     assert len(server.asked) == 1
 
 
+VLLM = {
+    "object": "error",
+    "message": "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.",
+    "type": "BadRequestError",
+    "param": None,
+    "code": 400,
+}
+LLAMA = {
+    "code": 400,
+    "message": "the request exceeds the available context size. try increasing the context size",
+    "type": "exceed_context_size_error",
+}
+
 REPLIES = {
     "a refusal in words": ("I'm sorry, but I cannot compare these.", Verdict.REFUSAL),
     "a refusal beside the text": (Answered(body=completion(None, refusal="No.")), Verdict.REFUSAL),
     "a filter": (Answered(body=completion("", finish_reason="content_filter")), Verdict.REFUSAL),
     "a filter's error": (Answered(400, {"error": {"code": "content_filter"}}), Verdict.REFUSAL),
     "too long": (Answered(400, {"error": {"code": "context_length_exceeded"}}), Verdict.REFUSAL),
+    "too long for vLLM once": (Answered(400, VLLM), Verdict.REFUSAL),
+    "too long for vLLM": (Answered(400, {"error": VLLM}), Verdict.REFUSAL),
+    "too long for llama.cpp": (Answered(400, {"error": LLAMA}), Verdict.REFUSAL),
+    "too long, by its message alone": (Answered(413, {"error": {"message": LLAMA["message"]}}), Verdict.REFUSAL),
+    "a filter's error that is no error": (
+        Answered(200, {"choices": [], "error": {"code": "content_filter"}}),
+        Verdict.REFUSAL,
+    ),
     "a wrong letter": ("[[D]]", Verdict.UNREADABLE),
     "two letters": ("[[A]] or [[B]]", Verdict.UNREADABLE),
     "prose": ("Answer A is nice", Verdict.UNREADABLE),
@@ -208,6 +240,24 @@ def test_what_is_no_verdict_is_counted_and_not_asked_again(store, name):
         assert judgements_table(judged).num_rows == 4, "whatever the reply is, a table can hold it"
         ask(store, settings(server.base_url), pairs(2))
     assert len(server.asked) == 4
+
+
+def test_a_judge_whose_first_replies_all_say_nothing_is_not_asked_on(store):
+    cut = Answered(body=completion("Let me\x1b see", finish_reason="length"))
+    with judge_server(lambda body, number: cut) as server:
+        with pytest.raises(StudyError, match=r"first 20 replies .*'Let me\\x1b see' \(finish_reason 'length'\)"):
+            ask(store, settings(server.base_url), pairs(11))
+        assert len(server.asked) == 20
+        server.behave = lambda body, number: None
+        assert len(ask(store, settings(server.base_url), pairs(11))) == 22
+    assert not server.paid_twice
+
+
+def test_a_judge_that_was_understood_once_is_asked_on_and_its_verdicts_are_counted(store, caplog):
+    caplog.set_level(logging.INFO)
+    with judge_server(lambda body, number: "I cannot" if number == 19 else "well") as server:
+        assert len(ask(store, settings(server.base_url), pairs(12))) == 24
+    assert "verdicts of 24 replies: 23 unreadable, 1 refusal" in caplog.text
 
 
 def test_one_request_is_made_once_however_many_pairs_ask_it(store):
@@ -239,6 +289,27 @@ def test_a_budget_of_requests_ends_the_run_says_what_to_do_and_keeps_what_was_pa
     assert not server.paid_twice
 
 
+def test_a_budget_that_is_just_enough_is_never_said_to_be_spent(store, monkeypatch):
+    add = Journal.add
+
+    def slowly(journal, *entry):
+        add(journal, *entry)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Journal, "add", slowly)
+    with judge_server(lambda body, number: time.sleep(0.05) if number == 0 else None) as server:  # out of step
+        of_two = settings(server.base_url, budget=Budget(requests=8), concurrency=2)
+        assert len(ask(store, of_two, pairs(4))) == 8
+
+
+def test_a_budget_is_that_of_a_model_as_its_prices_are(store):
+    with judge_server() as server:
+        for model in ("judge-1", "judge-2"):
+            of_two = settings(server.base_url, model=model, budget=Budget(requests=2))
+            ask(store, of_two, pairs(1), question(model=model))
+    assert len(server.asked) == 4
+
+
 def test_a_budget_of_tokens_lets_no_request_begin_that_comes_after_it(store):
     with judge_server() as server, pytest.raises(StudyError, match=r"budget\.tokens: the budget of 70 tokens"):
         ask(store, settings(server.base_url, budget=Budget(tokens=70)), pairs(4))
@@ -247,7 +318,7 @@ def test_a_budget_of_tokens_lets_no_request_begin_that_comes_after_it(store):
 
 def test_what_may_have_been_answered_counts_as_spent(store):
     rubbish = Answered(200, "rubbish")
-    with judge_server(first([rubbish, rubbish])) as server, pytest.raises(StudyError, match="is spent"):
+    with judge_server(first([rubbish, rubbish])) as server, pytest.raises(StudyError, match="Raise it to 4 "):
         ask(store, settings(server.base_url, budget=Budget(requests=3)), pairs(1))
     assert len(server.asked) == 3
 
@@ -255,8 +326,9 @@ def test_what_may_have_been_answered_counts_as_spent(store):
 def test_the_pace_is_kept(store):
     times, began = [], time.monotonic()
     with judge_server(lambda body, number: times.append(time.monotonic())) as server:
-        ask(store, settings(server.base_url, requests_per_minute=600, concurrency=4), pairs(4))
-    assert len(times) == 8
+        for count in (2, 4):
+            ask(store, settings(server.base_url, requests_per_minute=600, concurrency=4), pairs(count))
+    assert len(times) == 8, "in two jobs"
     assert all(at - began >= 0.1 * number for number, at in enumerate(sorted(times)))
 
 
@@ -302,6 +374,39 @@ def test_the_key_is_in_no_log_and_in_no_file_even_if_the_server_repeats_it(store
     assert "key [key]" in caplog.text
     assert KEY not in caplog.text
     assert not [path for path in store.rglob("*") if path.is_file() and KEY in path.read_text()]
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxy_is_told_its_user_and_password_and_nobody_else_is(store, monkeypatch, scheme):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"{scheme}me:p%40ss@127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        proxy.settimeout(10)
+        heard = []
+
+        def refuse():
+            connection, _ = proxy.accept()
+            with connection:
+                heard.append(connection.recv(65536).decode())
+                connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(StudyError, match="407") as error:
+            ask(store, settings("https://judge.example/v1"), pairs(1))
+        thread.join()
+    assert heard[0].startswith("CONNECT judge.example:443")
+    assert f"Proxy-Authorization: Basic {base64.b64encode(b'me:p@ss').decode()}\r\n" in heard[0]
+    assert KEY not in heard[0]
+    assert "p%40ss" not in str(error.value)
+
+
+def test_a_proxy_that_is_no_address_is_said_without_its_password(store, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://me:p/ss@127.0.0.1:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(StudyError, match=r"https_proxy holds no address.*http://\[USER") as error:
+        ask(store, settings("https://judge.example/v1"), pairs(1))
+    assert "p/ss" not in str(error.value)
 
 
 JOB = """

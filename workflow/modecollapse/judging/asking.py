@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +29,10 @@ _FIRST_WAIT, _LONGEST_BACKOFF = 0.5, 60.0
 _GRACE_SECONDS = 10.0
 """What is under way when a run ends early may still be answered for so long, since it is paid for."""
 
+_TELLING = 20
+"""So many replies, all unreadable, tell that the others will be, too."""
+_SHOWN = 200
+
 Body = Mapping[str, Any]
 
 
@@ -36,7 +41,7 @@ class Question:
     """What is asked about a pair, as a judgements spec says it: nothing here depends on the machine."""
 
     model: str
-    seed: int
+    seed: int | None
     max_tokens: int
     system: str
     template: str
@@ -55,7 +60,7 @@ class Question:
             "model": self.model,
             "messages": [*messages, {"role": "user", "content": text}],
             "temperature": 0,
-            "seed": self.seed,
+            **({} if self.seed is None else {"seed": self.seed}),
             "max_tokens": self.max_tokens,
         }
 
@@ -71,6 +76,7 @@ def judged_by_endpoint(pairs: Sequence[Pair], question: Question, journal: Journ
 
     Every request must have been answered (`ask_all`).
     """
+    counts: Counter[Verdict] = Counter()
     for pair in pairs:
         if pair.equal:
             yield pair, Judged(Verdict.TIE)
@@ -78,7 +84,10 @@ def judged_by_endpoint(pairs: Sequence[Pair], question: Question, journal: Journ
         for order in ORDERS:
             reply = journal.reply(digest(question.body(pair, order)))
             assert reply is not None
-            yield pair, _judged(reply, order)
+            judged = _judged(reply, order)
+            counts[judged.verdict] += 1
+            yield pair, judged
+    logger.info("verdicts of %d replies: %s", counts.total(), ", ".join(f"{n} {each}" for each, n in counts.items()))
 
 
 def _judged(reply: Reply, order: str) -> Judged:
@@ -111,8 +120,8 @@ def ask_all(
         progress: called with (requests answered, requests).
 
     Raises:
-        StudyError: the endpoint does not answer, or not in the interface's form, or the budget is spent. What was
-            answered is kept.
+        StudyError: the endpoint does not answer, or not in the interface's form, or nothing that can be read, or the
+            budget is spent. What was answered is kept.
         Stopped: the process was asked to stop; the same.
     """
     bodies: dict[str, Body] = {}
@@ -133,12 +142,19 @@ class _Asking:
         self, settings: EndpointSettings, endpoint: Endpoint, journal: Journal, payer: str, missing: int
     ) -> None:
         self._settings, self._endpoint, self._journal, self._payer = settings, endpoint, journal, payer
-        self._needed = journal.spent(payer).requests + missing
+        self._study, self._judge = payer.split("/", 1)
+        self._left = missing
         self._ended = threading.Event()
         self._reached = False
+        self._unreadable: list[Reply] = []
+        self._readable = False
         self._lock = threading.Lock()
         self._under_way = 0
-        self._next = time.monotonic()
+        rate = settings.requests_per_minute
+        self._spacing = 0.0 if rate is None else 60.0 / rate
+        # The job before this one may have asked a moment ago.
+        self._next = time.monotonic() + self._spacing
+        self._paused_until = 0.0
 
     def run(self, bodies: Mapping[str, Body], progress: Progress) -> None:
         pool = ThreadPoolExecutor(min(self._settings.concurrency, len(bodies)), "judge request")
@@ -199,20 +215,44 @@ class _Asking:
 
     def _attempt(self, key: str, body: Body) -> Reply | Failed:
         self._begin()
+        outcome: Reply | Failed | None = None
         try:
-            reply = self._endpoint.ask(body)
+            outcome = self._endpoint.ask(body)
         except Failed as failed:
-            self._reached |= not failed.unsent
-            if failed.spent:
-                self._journal.add(key, self._payer, None)
-            return failed
-        else:
-            self._reached = True
-            self._journal.add(key, self._payer, reply)
-            return reply
+            outcome = failed
         finally:
-            with self._lock:
-                self._under_way -= 1
+            self._end(key, outcome)
+        return outcome
+
+    def _end(self, key: str, outcome: Reply | Failed | None) -> None:
+        """Count a request as spent instead of under way: at once, or it would count twice in between."""
+        with self._lock:
+            self._under_way -= 1
+            if isinstance(outcome, Reply):
+                self._reached = True
+                self._journal.add(key, self._payer, outcome)
+                self._left -= 1
+                self._require_sense(outcome)
+            elif outcome is not None:
+                self._reached |= not outcome.unsent
+                if outcome.spent:
+                    self._journal.add(key, self._payer, None)
+
+    def _require_sense(self, reply: Reply) -> None:
+        """End a run whose first replies are all unreadable, before the others are paid for."""
+        self._readable |= _judged(reply, STAGE_FIRST).verdict != Verdict.UNREADABLE
+        if self._readable:
+            return
+        self._unreadable.append(reply)
+        if len(self._unreadable) == _TELLING:
+            first = self._unreadable[0]
+            raise StudyError(
+                f"measures.judgements.judges.{self._judge}.endpoint: the first {_TELLING} replies are all unreadable; "
+                f"the first one is {(first.content or '')[:_SHOWN]!r} (finish_reason {first.finish_reason!r}). "
+                "Allowed: [[A]], [[B]] or [[C]] somewhere in it, always the same, or one such letter alone. "
+                "Raise max_tokens if the reply was cut off or is empty (models that reason first need thousands), else "
+                "correct template or system. These replies are kept; what is changed there is asked anew."
+            )
 
     def _begin(self) -> None:
         """Count a request as under way, unless the budget has no room for it."""
@@ -220,32 +260,33 @@ class _Asking:
         with self._lock:
             spent = self._journal.spent(self._payer)
             if budget.requests is not None and spent.requests + self._under_way >= budget.requests:
-                raise self._is_spent("requests", budget.requests, self._needed)
+                raise self._is_spent("requests", budget.requests, spent.requests + self._left)
             if budget.tokens is not None and spent.tokens >= budget.tokens:
                 raise self._is_spent("tokens", budget.tokens, None)
             self._under_way += 1
 
     def _is_spent(self, what: str, budget: int, needed: int | None) -> StudyError:
         enough = f"Raise it to {needed} or more" if needed else "Raise it"
-        study, judge = self._payer.split("/", 1)
         return StudyError(
-            f"measures.judgements.judges.{judge}.endpoint.budget.{what}: the budget of {budget} {what} of the study "
-            f"{study} is spent. {enough}, or compare fewer completions. {_AGAIN}"
+            f"measures.judgements.judges.{self._judge}.endpoint.budget.{what}: the budget of {budget} {what} of the "
+            f"study {self._study} is spent. {enough}, or compare fewer completions. {_AGAIN}"
         )
 
     def _wait_for_turn(self) -> None:
-        """Wait until the pace allows another request."""
-        rate = self._settings.requests_per_minute
-        with self._lock:
-            turn = max(self._next, time.monotonic())
-            if rate is not None:
-                self._next = turn + 60.0 / rate
-        self._ended.wait(max(0.0, turn - time.monotonic()))
+        """Wait until the pace, and what the server asked for, allow another request."""
+        while not self._ended.is_set():
+            with self._lock:
+                turn = max(self._next, time.monotonic())
+                self._next = turn + self._spacing
+            self._ended.wait(max(0.0, turn - time.monotonic()))
+            if self._paused_until <= turn:
+                return
 
     def _pause(self, seconds: float | None) -> None:
-        """Have all threads wait that long before their next request."""
+        """Have all threads wait that long before their next request, also those that had a turn already."""
         with self._lock:
-            self._next = max(self._next, time.monotonic() + (seconds or 0.0))
+            self._paused_until = max(self._paused_until, time.monotonic() + (seconds or 0.0))
+            self._next = max(self._next, self._paused_until)
 
 
 _AGAIN = "What was answered is kept, and is not asked for again: run the same command later."

@@ -4,10 +4,12 @@ The key goes into the request's header and nowhere else. It is taken out of ever
 some repeat it. Redirections are not followed: the key is for the named host.
 """
 
+import base64
 import email.utils
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import threading
@@ -16,15 +18,22 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from modecollapse.errors import StudyError
 from modecollapse.judging.journal import Reply
 
 _SHOWN = 300
 _LONGEST_BYTES = 4 * 2**20
-_DECLINED = ("content_filter", "content_policy_violation", "context_length_exceeded", "string_above_max_length")
-"""Codes of errors that are about the texts of this one request."""
+_DECLINED = (
+    *("content_filter", "content_policy_violation"),
+    *("context_length_exceeded", "string_above_max_length", "exceed_context_size_error"),
+)
+"""Codes and types of errors that are about the texts of this one request."""
+_TOO_LONG = re.compile(
+    r"context (?:length|size|window)|maximum model length|(?:prompt|input|request) is too (?:long|large)", re.IGNORECASE
+)
+"""How servers say that the texts are too long whose errors have a status as their code."""
 _EXHAUSTED = ("insufficient_quota", "billing_hard_limit_reached")
 
 
@@ -84,19 +93,23 @@ class Endpoint:
         """
         content = json.dumps(body, ensure_ascii=False).encode()
         status, headers, text = self._post(content)
-        if status == 200:
-            return self._parsed(text, len(content))
+        if status == 200 and (reply := self._parsed(text, len(content))) is not None:
+            return reply
         if 300 <= status < 400:
             raise StudyError(
                 f"{self._where}.base_url: {self._url} redirects elsewhere (status {status}), where the key is not sent "
                 "to. Name the final address."
             )
-        code = _code_of(text)
+        error = _error_of(text)
         said = f"status {status}: {text[:_SHOWN]}"
-        if status in (400, 413, 422) and code in _DECLINED:
-            return Reply(None, code, "error", str(body["model"]), 0)
-        if code in _EXHAUSTED or status == 402:
-            raise StudyError(f"{self._where}: the account is used up ({code or status}). {_KEPT}")
+        declined = next((each for each in error if each in _DECLINED or _TOO_LONG.search(each)), None)
+        if status in (200, 400, 413, 422) and declined is not None:
+            return Reply(None, self._hidden(declined[:_SHOWN]), "error", str(body["model"]), 0)
+        exhausted = next((each for each in error if each in _EXHAUSTED), None)
+        if exhausted is not None or status == 402:
+            raise StudyError(f"{self._where}: the account is used up ({exhausted or status}). {_KEPT}")
+        if status == 200:
+            raise Failed(f"the answer is no chat completion: {text[:_SHOWN]}", spent=True)
         if status in (408, 425, 429) or status >= 500:
             raise Failed(said, _wait_of(headers))
         if status in (401, 403):
@@ -151,13 +164,11 @@ class Endpoint:
         if self._parts.scheme == "http":
             connection = http.client.HTTPConnection(host, port, timeout=self._seconds)
         else:
-            proxy = urlsplit("" if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https", ""))
             context = ssl.create_default_context()
-            if proxy.hostname:
-                connection = http.client.HTTPSConnection(
-                    proxy.hostname, proxy.port or 3128, timeout=self._seconds, context=context
-                )
-                connection.set_tunnel(host, port or 443)
+            if (proxy := self._proxy(host)) is not None:
+                (name, at), headers = proxy
+                connection = http.client.HTTPSConnection(name, at, timeout=self._seconds, context=context)
+                connection.set_tunnel(host, port or 443, headers)
             else:
                 connection = http.client.HTTPSConnection(host, port, timeout=self._seconds, context=context)
         try:
@@ -171,12 +182,32 @@ class Endpoint:
             raise Failed(f"{self._url} cannot be reached ({type(error).__name__}: {error})", unsent=True) from None
         return connection
 
-    def _parsed(self, text: str, asked_bytes: int) -> Reply:
-        """The reply in an answer of status 200.
+    def _proxy(self, host: str) -> tuple[tuple[str, int], dict[str, str]] | None:
+        """Host and port of the proxy to this host, and the headers that it wants; None without one.
 
         Raises:
-            Failed: the answer is not of the interface's form.
+            StudyError: `https_proxy` is no address. It may hold a password, so it is not shown.
         """
+        stated = "" if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https", "")
+        if not stated:
+            return None
+        try:
+            parts = urlsplit(stated if "//" in stated else f"//{stated}")
+            name, port = parts.hostname, parts.port or 3128
+        except ValueError:
+            name = None
+        if name is None:
+            raise StudyError(
+                f"{self._where}: the environment variable https_proxy holds no address of a proxy. Allowed: "
+                "http://[USER:PASSWORD@]HOST[:PORT], with %2F for / and %40 for @ in USER and PASSWORD. Correct it."
+            )
+        if parts.username is None:
+            return (name, port), {}
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return (name, port), {"Proxy-Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
+
+    def _parsed(self, text: str, asked_bytes: int) -> Reply | None:
+        """The reply in an answer of status 200; None if the answer is not of the interface's form."""
         try:
             read = json.loads(text)
             choice, usage = read["choices"][0], read.get("usage")
@@ -186,14 +217,14 @@ class Endpoint:
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             known = False
         if not known:
-            raise Failed(f"the answer is no chat completion: {text[:_SHOWN]}", spent=True)
+            return None
         if type(tokens) is not int or tokens < 0:
             tokens = asked_bytes + len(_whole(content or "").encode())  # a token is a byte at least
         declined = refusal or None
         return Reply(
             None if content is None else self._hidden(content),
             None if declined is None else self._hidden(declined),
-            str(choice.get("finish_reason")),
+            self._hidden(str(choice.get("finish_reason"))),
             self._hidden(str(read.get("model") or "")),
             tokens,
         )
@@ -216,13 +247,14 @@ def _shut(waiting: socket.socket) -> None:
         socket.socket.shutdown(waiting, socket.SHUT_RDWR)  # also of one that encrypts, and may be reading
 
 
-def _code_of(text: str) -> str | None:
-    """The code of an error, if the server gives one."""
+def _error_of(text: str) -> list[str]:
+    """Code, type and message of an error, as far as the server gives them: below `error`, or without it."""
     try:
-        error = json.loads(text)["error"]
-        return next((str(error[name]) for name in ("code", "type") if error.get(name)), None)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+        read = json.loads(text)
+        error = read.get("error") or read
+        return [str(error[name]) for name in ("code", "type", "message") if error.get(name)]
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return []
 
 
 def _wait_of(headers: http.client.HTTPMessage) -> float | None:

@@ -94,7 +94,8 @@ def _variable(value: str) -> str:
 
 
 class Budget(Strict):
-    """What may be spent on one judge by all runs of a study together; when it is spent, the run ends with an error."""
+    """What may be spent on one judge and model by all runs of a study together; when it is spent, the run ends with an
+    error. A judge of another name or model has spent nothing yet."""
 
     requests: int | None = Field(None, ge=1)
     """Requests that were, or may have been, answered; null for any number."""
@@ -114,10 +115,11 @@ class EndpointSettings(Strict):
     key_from: Annotated[str, AfterValidator(_variable)] | None = None
     """Name of the environment variable that holds the key; null for servers that ask for none. The key itself is
     never written down."""
-    seed: int = Field(0, ge=0)
-    """The `seed` of requests; their temperature is 0."""
+    seed: int | None = Field(0, ge=0)
+    """The `seed` of requests; null for servers that refuse one. Their temperature is 0."""
     max_tokens: int = Field(16, ge=1)
-    """Tokens of a reply at most. A template that asks for reasons first needs more."""
+    """Tokens of a reply at most. A template that asks for reasons first, or a model that reasons by itself,
+    needs more."""
     template: Annotated[str, AfterValidator(_template)] | None = None
     """The question, with `{prompt}`, `{answer_a}`, `{answer_b}` and `{criteria}`; null for the built-in one (see
     docs/judging.md). It has to ask for `[[A]]`, `[[B]]` or `[[C]]`."""
