@@ -16,6 +16,7 @@ import pytest
 
 from modecollapse.errors import StudyError
 from modecollapse.judging import asking
+from modecollapse.judging.chat import Endpoint, Failed
 from modecollapse.judging.journal import Journal
 from modecollapse.judging.pairs import judgements_table
 from modecollapse.judging.settings import Budget
@@ -443,6 +444,15 @@ def test_a_judging_that_is_killed_goes_on_and_pays_for_nothing_twice(store, numb
             assert job.wait(60) == 0
     assert len(server.answered) == 8
     assert not server.paid_twice
+
+
+def test_what_is_connected_after_the_end_is_not_sent():
+    with judge_server() as server:
+        endpoint = Endpoint("gpt", server.base_url, KEY, VARIABLE, 5)
+        endpoint.abort()
+        with pytest.raises(Failed, match="ending"):
+            endpoint.ask(question().body(pair(), REFERENCE_FIRST))
+    assert not server.asked
 
 
 def test_a_line_that_a_kill_left_half_written_and_one_that_was_altered_count_as_absent(store, caplog):

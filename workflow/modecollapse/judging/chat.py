@@ -82,6 +82,7 @@ class Endpoint:
         self._url, self._parts, self._key, self._variable = base_url, urlsplit(base_url), key, variable
         self._seconds = seconds
         self._under_way: set[socket.socket] = set()
+        self._aborted = False
         self._lock = threading.Lock()
 
     def ask(self, body: Mapping[str, Any]) -> Reply:
@@ -123,8 +124,9 @@ class Endpoint:
         raise StudyError(f"{self._where}: {self._url} refuses a request ({said}). Correct the settings of the judge.")
 
     def abort(self) -> None:
-        """Let all requests under way fail."""
+        """Let all requests under way fail, and those that are still being connected."""
         with self._lock:
+            self._aborted = True
             for each in self._under_way:
                 _shut(each)
 
@@ -133,6 +135,9 @@ class Endpoint:
         waiting = connection.sock
         assert waiting is not None
         with self._lock:
+            if self._aborted:
+                connection.close()
+                raise Failed("the run is ending", unsent=True)
             self._under_way.add(waiting)
         # A socket's own timeout is for each piece of an answer, and a slow server may send many.
         late = threading.Timer(self._seconds, _shut, [waiting])
