@@ -258,10 +258,10 @@ def test_win_rates_are_bars_of_every_task_for_each_stage_and_judge(
     figure = Drawing("win_rates", "small").draw(tables, context)
     shown = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title() for axes in shown] == [
-        "SFT, judge: rm",
-        "SFT, judge: gpt",
-        "DPO, judge: rm",
-        "DPO, judge: gpt",
+        "SFT, by rm",
+        "SFT, by gpt",
+        "DPO, by rm",
+        "DPO, by gpt",
     ]
     assert [label.get_text() for label in shown[0].get_yticklabels()] == ["all tasks", "chat", "open QA"]
     # Of 39 pairs 11 are won, 4 tied, 3 lost and 1 + 20 without a verdict.

@@ -35,6 +35,12 @@ def test_each_figure_is_drawn_without_warnings_and_inside_its_edges(
     assert box.y0 >= -0.02
     assert box.x1 <= width + 0.02
     assert box.y1 <= height + 0.02
+    ticks = [
+        label.get_text()
+        for axes in figure.axes
+        for label in (*axes.get_xticklabels(which="both"), *axes.get_yticklabels(which="both"))
+    ]
+    assert not [text for text in ticks if "\\" in text], "typeset as mathematics, which figures are not"
 
 
 def epochs_of(frame: pd.DataFrame, lines: Sequence[str]) -> pd.DataFrame:

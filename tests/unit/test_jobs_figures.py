@@ -16,12 +16,14 @@ class Drawn(Exception):
     """The figure would be drawn now."""
 
 
-@pytest.mark.parametrize(("kind", "size", "given"), [("samples", "M", {"M"}), ("training_curves", None, {"S", "M"})])
-def test_a_figure_of_one_size_is_given_the_rows_of_that_size(
+@pytest.mark.parametrize(
+    ("kind", "size", "given"), [("samples", "M", {"M", ""}), ("training_curves", None, {"S", "M", ""})]
+)
+def test_a_figure_of_one_size_is_given_the_rows_of_that_size_and_of_all(
     kind: str, size: str | None, given: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"seed": 0, "stage": "plm", "step": 1, "quantity": "loss", "value": 0.5}
-    frame = pd.DataFrame([{"size": of, **row} for of in ("S", "M")])
+    frame = pd.DataFrame([{"size": of, **row} for of in ("S", "M", "")])
     write_table("training", [frame], tmp_path / "t.parquet", tmp_path / "t.csv")
     seen: list[set[str]] = []
 

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, records
@@ -52,7 +53,7 @@ def data_cards(tables: Tables, context: FigureContext) -> Figure:
         fontsize=style.TINY,
     )
     left.set_xlabel("Better answer is longer (share)", fontsize=style.TINY)
-    right.set_xlabel("Chosen by rejected (characters)", fontsize=style.TINY)
+    right.set_xlabel("Characters of chosen per rejected", fontsize=style.TINY)
     if not lines:
         style.note(left, "no pairs")
     style.heading(sheet.figure, f"{context.size} \u00b7 preference pairs")
@@ -81,7 +82,10 @@ def _shares(axes: Axes, shares: pd.DataFrame, lines: list[tuple[str, str]]) -> N
 
 def _ratios(axes: Axes, ratios: pd.DataFrame, lines: list[tuple[str, str]]) -> None:
     axes.axvline(1.0, color=style.GREY, linestyle="dotted", linewidth=1.0)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(LogLocator(base=2, numticks=8))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     for place, (task, data) in enumerate(lines):
         of_line = ratios[(ratios["task"] == task) & (ratios["data"] == data)]
         heights = _places(of_line, place)
@@ -90,3 +94,5 @@ def _ratios(axes: Axes, ratios: pd.DataFrame, lines: list[tuple[str, str]]) -> N
             axes.hlines(heights[str(seed)], low, high, color="#D55E00", linewidth=0.7)
             axes.hlines(heights[str(seed)], first, third, color="#D55E00", linewidth=2.2)
             axes.plot([middle], [heights[str(seed)]], marker="o", markersize=3, color="#D55E00")
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.5), max(high, 2.0))

@@ -23,7 +23,7 @@ def repetition(tables: Tables, context: FigureContext) -> Figure:
     table = context.in_view(tables["repetition"])
     table = table[(table["size"] == context.size) & table["prompts"].isin(context.prompts)]
     sets = list(context.prompts)
-    left, right, top, bottom, gap = 0.55, 0.08, 0.48, 0.5, 0.15
+    left, right, top, bottom, gap = 0.7, 0.08, 0.48, 0.5, 0.15
     widths = style.spread(len(sets), style.PAGE_WIDTH - left - right, [gap] * (len(sets) - 1))
     sheet = style.sheet(
         widths=widths,

@@ -12,7 +12,8 @@ from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, records
 from modecollapse.figures.panel_grid import PanelGrid, panel_grid
 
-_PANELS_PER_ROW = 3
+_PANELS_PER_ROW, _AT_MOST = 3, 4
+"""Of the sizes; and of the stages that a judge compares, where they all fit."""
 _ALL = "all"
 _TIE, _NONE = "#D9D9D9", "white"
 _BAR = 0.62
@@ -36,14 +37,15 @@ def win_rates(tables: Tables, context: FigureContext) -> Figure:
     table = table[table["temperature"] == at]
     panels = [frame for _, frame in table.groupby(["stage", "judge"], sort=False)]
     tasks = [_ALL, *dict.fromkeys(task for task in table["task"] if task != _ALL)]
-    grid = _grid(len(panels), 0.3 + 0.24 * len(tasks))
+    stages = len(set(table["stage"]))
+    grid = _grid(len(panels), 0.3 + 0.24 * len(tasks), stages if 1 < stages <= _AT_MOST else _PANELS_PER_ROW)
     looks = style.marks(context.stages)
     reference = str(table["reference"].iloc[0]) if len(table) else ""
     for place, (axes, frame) in enumerate(zip(grid.axes, panels, strict=False)):
         stage, judge = (str(frame[name].iloc[0]) for name in ("stage", "judge"))
         _bars(axes, frame, tasks, looks[stage].colour, looks[reference].colour)
         _names(axes, ["all tasks" if task == _ALL else task for task in tasks], named=place % grid.columns == 0)
-        title = f"{context.stages[stage].label}, judge: {judge}"
+        title = f"{context.stages[stage].label}, by {judge}"
         axes.set_title(style.shortened(title, grid.width + 0.15, style.BODY), pad=4)
         axes.axvline(0.5, color=style.GREY, linestyle="dashed", linewidth=1.0)
         axes.set_xlim(0, 1)
@@ -109,7 +111,7 @@ def judge_agreement(tables: Tables, context: FigureContext) -> Figure:
     table = table[table["task"] == _ALL]
     sizes = [size for size in context.sizes if (table["size"] == size).any()]
     names = list(dict.fromkeys(f"{row['judge']} – {row['other']}" for row in records(table)))
-    grid = _grid(len(sizes), 0.3 + 0.24 * len(names), left=1.6)
+    grid = _grid(len(sizes), 0.3 + 0.24 * len(names), _PANELS_PER_ROW, left=1.6)
     for place, (axes, size) in enumerate(zip(grid.axes, sizes, strict=False)):
         for row in records(table[table["size"] == size]):
             _, marker, filled, shift = _EVERY[row["counted"]]
@@ -135,8 +137,8 @@ def judge_agreement(tables: Tables, context: FigureContext) -> Figure:
     return grid.figure
 
 
-def _grid(panels: int, height: float, left: float = 0.95) -> PanelGrid:
-    return panel_grid(panels, _PANELS_PER_ROW, height, margins=(left, 0.15, 0.5, 0.62), widest=2.6, least=5.6)
+def _grid(panels: int, height: float, per_row: int, left: float = 0.95) -> PanelGrid:
+    return panel_grid(panels, per_row, height, margins=(left, 0.15, 0.5, 0.62), widest=2.6, least=5.6)
 
 
 def _names(axes: Axes, names: Sequence[str], named: bool, room: float = 0.85) -> None:

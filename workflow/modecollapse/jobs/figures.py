@@ -32,5 +32,7 @@ def plot(spec: Mapping[str, Any], tables: Mapping[str, Path], outputs: Mapping[s
 
 
 def _of_size(table: pa.Table, size: str | None) -> pa.Table:
-    """The rows about `size`, if the figure is about one: the table of a large study holds many."""
-    return table.filter(pc.equal(table["size"], size)) if size is not None and "size" in table.column_names else table
+    """The rows about `size` and about all sizes, if the figure is about one: the table of a large study has many."""
+    if size is None or "size" not in table.column_names:
+        return table
+    return table.filter(pc.is_in(table["size"], pa.array([size, ""])))
