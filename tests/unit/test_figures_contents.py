@@ -259,8 +259,8 @@ def test_win_rates_are_bars_of_every_task_for_each_stage_and_judge(
     shown = [axes for axes in figure.axes if axes.axison]
     assert [axes.get_title() for axes in shown] == [
         "SFT, by rm",
-        "SFT, by gpt",
         "DPO, by rm",
+        "SFT, by gpt",
         "DPO, by gpt",
     ]
     assert [label.get_text() for label in shown[0].get_yticklabels()] == ["all tasks", "chat", "open QA"]

@@ -1,5 +1,6 @@
 """Judged comparisons: win, tie and loss per task type as one judge sees them, and how far judges agree."""
 
+import itertools
 from collections.abc import Sequence
 
 import pandas as pd
@@ -35,10 +36,12 @@ def win_rates(tables: Tables, context: FigureContext) -> Figure:
     temperatures = list(table["temperature"])
     at = context.temperature if context.temperature in temperatures else next(iter(temperatures), "")
     table = table[table["temperature"] == at]
-    panels = [frame for _, frame in table.groupby(["stage", "judge"], sort=False)]
+    stages, judges = (list(dict.fromkeys(table[name])) for name in ("stage", "judge"))
+    judged = dict(list(table.groupby(["judge", "stage"])))
+    panels = [judged[key] for key in itertools.product(judges, stages) if key in judged]
     tasks = [_ALL, *dict.fromkeys(task for task in table["task"] if task != _ALL)]
-    stages = len(set(table["stage"]))
-    grid = _grid(len(panels), 0.3 + 0.24 * len(tasks), stages if 1 < stages <= _AT_MOST else _PANELS_PER_ROW)
+    per_row = len(stages) if 1 < len(stages) <= _AT_MOST else _PANELS_PER_ROW
+    grid = _grid(len(panels), 0.3 + 0.24 * len(tasks), per_row)
     looks = style.marks(context.stages)
     reference = str(table["reference"].iloc[0]) if len(table) else ""
     for place, (axes, frame) in enumerate(zip(grid.axes, panels, strict=False)):
