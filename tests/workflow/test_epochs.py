@@ -72,7 +72,7 @@ def test_a_cosine_schedule_spans_the_whole_run(toy, tmp_path):
     assert rates[2][-1] < rates[3][-1]
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo"])
+@pytest.mark.parametrize("method", ["sft", pytest.param("dpo", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "killed_after",
     [

@@ -122,6 +122,7 @@ def npy(path: Path, texts: list[list[str]]) -> None:
     np.save(path, array, allow_pickle=True)
 
 
+@pytest.mark.slow
 def test_the_order_of_temperatures_decides_what_a_file_of_the_authors_means(own: Project) -> None:
     directory = Path(own.study).parent
     for file in ("base.npy", "mine-tuned.npy"):

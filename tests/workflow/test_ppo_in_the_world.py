@@ -2,6 +2,8 @@
 
 from statistics import fmean
 
+import pytest
+
 from modecollapse.sealed import read_sealed
 from tests.projects import Project
 
@@ -38,6 +40,7 @@ seeds: [0]
 """
 
 
+@pytest.mark.slow
 def test_the_score_rises_above_that_of_the_fine_tuned_model_s_answers(finished: Project) -> None:
     finished.edit_study("seeds: [0]\n", STAGES)
     curves = "results/nano-smoke/models/tiny/s0/ppo/curves.parquet"
