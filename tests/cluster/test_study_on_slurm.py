@@ -54,6 +54,7 @@ def test_a_study_run_on_slurm_equals_a_local_run(
     assert ours.items() <= local.items()
 
 
+@pytest.mark.slow
 def test_a_training_on_two_gpus_of_a_node_equals_one_in_two_processes(
     cluster: Cluster, finished_once: Project, tmp_path: Path
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_killed_run_ends_with_the_models_of_an_undisturbed_one(made: Project, 
     assert not any(path.is_file() for path in state.rglob("*"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_is_published_is_not_trained_again(made: Project) -> None:
     before = models(made)
     kept = made.root / "store/models"

@@ -89,6 +89,7 @@ def test_a_killed_run_ends_with_the_models_of_an_undisturbed_one(method, killed_
     assert finish(method, job) == undisturbed[method]
 
 
+@pytest.mark.slow
 def test_a_run_whose_snapshot_was_damaged_is_made_again_from_before_it(toy, tmp_path, undisturbed):
     job = run_job("sft", toy, tmp_path / "killed", EACH)
     kill_in_child("sft", job, 10, tmp_path)
