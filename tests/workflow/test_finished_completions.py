@@ -144,6 +144,7 @@ def test_the_order_of_temperatures_decides_what_a_file_of_the_authors_means(own:
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"the authors' published completions are not at {PUBLISHED}")
+@pytest.mark.slow
 def test_the_published_completions_end_with_attribution_and_a_comparison_that_finds_the_keys_exchanged(
     tmp_path: Path,
 ) -> None:
