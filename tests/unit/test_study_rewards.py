@@ -65,14 +65,6 @@ def test_a_stage_of_some_sizes_is_nowhere_for_the_others():
     assert {model.stage for model in study.models if model.size == "large"} == {"plm", "sft", "dpo"}
 
 
-def test_sizes_with_more_stages_are_scheduled_first_and_else_the_later_ones():
-    alike = Targets(parse(content()))
-    assert alike.rank("large") > alike.rank("tiny")
-    only = {"sizes": ["tiny"]}
-    targets = Targets(parse(content(rm={**RM, **only}, ppo={**PPO, **only}, bon={**BON, **only})))
-    assert targets.rank("tiny") > targets.rank("large")
-
-
 BAD = {
     "a stage that continues a reward model": (
         put("stages", "dpo", "from", "rm"),

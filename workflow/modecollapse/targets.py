@@ -209,12 +209,8 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         return [str(path) for path in self.study.data_files(name)]
 
     def rank(self, size: str) -> int:
-        """Scheduling priority: sizes with more stages go first, and among them later ones of the study file, the larger
-        ones, since what takes longest should not be left alone in the end.
-        """
-        sizes = list(self.study.config.models)
-        stages = {each: sum(self.study.has(each, stage) for stage in self.study.stages) for each in sizes}
-        return sorted(sizes, key=lambda each: (stages[each], sizes.index(each))).index(size)
+        """Scheduling priority: later sizes of the study file, the larger ones, go first."""
+        return list(self.study.config.models).index(size)
 
     def cells(self) -> list[str]:
         return [path for model in self.study.answering() for path in self.cells_of(model)]
