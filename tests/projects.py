@@ -35,9 +35,12 @@ class Project:
     study: str = "nano-smoke"
     settings: tuple[str, ...] = ()
 
+    def options(self, *arguments: str) -> list[str]:
+        """What Snakemake is called with."""
+        return ["--cores", "2", *arguments, "--config", f"study={self.study}", *self.settings]
+
     def command(self, *arguments: str) -> list[str]:
-        config = ["--config", f"study={self.study}", *self.settings]
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *config]
+        return [sys.executable, "-m", "snakemake", *self.options(*arguments)]
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -66,7 +69,7 @@ class Project:
     def run(self, *arguments: str, succeeds: bool = True) -> str:
         """Run Snakemake; returns everything it printed."""
         with tempfile.NamedTemporaryFile() as output:
-            call = (self.root, self.command(*arguments)[3:], self.environment(), output.name)
+            call = (self.root, self.options(*arguments), self.environment(), output.name)
             process = _SNAKEMAKES.Process(target=_snakemake, args=call)
             process.start()
             process.join(timeout=1800)

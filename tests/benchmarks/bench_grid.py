@@ -138,7 +138,7 @@ def make_everything(project: Project, study: Study) -> None:
     # Snakemake's way of touching, without the tenth of a second that it waits for each job.
     quick = "from snakemake import cli\nfrom snakemake.executors import touch\n"
     quick += "touch.Executor.SLEEPING_TIME = 0\ncli.main()"
-    arguments = project.command("--touch", "--quiet", "all")[3:]
+    arguments = project.options("--touch", "--quiet", "all")
     measured([sys.executable, "-c", quick, *arguments], project.root, project.environment())
 
 

@@ -29,8 +29,8 @@ class ClusterProject(Project):
 
     cluster: Cluster = field(kw_only=True)
 
-    def command(self, *arguments: str) -> list[str]:
-        return super().command(*arguments, "--profile", "profiles/slurm")
+    def options(self, *arguments: str) -> list[str]:
+        return super().options(*arguments, "--profile", "profiles/slurm")
 
     def environment(self) -> dict[str, str]:
         return self.cluster.environment(super().environment())

@@ -41,7 +41,7 @@ def grid(tmp_path: Path) -> Project:
 
 def calls(project: Project, *arguments: str) -> dict[str, int]:
     """How often a dry run calls what names files and writes specs."""
-    command = [sys.executable, "-c", COUNTING, *project.command("--dry-run", *arguments)[3:]]
+    command = [sys.executable, "-c", COUNTING, *project.options("--dry-run", *arguments)]
     done = subprocess.run(
         command, cwd=project.root, env=project.environment(), capture_output=True, text=True, timeout=300
     )
