@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from modecollapse.analysis.benchmarks import score_interval
-from modecollapse.analysis.bootstrap import Bootstrap
+from modecollapse.analysis.bootstrap import Bootstrap, within
 from modecollapse.analysis.tokens import Pooled
 from modecollapse.analysis.variance import Array
 
@@ -65,6 +65,5 @@ def estimate_ratio(sums: Array, ratio: Ratio, bootstrap: Bootstrap, prompts: int
     low, high = pooled.interval(bootstrap)
     if prompts and low == high:  # all right or all wrong: resamples cannot tell how far from certain it is
         low, high = score_interval(pooled.value, prompts, float(ndtri((1 + bootstrap.level) / 2)))
-    # Intervals have the width of Student's t, which knows nothing of the values that a ratio can have.
-    low, high = (float(np.clip(bound, 0.0 if prompts else -1.0, 1.0)) for bound in (low, high))
+    low, high = within(low, high, least=0.0 if prompts else -1.0)
     return {"value": pooled.value, "low": low, "high": high}

@@ -81,6 +81,14 @@ class Bootstrap:
         return value + stretch * (low - value), value + stretch * (high - value)
 
 
+def within(low: float, high: float, least: float = 0.0, most: float = 1.0) -> tuple[float, float]:
+    """The ends of an interval of what is never less than `least` or more than `most`, such as a share.
+
+    Intervals have the width of Student's t, which knows nothing of that.
+    """
+    return float(np.clip(low, least, most)), float(np.clip(high, least, most))
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Means with their intervals; every array is [rows].

@@ -19,7 +19,7 @@ from scipy.special import ndtri
 
 from modecollapse.analysis.attribution import MEAN_TEMPERATURE, mean_over_temperatures, row_index
 from modecollapse.analysis.benchmarks import paired_interval, score_interval
-from modecollapse.analysis.bootstrap import Array, Bootstrap, Estimate, estimate
+from modecollapse.analysis.bootstrap import Array, Bootstrap, Estimate, estimate, within
 from modecollapse.analysis.grid import Block, blocks
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.lineage import Lineage
@@ -128,10 +128,10 @@ def _rows(block: Block, befores: Mapping[str, str], bootstrap: Bootstrap) -> Ite
     off = estimate(after - ratio[:, None, None] * before, block.prompts, bootstrap)
     wilson = partial(score_interval, quantile=float(ndtri((1 + bootstrap.level) / 2)))
     for place, one in enumerate(rates):
-        low, high = _ends(rate, place) or wilson(rate.value[place], rate.n_prompts[place])
+        low, high = within(*(_ends(rate, place) or wilson(rate.value[place], rate.n_prompts[place])))
         row: dict[str, object] = {"size": block.size, "stage": one.stage, "prompts": block.prompts, "format": one.form}
         row |= {"temperature": one.temperature, "kind": one.kind, "value": rate.value[place]}
-        row |= {"low": np.clip(low, 0.0, 1.0), "high": np.clip(high, 0.0, 1.0)}
+        row |= {"low": low, "high": high}
         row |= {"n_seeds": rate.n_seeds[place], "n_prompts": rate.n_prompts[place], "n_completions": one.completions}
         pairs = int(change.n_prompts[place])
         if pairs:

@@ -240,14 +240,12 @@ Failing = Mapping[str, frozenset[str]]
 """Size → the stages that fail their guard rails."""
 
 
-def failing_stages(candidates: Path | None) -> Failing | None:
-    """The stages that fail their guard rails, from the table `candidates`; None if the study has none.
+def failing_stages(candidates: Path) -> Failing:
+    """The stages that fail their guard rails, from the table `candidates`.
 
     Raises:
         CorruptFile: the table is not what was published.
     """
-    if candidates is None:
-        return None
     found: dict[str, frozenset[str]] = {}
     for row in read_sealed(candidates, ["size", "stage", "level", "verdict"]).to_pylist():
         if (row["level"], row["verdict"]) == ("overall", "fails"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from modecollapse.analysis.benchmarks import score_interval
-from modecollapse.analysis.bootstrap import Bootstrap, estimate
+from modecollapse.analysis.bootstrap import Bootstrap, estimate, within
 from modecollapse.analysis.length_control import controlled_rates, length_features
 from modecollapse.analysis.stage_tests import holm, signed_rank
 from modecollapse.analysis.table_files import joined
@@ -135,7 +135,7 @@ def _row(frames: Sequence[pd.DataFrame], task: str, bootstrap: Bootstrap) -> dic
     value, low, high = (float(array[0]) for array in (rate.value, rate.low, rate.high))
     if low == high:  # all won or all lost: resamples cannot tell how far from certain it is
         low, high = score_interval(value, len(prompts), float(ndtri((1 + bootstrap.level) / 2)))
-    low, high = _of_a_rate(low, high)
+    low, high = within(low, high)
     with np.errstate(invalid="ignore"):
         of_prompts = np.nansum(points, axis=0) / (~np.isnan(points)).sum(axis=0)
     defined = of_prompts[~np.isnan(of_prompts)]
@@ -149,11 +149,6 @@ def _row(frames: Sequence[pd.DataFrame], task: str, bootstrap: Bootstrap) -> dic
         **{"longer": _mean(every["longer"]), "consistent": _mean(every["consistent"]), "first": _mean(every["first"])},
         **{"n_seeds": int(rate.n_seeds[0]), "n_prompts": int(rate.n_prompts[0]), "p": p},
     }
-
-
-def _of_a_rate(low: float, high: float) -> tuple[float, float]:
-    # Resamples are stretched to the width of Student's t interval, which knows nothing of 0 and 1.
-    return float(np.clip(low, 0.0, 1.0)), float(np.clip(high, 0.0, 1.0))
 
 
 def _mean(values: pd.Series) -> float:
@@ -186,7 +181,7 @@ def _controlled(
     if not values:
         return dict.fromkeys(("controlled", "controlled_low", "controlled_high"), float("nan"))
     pooled = Pooled(np.array(values), np.stack(resampled), len(prompts))
-    low, high = _of_a_rate(*pooled.interval(bootstrap))
+    low, high = within(*pooled.interval(bootstrap))
     return {"controlled": pooled.value, "controlled_low": low, "controlled_high": high}
 
 

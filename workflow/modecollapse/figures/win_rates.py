@@ -13,8 +13,9 @@ from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, records
 from modecollapse.figures.panel_grid import PanelGrid, panel_grid
 
-_PANELS_PER_ROW, _AT_MOST = 3, 4
-"""Of the sizes; and of the stages that a judge compares, where they all fit."""
+_PANELS_PER_ROW = 3
+_STAGES_PER_ROW = 4
+"""Up to so many stages, each judge has a row of its own."""
 _ALL = "all"
 _TIE, _NONE = "#D9D9D9", "white"
 _BAR = 0.62
@@ -40,7 +41,7 @@ def win_rates(tables: Tables, context: FigureContext) -> Figure:
     judged = dict(list(table.groupby(["judge", "stage"])))
     panels = [judged[key] for key in itertools.product(judges, stages) if key in judged]
     tasks = [_ALL, *dict.fromkeys(task for task in table["task"] if task != _ALL)]
-    per_row = len(stages) if 1 < len(stages) <= _AT_MOST else _PANELS_PER_ROW
+    per_row = len(stages) if 1 < len(stages) <= _STAGES_PER_ROW else _PANELS_PER_ROW
     grid = _grid(len(panels), 0.3 + 0.24 * len(tasks), per_row)
     looks = style.marks(context.stages)
     reference = str(table["reference"].iloc[0]) if len(table) else ""

@@ -12,7 +12,7 @@ from modecollapse.comparison import effects, finding, order_q, residuals
 from modecollapse.comparison.page import render
 from modecollapse.comparison.stored_results import read_results
 from modecollapse.identities import cell_of_table, model_of_table
-from modecollapse.jobs.running import Outputs
+from modecollapse.jobs.running import failing_of
 from modecollapse.lineage import paths
 from modecollapse.metrics.lexical import first_words, jaccard_kernel
 from modecollapse.publishing import publish_file, write_digests
@@ -51,7 +51,7 @@ def compare(
         "published": effects.published_table(stored, spec["formats"], temperatures, assignments, bootstrap),
         "consequence": effects.consequence_table(stored, paths(spec["lineage"]), assignments, bootstrap),
     }
-    failing = table_files.failing_stages(outputs.candidates if isinstance(outputs, Outputs) else None)
+    failing = failing_of(outputs)
     for name, frame in frames.items():
         table_files.write_table(name, [frame], outputs[name], outputs[f"{name}_csv"], failing)
     context = finding.Context(words=words, embedder=spec["embedder"], **spec["context"])

@@ -18,6 +18,7 @@ from modecollapse.data.transformations.base import (
     Given,
     Perplexities,
     Selection,
+    Transformation,
     counted,
     merge,
     tasks_of,
@@ -62,12 +63,14 @@ def derive_data(
     """
     table = read_sets(data)
     columns: dict[str, list[str]] = {column: table[column].to_pylist() for column in table.column_names}
-    key, settings = next(iter(spec["transformation"].items()), (MERGE, {}))
-    table, columns = _classified(table, columns, key, settings)
+    key, stated = next(iter(spec["transformation"].items()), (MERGE, {}))
+    transformation = TRANSFORMATIONS.get(key)
+    settings = None if transformation is None else transformation.settings.model_construct(**stated)
+    table, columns = _classified(table, columns, transformation, settings)
     try:
         perplexities = None if own is None else _perplexities(data, references, own, "task" in columns)
         given = Given(spec["seed"] or 0, spec["prompts"] or {}, perplexities)
-        selection = _selected(columns, key, settings, given)
+        selection = _selected(columns, transformation, settings, given)
     except CorruptFile:
         raise
     except StudyError as error:
@@ -76,7 +79,7 @@ def derive_data(
     kept = sum(selection.kept)
     if not kept:
         told = "; ".join(f"{entry['task']}: {entry['n']} {entry['outcome']}" for entry in counts) or "it had none"
-        relax = TRANSFORMATIONS[key].relax if key in TRANSFORMATIONS else "Name other columns or other sets"
+        relax = transformation.relax if transformation else "Name other columns or other sets"
         raise StudyError(f"data.{name}: no row of {len(selection.kept)} is left ({told}). {relax}.")
     report = {"transformation": key, "rows": len(selection.kept), "kept": kept, "counts": counts, **selection.found}
     digests = {"data": [read_metadata(path)[SEAL] for path in data]}
@@ -94,33 +97,30 @@ def derive_data(
 
 
 def _classified(
-    table: pa.Table, columns: dict[str, list[str]], key: str, settings: Mapping[str, Any]
+    table: pa.Table, columns: dict[str, list[str]], transformation: Transformation | None, settings: Any
 ) -> tuple[pa.Table, dict[str, list[str]]]:
     """The rows with the tasks that the transformation says they are of, if it says so."""
-    transformation = TRANSFORMATIONS.get(key)
     if transformation is None or transformation.tasks is None or "prompt" not in columns:
         return table, columns
-    columns = {**columns, TASK: transformation.tasks(columns, transformation.settings.model_construct(**settings))}
+    columns = {**columns, TASK: transformation.tasks(columns, settings)}
     return pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS if name in columns}), columns
 
 
-def _selected(columns: Columns, key: str, settings: Mapping[str, Any], given: Given) -> Selection:
+def _selected(columns: Columns, transformation: Transformation | None, settings: Any, given: Given) -> Selection:
     """What becomes of every row: by `merge` first, and then by the transformation."""
     merged = merge(columns)
-    if key == MERGE:
+    if transformation is None:
         return merged
-    transformation = TRANSFORMATIONS[key]
-    chosen = transformation.settings.model_construct(**settings)
-    missing = [column for column in transformation.needs(chosen) if column not in columns]
+    missing = [column for column in transformation.needs(settings) if column not in columns]
     if missing:
         raise StudyError(
-            f"it has the columns {', '.join(columns)}, but {key} needs {', '.join(missing)}. Name it in "
-            "data.SET.columns of the sets that it is made from."
+            f"it has the columns {', '.join(columns)}, but {transformation.name} needs {', '.join(missing)}. Name it "
+            "in data.SET.columns of the sets that it is made from."
         )
     rows = [row for row, kept in enumerate(merged.kept) if kept]
     found = transformation.select(
         {column: [texts[row] for row in rows] for column, texts in columns.items()},
-        chosen,
+        settings,
         replace(given, perplexities=_of_rows(given.perplexities, rows)),
     )
     outcomes, kept = list(merged.outcomes), list(merged.kept)

@@ -8,13 +8,13 @@ import pandas as pd
 
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.judge_agreement import judge_agreement_table
-from modecollapse.analysis.table_files import Failing, failing_stages, joined, write_table
+from modecollapse.analysis.table_files import Failing, joined, write_table
 from modecollapse.analysis.tables import choose_prompts
 from modecollapse.analysis.win_rates import verdicts_of, win_rates_table
 from modecollapse.cells import Model
 from modecollapse.comparison.page import Section, render
 from modecollapse.identities import model_of_table
-from modecollapse.jobs.running import Outputs
+from modecollapse.jobs.running import failing_of
 from modecollapse.publishing import publish_file, write_digests
 from modecollapse.sealed import read_sealed
 
@@ -40,7 +40,7 @@ def tabulate_judgements(spec: Mapping[str, Any], judgements: Sequence[Path], out
     if "judge_agreement" in outputs:
         frames["judge_agreement"] = judge_agreement_table(judged, bootstrap)
     frames["judged_pairs"] = judged_pairs_table(read, spec["reference"], spec["analysis"]["seed"])
-    failing = failing_stages(outputs.candidates if isinstance(outputs, Outputs) else None)
+    failing = failing_of(outputs)
     for name, frame in frames.items():
         write_table(name, [frame], outputs[name], outputs[f"{name}_csv"], failing)
     sections = page_sections(frames["judged_pairs"], spec["labels"], failing or {})

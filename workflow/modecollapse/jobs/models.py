@@ -110,12 +110,12 @@ class Inputs:
         shares = (
             (self.reward_weights / lora.DIRECTORY).is_dir()
             and trained.inputs.get("parent") == read_manifest(self.parent_manifest).weights
-            and _bits(trained.spec["settings"]) == _bits(spec["settings"])
+            and _quantization_in(trained.spec["settings"]) == _quantization_in(spec["settings"])
         )
         return RewardSource(self.reward, self.reward_weights, shares)
 
 
-def _bits(settings: Mapping[str, Any]) -> str | None:
+def _quantization_in(settings: Mapping[str, Any]) -> str | None:
     """How a base is quantized under an adapter."""
     quantization: str | None = (settings.get("lora") or {}).get("quantization")
     return quantization

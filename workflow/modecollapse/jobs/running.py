@@ -24,6 +24,7 @@ from modecollapse.store import Store
 
 # The configuration and the methods are imported where they are needed: half a second that most jobs can spare.
 if TYPE_CHECKING:
+    from modecollapse.analysis.table_files import Failing
     from modecollapse.judging.comparisons import Judgement
     from modecollapse.methods.layout import Layout
     from modecollapse.study import Study
@@ -49,6 +50,18 @@ class Outputs(dict[str, Path]):
 
     candidates: Path | None = None
     """The table that says which stages fail their guard rails, and are marked in what is written; None without any."""
+
+
+def failing_of(outputs: Mapping[str, Path]) -> "Failing | None":
+    """The stages that are marked in what a job writes; None if its outputs name no table that says which fail.
+
+    Raises:
+        CorruptFile: the table is not what was published.
+    """
+    from modecollapse.analysis.table_files import failing_stages
+
+    candidates = outputs.candidates if isinstance(outputs, Outputs) else None
+    return None if candidates is None else failing_stages(candidates)
 
 
 @dataclass

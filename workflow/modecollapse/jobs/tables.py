@@ -29,7 +29,7 @@ from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statist
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.identities import cell_of_table, model_of_table
-from modecollapse.jobs.running import Outputs
+from modecollapse.jobs.running import failing_of
 from modecollapse.lineage import below, paths
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
@@ -82,9 +82,7 @@ def _benchmarks(
 
 
 def _write(name: str, parts: Iterable[pd.DataFrame], outputs: Mapping[str, Path]) -> None:
-    candidates = outputs.candidates if isinstance(outputs, Outputs) else None
-    failing = table_files.failing_stages(candidates)
-    table_files.write_table(name, parts, outputs[name], outputs[f"{name}_csv"], failing)
+    table_files.write_table(name, parts, outputs[name], outputs[f"{name}_csv"], failing_of(outputs))
 
 
 def tabulate(

@@ -297,8 +297,8 @@ class Course:
     def _go_back(self, kl: float) -> None:
         """Early stop: the policy is that of the iteration before again, whose KL was within `stop_kl`."""
         logger.warning(
-            "stopping before iteration %d: the KL to the reference is %.2f nats per answer (stop_kl %s); the policy is "
-            "that of the iteration before", self.step + 1, kl, self.settings.stop_kl,
+            "stopping after iteration %d: the KL to the reference is %.2f nats per answer (stop_kl %s); the policy is "
+            "that of the iteration before", self.step, kl, self.settings.stop_kl,
         )  # fmt: skip
         self.gone_back_to = max(0, self.step - 1)
         with torch.no_grad():
