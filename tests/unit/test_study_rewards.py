@@ -65,6 +65,14 @@ def test_a_stage_of_some_sizes_is_nowhere_for_the_others():
     assert {model.stage for model in study.models if model.size == "large"} == {"plm", "sft", "dpo"}
 
 
+def test_what_makes_models_is_scheduled_before_what_measures_them_and_of_a_kind_larger_sizes():
+    targets = Targets(parse(content()))
+    kinds = ("models", "completions", "vectors")
+    order = [targets.priority(makes, size) for makes in kinds for size in ("large", "tiny")]
+    assert order == sorted(set(order), reverse=True)
+    assert order[-1] > 0, "the priority of all other jobs"
+
+
 BAD = {
     "a stage that continues a reward model": (
         put("stages", "dpo", "from", "rm"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import modecollapse
 from modecollapse.card_targets import CardTargets
@@ -208,9 +208,14 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         """The local files that a data set is read from; none if it is in the hub's cache."""
         return [str(path) for path in self.study.data_files(name)]
 
-    def rank(self, size: str) -> int:
-        """Scheduling priority: later sizes of the study file, the larger ones, go first."""
-        return list(self.study.config.models).index(size)
+    def priority(self, makes: Literal["vectors", "completions", "models"], size: str) -> int:
+        """Scheduling priority of a job, above that of measures, whose results only tables wait for.
+
+        What most others wait for goes first, so that no processor is idle at the end; of one kind, larger sizes, which
+        are later in the study file.
+        """
+        sizes = list(self.study.config.models)
+        return 1 + ("vectors", "completions", "models").index(makes) * len(sizes) + sizes.index(size)
 
     def cells(self) -> list[str]:
         return [path for model in self.study.answering() for path in self.cells_of(model)]

@@ -284,6 +284,8 @@ rule attribute:
         **targets.table_outputs(*targets.attribution_tables()),
     log:
         paths.log("attribute", "tables"),
+    # The longest of the tables.
+    priority: 1
     conda:
         "../../envs/analysis.yaml"
     threads: 1

@@ -56,7 +56,7 @@ if targets.unlabelled_names():
             paths.log("sample_pairs", ANY_MODEL_DATA),
         wildcard_constraints:
             data="|".join(map(re.escape, targets.unlabelled_names())),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("models", wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads
@@ -112,7 +112,7 @@ if study.derived_of_models():
                     re.escape(each.data) for each in study.derived_of_models()
                 )
             ),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("models", wildcards.size)
         conda:
             "../../envs/analysis.yaml"
         threads: 1
@@ -139,7 +139,7 @@ if study.filtered():
             paths.own_answers(ANY_MODEL_DATA),
         log:
             paths.log("sample_own_answers", ANY_MODEL_DATA),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("models", wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads

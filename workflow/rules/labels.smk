@@ -15,7 +15,7 @@ if targets.labelled_data():
             paths.candidates(ANY_MODEL_DATA),
         log:
             paths.log("sample_candidates", ANY_MODEL_DATA),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("models", wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads

@@ -27,7 +27,7 @@ for name, stages, cells in targets.generating_rules(ANY):
             paths.log("generate", ANY),
         wildcard_constraints:
             stage="|".join(map(re.escape, stages)),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("completions", wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads
@@ -55,7 +55,7 @@ for name, stages, cells in targets.choosing_rules(ANY):
             paths.log("choose", ANY),
         wildcard_constraints:
             stage="|".join(map(re.escape, stages)),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("completions", wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads
@@ -315,7 +315,6 @@ if study.runs_benchmarks():
             samples=paths.benchmark_samples(ANY),
         log:
             paths.log("run_benchmarks", ANY),
-        priority: lambda wildcards: targets.rank(wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads
@@ -341,7 +340,7 @@ if study.embeds():
             paths.embeddings("{size}", "{seed}"),
         log:
             paths.log("embed", "{size}/s{seed}"),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("vectors", wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads

@@ -27,7 +27,7 @@ if targets.all_reference_scores():
                     {scores.pairs: None for scores in study.all_reference_scores()},
                 )
             ),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("models", wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads
@@ -58,7 +58,7 @@ rule train:
     wildcard_constraints:
         stage="|".join(map(re.escape, targets.training_stages())) or "none",
     # The largest model is the longest chain of jobs: it starts first.
-    priority: lambda wildcards: targets.rank(wildcards.size)
+    priority: lambda wildcards: targets.priority("models", wildcards.size)
     conda:
         "../../envs/models.yaml"
     threads: study.config.threads
@@ -88,7 +88,7 @@ for name, runs, models in targets.epoch_rules(ANY_RUN):
             paths.log("train", ANY_RUN),
         wildcard_constraints:
             run="|".join(map(re.escape, runs)),
-        priority: lambda wildcards: targets.rank(wildcards.size)
+        priority: lambda wildcards: targets.priority("models", wildcards.size)
         conda:
             "../../envs/models.yaml"
         threads: study.config.threads
