@@ -120,11 +120,15 @@ def _path_rows(block: Block, path: Sequence[str], bootstrap: Bootstrap, across: 
             if None in places:
                 continue
             columns = known.changes(block.values[np.array(places, dtype=np.intp)])
-            yield pd.DataFrame(columns).assign(
-                size=block.size, prompts=block.prompts, format=wording.name, words=words, metric=metric,
-                definition=definition, path=">".join(path), step=step_names(path), n_temperatures=min(known.counts),
-                format_before=[before for before, _ in wording.before_after],
-                format_after=[after for _, after in wording.before_after],
+            yield pd.DataFrame(
+                columns
+                | {
+                    "size": block.size, "prompts": block.prompts, "format": wording.name, "words": words,
+                    "metric": metric, "definition": definition, "path": ">".join(path), "step": step_names(path),
+                    "n_temperatures": min(known.counts),
+                    "format_before": [before for before, _ in wording.before_after],
+                    "format_after": [after for _, after in wording.before_after],
+                }
             )  # fmt: skip
 
 
