@@ -1,5 +1,6 @@
 """What judges are asked for, and asked again: each depends on the answers that it compares and on itself."""
 
+import csv
 from collections.abc import Iterator
 
 import pytest
@@ -115,3 +116,36 @@ def test_a_reward_model_judges_answers_and_people_get_a_sheet(finished: Project)
     page = finished.result("sheets/people/tiny/s0/dpo.html").read_text()
     assert "rm" not in page.split("<script")[0].split()
     assert finished.plan("tables", "measurements") == []
+
+
+def test_people_label_a_sheet_and_their_labels_are_verdicts(finished: Project) -> None:
+    judges = "{truth: {reward: utility}, people: {labels: [], overlap: 2}}"
+    finished.edit_study(MEASURES, f"measures:\n  judgements: {{reference: sft, judges: {judges}}}\n")
+    assert finished.plan("labelling_sheets") == ["write_comparison_sheet people/tiny/s0/dpo"]
+    finished.run("labelling_sheets")
+    with finished.result("sheets/people/tiny/s0/dpo.csv").open(encoding="utf-8-sig", newline="") as file:
+        header, *rows = csv.reader(file)
+    (finished.root / "labels").mkdir()
+    for annotator in ("anna", "ben"):
+        # Both find the longer answer better; of the first pair they think differently.
+        of_rows = ["a" if len(row[4]) > len(row[5]) else "b" for row in rows]
+        if annotator == "ben":
+            of_rows[0] = "b" if of_rows[0] == "a" else "a"
+        filled = [[*row[:2], annotator, *row[3:-1], label] for row, label in zip(rows, of_rows, strict=True)]
+        with (finished.root / "labels" / f"{annotator}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *filled])
+    finished.edit_study("labels: []", "labels: [../../labels/anna.csv, ../../labels/ben.csv]")
+    table = "results/nano-smoke/tables/win_rates.parquet"
+    assert [job for job in finished.plan(table) if "people" in job] == ["judge_by_people people/tiny/s0/dpo"]
+    finished.run(table)
+
+    judged = read_sealed(finished.result("judgements/people/tiny/s0/dpo.parquet")).to_pandas()
+    asked = judged[judged["text"] != judged["reference_text"]]
+    assert len(asked) == 2 * len(rows)
+    anna, ben = (asked[asked["answered_by"] == name]["verdict"].tolist() for name in ("anna", "ben"))
+    assert sum(one != other for one, other in zip(anna, ben, strict=True)) == 1
+    longer = asked["text"].str.len() > asked["reference_text"].str.len()
+    assert ((asked["verdict"] == "win") == longer)[asked["answered_by"] == "anna"].all()
+    rates = read_sealed(finished.root / table).to_pandas()
+    assert set(rates["judge"]) == {"people", "truth"}
+    assert finished.plan(table) == []
