@@ -21,6 +21,7 @@ from modecollapse.measures.embedder import EmbedderSettings
 from modecollapse.measures.guard_rails import GuardRailSettings
 from modecollapse.measures.repetition import RepetitionSettings
 from modecollapse.measures.tokens import TokenSettings
+from modecollapse.measures.toy_bandit import ToyBanditSettings
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.reward_functions import FUNCTIONS
 from modecollapse.metrics.registry import METRICS
@@ -126,6 +127,9 @@ class Measures(Strict):
     judgements: JudgementSettings | None = None
     """Side-by-side comparisons with a reference stage, judged by rewards, by language models or by people; null leaves
     them out."""
+    toy_bandit: ToyBanditSettings | None = None
+    """The CR paper's worked example of mode collapse, and a simulation; `{}` takes the paper's numbers, null leaves it
+    out."""
     truth: bool = False
     """In the nano world: the true values beside the measured ones."""
 

@@ -394,6 +394,8 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
+        if self.study.config.measures.toy_bandit:
+            names += ["toy_bandit"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]

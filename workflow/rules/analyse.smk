@@ -371,6 +371,26 @@ if study.compares():
             "../../scripts/compare.py"
 
 
+if study.config.measures.toy_bandit:
+
+    rule simulate_toy_bandit:
+        output:
+            **targets.table_outputs("toy_bandit"),
+        log:
+            paths.log("simulate_toy_bandit", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "simulate_toy_bandit", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.toy_bandit_spec(study),
+        script:
+            "../../scripts/simulate_toy_bandit.py"
+
+
 if study.config.measures.truth:
 
     rule measure_truth:

@@ -72,7 +72,20 @@ class Drawing:
         return figure
 
 
-_OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS, _REWARDS, _DATA, _JUDGES = (
+(
+    _OUTPUT,
+    _TOKENS,
+    _ATTRIBUTION,
+    _NANO,
+    _STUDY,
+    _TUNING,
+    _PUBLISHED,
+    _BENCHMARKS,
+    _REWARDS,
+    _DATA,
+    _JUDGES,
+    _CREATIVITY,
+) = (
     "Output diversity",
     "Token level",
     "Attribution",
@@ -84,6 +97,7 @@ _OUTPUT, _TOKENS, _ATTRIBUTION, _NANO, _STUDY, _TUNING, _PUBLISHED, _BENCHMARKS,
     "Reward models",
     "Preference data",
     "Judges",
+    "Creativity",
 )
 
 FIGURES: Mapping[str, FigureSpec] = {
@@ -164,6 +178,7 @@ FIGURES: Mapping[str, FigureSpec] = {
     "data_cards": FigureSpec("data_cards", "data_cards", ("data_cards",), _DATA, per_size=True),
     "win_rates": FigureSpec("win_rates", "win_rates", ("win_rates",), _JUDGES, per_size=True),
     "judge_agreement": FigureSpec("win_rates", "judge_agreement", ("judge_agreement",), _JUDGES),
+    "toy_bandit": FigureSpec("toy_bandit", "toy_bandit", ("toy_bandit",), _CREATIVITY),
 }
 
 

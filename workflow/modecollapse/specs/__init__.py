@@ -18,6 +18,7 @@ from modecollapse.specs.measures import (
     rewards_spec,
     score_spec,
     tokens_spec,
+    toy_bandit_spec,
     truth_spec,
 )
 from modecollapse.specs.models import model_spec, reference_spec, run_spec
@@ -68,5 +69,6 @@ __all__ = [
     "sheet_spec",
     "tokenizer_spec",
     "tokens_spec",
+    "toy_bandit_spec",
     "truth_spec",
 ]

@@ -131,6 +131,13 @@ def score_spec(study: Study) -> str:
     )
 
 
+def toy_bandit_spec(study: Study) -> str:
+    """What decides the toy bandit."""
+    settings = study.config.measures.toy_bandit
+    assert settings is not None
+    return canonical({"revision": REVISIONS["toy_bandit"], "settings": plain(settings)})
+
+
 def truth_spec(study: Study) -> str:
     """What decides the true values of the nano world."""
     return canonical(
