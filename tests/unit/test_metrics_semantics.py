@@ -177,6 +177,13 @@ def test_noise_without_direction_is_one_cluster() -> None:
     assert list(found.by_k) == [2, 3, 4]
 
 
+@pytest.mark.parametrize("spread", [0, 0.05])
+@pytest.mark.parametrize("clusters", [3, 5])
+def test_few_vectors_in_tight_clusters_are_not_taken_for_one(clusters: int, spread: float) -> None:
+    found = find_clusters(groups(25, clusters, spread, 384), 6, references=10, resamples=3)
+    assert (found.k, found.k_gap) == (clusters, clusters)
+
+
 def test_clusters_are_numbered_by_size_and_then_by_first_occurrence() -> None:
     centres = groups(4, 4, 0)
     members = [2, 0, 0, 1, 2, 1, 1, *([0, 1, 2, 1] * 8)]
@@ -206,7 +213,8 @@ def gap_by_loops(points: NDArray[np.float64], most: int, seed: int, references: 
         logs = [log_scatter(each, k) for each in sets]
         gaps[k] = statistics.mean(logs) - log_scatter(scores, k)
         errors[k] = statistics.pstdev(logs) * math.sqrt(1 + 1 / references)
-    return next((k for k in range(1, most) if gaps[k] >= gaps[k + 1] - errors[k + 1]), most)
+    largest = max(gaps, key=lambda k: gaps[k])
+    return min(k for k in gaps if gaps[k] >= gaps[largest] - errors[largest])
 
 
 @pytest.mark.parametrize(("clusters", "spread"), [(1, 1.0), (2, 0.3), (3, 0.5), (4, 0.1)])

@@ -112,10 +112,10 @@ def find_clusters(
 ) -> Clusters:
     """Clusters of `vectors` (n, d), at most `most`, by k-means on the vectors at unit length.
 
-    The criterion: one cluster if the gap statistic says so (Tibshirani, Walther & Hastie 2001: the smallest k with
-    ``gap(k) ≥ gap(k + 1) − s(k + 1)``, or the largest k tried; `references` uniform sets in the box of the principal
-    components), else the k with the largest mean silhouette (Rousseeuw 1987; Euclidean; of equal ones the smallest k).
-    Looking one step ahead, the gap takes few vectors in tight, equally distant clusters for one: 25 in three of them.
+    The criterion: one cluster if the gap statistic says so (Tibshirani, Walther & Hastie 2001; `references` uniform
+    sets in the box of the principal components; the smallest k with ``gap(k) ≥ gap(m) − s(m)``, m of the largest gap),
+    else the k with the largest mean silhouette (Rousseeuw 1987; Euclidean; of equal ones the smallest k). The paper
+    takes k + 1 for m, by which 25 vectors in three tight, equally distant clusters are one.
 
     k goes up to the number of different vectors, with an infinite gap there, and stays below n. The order of vectors
     changes nothing but which of equally large clusters comes first. Identical vectors, one, or two different ones are
@@ -231,14 +231,13 @@ def _scatter(points: Vectors) -> float:
 
 def _gap_number(points: Vectors, scatter: Mapping[int, float], sets: Vectors, seed: int) -> int:
     """Number of clusters by the gap of `scatter`, within 1, 2, … clusters of `points`, to that of reference `sets`."""
-    before = -math.inf
+    gaps, errors = [], []
     for k, within in scatter.items():
         logs = np.log([_scatter(each) if k == 1 else _k_means(each, k, seed).inertia_ for each in sets])
-        gap = logs.mean() - math.log(within) if within else math.inf
-        if before >= gap - logs.std() * math.sqrt(1 + 1 / len(sets)):
-            return k - 1
-        before = gap
-    return max(scatter)
+        gaps.append(logs.mean() - math.log(within) if within else math.inf)
+        errors.append(logs.std() * math.sqrt(1 + 1 / len(sets)))
+    best = int(np.argmax(gaps))
+    return 1 + next(row for row, gap in enumerate(gaps) if row == best or gap >= gaps[best] - errors[best])
 
 
 def _numbered(labels: Labels) -> Labels:
