@@ -13,6 +13,8 @@ from modecollapse.analysis.costs import BOUND
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.tokens import UNITS
 from modecollapse.figures.context import FigureContext
+from modecollapse.measures.semantic import QUANTITIES
+from modecollapse.measures.toy_bandit import ToyBanditSettings, toy_bandit
 from modecollapse.metrics.registry import METRICS, QUALITIES
 
 STAGES = ("plm", "sft", "dpo")
@@ -119,8 +121,25 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         **cost_tables(STAGES[1:], "plm"),
         **filter_tables(),
         "data_cards": card_table(),
+        **semantic_tables(),
+        "toy_bandit": toy_bandit(ToyBanditSettings(runs=20, simulated_updates=50)).to_pandas(),
         "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
+
+
+def semantic_tables() -> dict[str, pd.DataFrame]:
+    """`semantic`, and `semantic_outputs`: 30 outputs of three prompts in three clusters, one of them without a word."""
+    models, prompts = {"size": SIZES, "stage": STAGES}, ("creative", "factual")
+    found = grid(**models, prompts=prompts, quantity=QUANTITIES)
+    found = measured("semantic", found.assign(temperature="1.0"))
+    outputs = grid(**models, prompts=prompts, prompt=("c0", "f0"), sample=tuple(range(30)))
+    outputs = outputs[outputs["prompt"].str[0] == outputs["prompts"].str[0]]
+    angle = outputs["sample"] * 0.7
+    outputs = outputs.assign(
+        seed=0, format="human", temperature="1.0", cluster=outputs["sample"] % 3, x=np.cos(angle) * outputs["sample"],
+        y=np.sin(angle), similarity=outputs["sample"].where(outputs["sample"] != 4) / 60, text="A $ sign.",
+    )  # fmt: skip
+    return {"semantic": found, "semantic_outputs": outputs[SCHEMAS["semantic_outputs"].names]}
 
 
 def card_table() -> pd.DataFrame:

@@ -300,3 +300,25 @@ def test_an_interval_of_a_perplexity_that_reaches_below_one_is_drawn_from_the_bo
     lines = [segment for lines in axes.collections for segment in lines.get_segments()]
     assert lines
     assert all(segment[0][1] == 0.0 and segment[1][1] == pytest.approx(math.log(8.0)) for segment in lines)
+
+
+def test_semantic_quantities_stand_beside_each_other_by_prompt_set_and_stage(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("semantic", "small").draw(tables, context)
+    rows = tables["semantic"].query("size == 'small' and quantity == 'clusters'")
+    axes = next(axes for axes in figure.axes if axes.get_ylabel() == "Clusters")
+    assert sorted(line.get_ydata()[0] for line in axes.lines) == sorted(rows["value"])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["Factual\nprompts", "Creative\nprompts"]
+
+
+def test_the_map_has_every_output_with_its_cluster_and_one_scale_of_colours(
+    tables: dict[str, pd.DataFrame], context: FigureContext
+) -> None:
+    figure = Drawing("semantic_map", "small").draw(tables, context)
+    panels = figure.axes[:6]
+    assert [sum(len(points.get_offsets()) for points in axes.collections) for axes in panels] == [30] * 6
+    assert all(any(text.get_text() == "k = 3" for text in axes.texts) for axes in panels)
+    assert [axes.get_title() for axes in panels[:3]] == ["PLM", "SFT", "DPO"]
+    empty = {**tables, "semantic_outputs": tables["semantic_outputs"].iloc[:0]}
+    assert "no outputs" in texts(Drawing("semantic_map", "small").draw(empty, context))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modecollapse.errors import StudyError
-from modecollapse.specs import analysis_spec, repetition_spec, repetition_table_spec, score_spec
+from modecollapse.specs import analysis_spec, repetition_spec, lineage_table_spec, score_spec
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 from tests.studies import SMOKE, parse
@@ -39,8 +39,8 @@ def test_thresholds_count_for_the_counts_and_the_lineage_for_the_table() -> None
         "cycle_longer_than": 100,
     }
     assert repetition_spec(paper) != repetition_spec(own)
-    assert repetition_table_spec(paper) == repetition_table_spec(own)
-    assert json.loads(repetition_table_spec(paper))["lineage"] == {"plm": [], "sft": ["plm"], "dpo": ["sft"]}
+    assert lineage_table_spec(paper) == lineage_table_spec(own)
+    assert json.loads(lineage_table_spec(paper))["lineage"] == {"plm": [], "sft": ["plm"], "dpo": ["sft"]}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
 from modecollapse.measures.guard_rails import GuardRailSettings
 from modecollapse.measures.repetition import RepetitionSettings
+from modecollapse.measures.semantic import SemanticSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.measures.toy_bandit import ToyBanditSettings
 from modecollapse.methods.architecture import ArchitectureSettings
@@ -127,6 +128,8 @@ class Measures(Strict):
     judgements: JudgementSettings | None = None
     """Side-by-side comparisons with a reference stage, judged by rewards, by language models or by people; null leaves
     them out."""
+    semantic: SemanticSettings | None = None
+    """Similarities and clusters of the outputs of single prompts; null leaves them out."""
     toy_bandit: ToyBanditSettings | None = None
     """The CR paper's worked example of mode collapse, and a simulation; `{}` takes the paper's numbers, null leaves it
     out."""

@@ -80,3 +80,16 @@ def first(lineage: Lineage, stage: str) -> str:
     while lineage[stage]:
         stage = lineage[stage][0]
     return stage
+
+
+def nearest_before(lineage: Lineage, measured: Collection[str]) -> dict[str, str]:
+    """Measured stage → the nearest measured one up its line of first parents, for those that have one."""
+    found = {}
+    for stage in measured:
+        before = stage
+        while lineage[before]:
+            before = lineage[before][0]
+            if before in measured:
+                found[stage] = before
+                break
+    return found

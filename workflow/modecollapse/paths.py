@@ -72,6 +72,10 @@ class Paths:
     def reward_scores(self, model: Model) -> str:
         return f"{self.root}/rewards/{model}.parquet"
 
+    def semantic(self, model: Model, kind: str) -> str:
+        """`kind` is "outputs" or "values"."""
+        return f"{self.root}/semantic/{model}.{kind}.parquet"
+
     def repetition(self, model: Model) -> str:
         return f"{self.root}/repetition/{model}.parquet"
 

@@ -40,6 +40,7 @@ REVISIONS: Mapping[str, int] = {
     "diversity": 2,
     # 4: intervals of shares, correlations and agreements end where these do.
     "analysis": 4,
+    "semantic": 1,
     "toy_bandit": 1,
     # 2: the divergence of tilted answers, and more tilts.
     "truth": 2,
@@ -232,6 +233,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "comparison.page",
     ),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
+    "semantic": ("measures.semantic", "metrics.semantics", "metrics.similarity", "jobs.semantic"),
     "toy_bandit": ("measures.toy_bandit", "jobs.toy_bandit", "analysis.table_files"),
     "comparison": (
         "comparison",

@@ -41,6 +41,10 @@ def check_references(config: StudyConfig) -> None:
         raise StudyError("data: its sets are parts of a world, but the study has no `world`. Add `world: {seed: 0}`.")
     if config.measures.truth and config.world is None:
         raise StudyError("measures.truth: true values are known only in a `world`. Set it to false, or add `world`.")
+    semantic = config.measures.semantic
+    if semantic:
+        check_names("measures.semantic.prompts", semantic.prompts, config.prompts, "prompt set")
+        _check_sampled(config, "measures.semantic.temperature", semantic.temperature)
     if config.measures.tokens:
         check_columns(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
     for name, data in config.data.items():
@@ -63,11 +67,13 @@ def check_references(config: StudyConfig) -> None:
     check_published(config)
     _check_engine(config)
     check_wordings(config, formats)
-    if config.analysis.temperature not in config.generation.temperatures:
-        raise StudyError(
-            f"analysis.temperature: {config.analysis.temperature} is not sampled. "
-            f"Allowed: {', '.join(config.generation.temperatures)}."
-        )
+    _check_sampled(config, "analysis.temperature", config.analysis.temperature)
+
+
+def _check_sampled(config: StudyConfig, key: str, temperature: str) -> None:
+    allowed = config.generation.temperatures
+    if temperature not in allowed:
+        raise StudyError(f"{key}: {temperature} is not sampled. Allowed: {', '.join(allowed)}.")
 
 
 def _check_sizes(config: StudyConfig) -> None:

@@ -159,9 +159,33 @@ if study.config.measures.repetition:
                 "tabulate_repetition", lambda wildcards: demands.analysis()
             ),
         params:
-            spec=specs.repetition_table_spec(study),
+            spec=specs.lineage_table_spec(study),
         script:
             "../../scripts/tabulate_repetition.py"
+
+
+if targets.semantic_tables():
+
+    rule tabulate_semantic:
+        input:
+            values=lambda wildcards: targets.all_semantic(["values"]),
+            found=lambda wildcards: targets.all_semantic(["outputs"]),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.semantic_tables()),
+        log:
+            paths.log("tabulate_semantic", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_semantic", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.lineage_table_spec(study),
+        script:
+            "../../scripts/tabulate_semantic.py"
 
 
 if targets.derived_sets():

@@ -170,6 +170,30 @@ if study.judged_rewards():
             "../../scripts/score_rewards.py"
 
 
+if study.config.measures.semantic:
+
+    rule measure_semantic:
+        input:
+            cells=lambda wildcards: targets.semantic_cells(model_of(wildcards)),
+        output:
+            semantic_outputs=paths.semantic(ANY, "outputs"),
+            semantic_values=paths.semantic(ANY, "values"),
+        log:
+            paths.log("measure_semantic", ANY),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "measure_semantic",
+                lambda wildcards: demands.semantic(model_of(wildcards)),
+            ),
+        params:
+            spec=specs.semantic_spec(study),
+        script:
+            "../../scripts/measure_semantic.py"
+
+
 if study.config.measures.repetition:
 
     rule measure_repetition:

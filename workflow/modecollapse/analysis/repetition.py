@@ -22,7 +22,7 @@ from modecollapse.analysis.benchmarks import paired_interval, score_interval
 from modecollapse.analysis.bootstrap import Array, Bootstrap, Estimate, estimate, within
 from modecollapse.analysis.grid import Block, blocks
 from modecollapse.analysis.table_files import SCHEMAS
-from modecollapse.lineage import Lineage
+from modecollapse.lineage import Lineage, nearest_before
 from modecollapse.measures.repetition import KINDS
 
 _WHOLE, _DEFINITION = 0, "corrected"
@@ -38,7 +38,7 @@ def repetition_parts(counts: Iterable[pd.DataFrame], lineage: Lineage, bootstrap
             same prompt format.
     """
     for block in blocks(_shares(frame) for frame in counts):
-        before = _befores(lineage, list(dict.fromkeys(block.rows["stage"])))
+        before = nearest_before(lineage, set(block.rows["stage"]))
         yield pd.DataFrame(_rows(block, before, bootstrap), columns=SCHEMAS["repetition"].names)
 
 
@@ -53,19 +53,6 @@ def _shares(counts: pd.DataFrame) -> pd.DataFrame:
         kept = counts.drop(columns=["n_known", *KINDS]).assign(words=_WHOLE, metric=kind, definition=_DEFINITION)
         parts.append(kept.assign(value=share, se=error, n=n.astype(np.int64)))
     return pd.concat(parts, ignore_index=True)
-
-
-def _befores(lineage: Lineage, measured: list[str]) -> Mapping[str, str]:
-    """Stage → the nearest measured one before it, of those that have one."""
-    found = {}
-    for stage in measured:
-        before = stage
-        while lineage[before]:
-            before = lineage[before][0]
-            if before in measured:
-                found[stage] = before
-                break
-    return found
 
 
 @dataclass(frozen=True)

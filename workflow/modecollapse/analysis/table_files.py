@@ -163,6 +163,25 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *_counts("n_seeds", "n_prompts", "n_completions"),
         ]
     ),
+    "semantic": pa.schema(
+        [
+            *(*_POOLED, *_CELL, ("quantity", pa.string()), *_INTERVAL, ("parent", pa.string())),
+            *_numbers("before", "difference", "difference_low", "difference_high"),
+            *_counts("n_seeds", "n_prompts", "n_outputs"),
+        ]
+    ),
+    "semantic_outputs": pa.schema(
+        [
+            *(*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), *_numbers("similarity")),
+            *(("cluster", pa.int32()), *_numbers("x", "y"), ("text", pa.string())),
+        ]
+    ),
+    "semantic_clusters": pa.schema(
+        [
+            *(*_MODEL, *_CELL, ("prompt", pa.string()), ("cluster", pa.int32()), *_counts("n"), *_numbers("share")),
+            ("text", pa.string()),
+        ]
+    ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
     "comparison": pa.schema(
         [

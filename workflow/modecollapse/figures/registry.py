@@ -178,6 +178,18 @@ FIGURES: Mapping[str, FigureSpec] = {
     "data_cards": FigureSpec("data_cards", "data_cards", ("data_cards",), _DATA, per_size=True),
     "win_rates": FigureSpec("win_rates", "win_rates", ("win_rates",), _JUDGES, per_size=True),
     "judge_agreement": FigureSpec("win_rates", "judge_agreement", ("judge_agreement",), _JUDGES),
+    "semantic": FigureSpec(
+        "semantic", "semantic", ("semantic",), _CREATIVITY, per_size=True, per_view=True, uses=("panel_grid",)
+    ),
+    "semantic_map": FigureSpec(
+        "semantic",
+        "semantic_map",
+        ("semantic_outputs",),
+        _CREATIVITY,
+        per_size=True,
+        per_view=True,
+        uses=("panel_grid",),
+    ),
     "toy_bandit": FigureSpec("toy_bandit", "toy_bandit", ("toy_bandit",), _CREATIVITY),
 }
 

@@ -24,7 +24,7 @@ def toy_bandit(tables: Tables, context: FigureContext) -> Figure:
     table = tables["toy_bandit"]
     example = table[table["part"] == EXAMPLE]
     last = example[example["update"] == example["update"].max()]
-    answer = last.loc[last["value"].idxmax(), "answer"]
+    answer = next(iter(last.sort_values("value", ascending=False)["answer"]), "–")
     shown = table[table["answer"] == answer]
     left, gap = 0.6, 0.7
     widths = [2.6, style.PAGE_WIDTH - left - gap - 2.6 - 0.15]
@@ -58,7 +58,7 @@ def _worked(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _simulated(axes: Axes, rows: pd.DataFrame, colour: str) -> Line2D:
-    weight = rows["kl_weight"].iloc[0]
+    weight = float(rows["kl_weight"].iloc[0])
     # Updates from one on, since zero has no place on a logarithmic axis.
     rows = rows[rows["update"] > 0]
     axes.fill_between(rows["update"], rows["low"], rows["high"], color=colour, alpha=style.BAND_OPACITY, linewidth=0)

@@ -38,12 +38,36 @@ def embed_cells(
     for path in cells:
         for text in dict.fromkeys(read_sealed(path, ["text"]).column("text").to_pylist()):
             texts.update((first_words(text, words), None) for words in spec["words"])
+    known = sentence_vectors(list(texts), spec, store, job, keep_seconds)
+    table = pa.table(
+        {
+            "text": pa.array(list(texts), pa.string()),
+            "vector": vector_array(np.stack([known[text] for text in texts])),
+        }
+    )
+    write_sealed(table, output, {"embedder": spec["embedder"]["model"]})
+
+
+def sentence_vectors(
+    texts: Sequence[str], spec: Mapping[str, Any], store: Store, job: Job, keep_seconds: float = 60.0
+) -> dict[str, np.ndarray]:
+    """Text → its sentence vector, of unit length, from the store's cache or embedded now, as in `embed_cells`.
+
+    Args:
+        texts: distinct ones.
+        spec: `embedder` and `threads` of it count.
+
+    Raises:
+        Stopped: the process was asked to stop.
+        CorruptFile: a shard of the cache is not what was published.
+        StudyError: the embedder's weights are not the expected ones.
+    """
     settings = EmbedderSettings.model_validate(spec["embedder"], strict=False)
     job.load("torch")
     computes_on = device()
     cache = EmbeddingCache(store.cache("embeddings"), embedder_digest(settings, computes_on))
-    lookup = Lookup(cache, list(texts))
-    known = lookup.find(list(texts))
+    lookup = Lookup(cache, texts)
+    known = dict(lookup.find(texts))
     missing = [text for text in texts if text not in known]
     logger.info("%d distinct texts, %d of them new", len(texts), len(missing))
     if missing:
@@ -59,13 +83,7 @@ def embed_cells(
         with store.keeping("embeddings"):
             cache.compact()
         known.update(zip(missing, vectors, strict=True))
-    table = pa.table(
-        {
-            "text": pa.array(list(texts), pa.string()),
-            "vector": vector_array(np.stack([known[text] for text in texts])),
-        }
-    )
-    write_sealed(table, output, {"embedder": settings.model})
+    return known
 
 
 def _turns(store: Store, cache: EmbeddingCache, lengths: Sequence[int]) -> Generator[int]:

@@ -24,6 +24,7 @@ from modecollapse.analysis.matched import matched_parts
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
 from modecollapse.analysis.repetition import repetition_parts
 from modecollapse.analysis.rewards import rewards_table
+from modecollapse.analysis.semantic import clusters_part, outputs_part, semantic_parts
 from modecollapse.analysis.stage_tests import tests_parts
 from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statistics
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
@@ -52,6 +53,13 @@ def _scores(files: Iterable[Path], columns: Sequence[str] = COUNTED_COLUMNS) -> 
         table = read_sealed(path, columns, encoded=[name for name in columns if name in _REPEATED])
         model = model_of_table(table)
         yield table.to_pandas().assign(seed=model.seed, size=model.size, stage=model.stage)
+
+
+def _frames(files: Iterable[Path]) -> Iterator[pd.DataFrame]:
+    """What was measured of each model, with size, seed and stage."""
+    for table in map(read_sealed, files):
+        model = model_of_table(table)
+        yield table.to_pandas().assign(size=model.size, seed=model.seed, stage=model.stage)
 
 
 def _cells(files: Iterable[Path]) -> Iterator[tuple[Cell, pa.Table]]:
@@ -217,9 +225,26 @@ def tabulate_repetition(spec: Mapping[str, Any], counts: Sequence[Path], outputs
     Raises:
         CorruptFile: a file is not what was published.
     """
-    counted = ((model_of_table(table), table.to_pandas()) for table in map(read_sealed, counts))
-    frames = (frame.assign(size=model.size, seed=model.seed, stage=model.stage) for model, frame in counted)
-    _write("repetition", repetition_parts(frames, spec["lineage"], _bootstrap(spec)), outputs)
+    _write("repetition", repetition_parts(_frames(counts), spec["lineage"], _bootstrap(spec)), outputs)
+
+
+def tabulate_semantic(
+    spec: Mapping[str, Any], values: Sequence[Path], found: Sequence[Path], outputs: Mapping[str, Path]
+) -> None:
+    """Write the tables of semantic modes: similarities and clusters, every output's place, and clusters with samples.
+
+    Args:
+        spec: the spec of these tables.
+        values: of each model what was found of each prompt.
+        found: of each model its outputs.
+        outputs: the tables' files.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    _write("semantic", semantic_parts(_frames(values), spec["lineage"], _bootstrap(spec)), outputs)
+    _write("semantic_outputs", map(outputs_part, _frames(found)), outputs)
+    _write("semantic_clusters", map(clusters_part, _frames(found)), outputs)
 
 
 def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Mapping[str, Path]) -> None:

@@ -113,9 +113,10 @@ def find_clusters(
     """Clusters of `vectors` (n, d), at most `most`, by k-means on the vectors at unit length.
 
     The criterion: one cluster if the gap statistic says so (Tibshirani, Walther & Hastie 2001; `references` uniform
-    sets in the box of the principal components; the smallest k with ``gap(k) ≥ gap(m) − s(m)``, m of the largest gap),
-    else the k with the largest mean silhouette (Rousseeuw 1987; Euclidean; of equal ones the smallest k). The paper
-    takes k + 1 for m, by which 25 vectors in three tight, equally distant clusters are one.
+    sets in the box of the principal components; the smallest k with ``gap(k) ≥ gap(m) − s(m)``, m of the largest gap,
+    as Dudoit & Fridlyand 2002 have it), else the k with the largest mean silhouette (Rousseeuw 1987; Euclidean; of
+    equal ones the smallest k). Tibshirani et al. take k + 1 for m, by which 25 vectors in three tight, equally distant
+    clusters are one.
 
     k goes up to the number of different vectors, with an infinite gap there, and stays below n. The order of vectors
     changes nothing but which of equally large clusters comes first. Identical vectors, one, or two different ones are

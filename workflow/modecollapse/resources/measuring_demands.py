@@ -216,6 +216,24 @@ class MeasuringDemands(Known):
             resumes=True,
         )
 
+    def semantic(self, model: Model) -> Demand:
+        """Similarities and clusters of the outputs of single prompts, and their sentence vectors."""
+        settings = self.study.config.measures.semantic
+        assert settings is not None
+        prompts = sum(len(self.study.prompts[name].prompts) for name in settings.prompts)
+        asked = prompts * len(self.study.formats(model.stage))
+        texts, gpus = asked * self.study.config.generation.completions, 1 if self.machine.on_gpus else 0
+        process = CUDA_PROCESS if self.machine.computes_on_gpus else PROCESS
+        return Demand(
+            memory=process + texts * 8000,
+            seconds=START + texts * 2e-2 + asked * 3.0,
+            disk=texts * 2 * 1700.0,
+            gpus=gpus,
+            device=_EMBEDDER if gpus else 0.0,
+            cores=self.threads,
+            resumes=True,
+        )
+
     def repetition(self, model: Model) -> Demand:
         """Counts of one model's repetitive completions."""
         return Demand(ANALYSIS + self._completions * 4000, START + self._answers(model) * 1e-3, 2e6)

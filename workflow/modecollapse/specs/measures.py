@@ -96,6 +96,15 @@ def repetition_spec(study: Study) -> str:
     return canonical({"revision": REVISIONS["repetition"], "settings": plain(settings)})
 
 
+def semantic_spec(study: Study) -> str:
+    """What decides the semantic modes of given completions."""
+    settings = study.config.measures.semantic
+    assert settings is not None
+    embedding = {"revision": REVISIONS["embedding"], **embedder_part(study), "threads": study.config.threads}
+    decides = {"revision": REVISIONS["semantic"], "settings": plain(settings, "prompts", "temperature")}
+    return canonical({**decides, "embedding": embedding})
+
+
 def embedding_spec(study: Study) -> str:
     """What decides sentence vectors beside the texts."""
     diversity = study.config.measures.diversity

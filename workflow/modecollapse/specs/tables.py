@@ -56,8 +56,8 @@ def label_agreement_spec(study: Study, labelled: Sequence[ModelData]) -> str:
     return canonical({**json.loads(reward_table_spec(study)), "labels": sets})
 
 
-def repetition_table_spec(study: Study) -> str:
-    """What decides the table of repetition beside the counts."""
+def lineage_table_spec(study: Study) -> str:
+    """What decides a table that has each stage beside the one before, beside what was measured."""
     return canonical({**json.loads(reward_table_spec(study)), "lineage": study.compared_lineage})
 
 
