@@ -239,9 +239,13 @@ def test_the_interval_settings_schedule_tables_and_figures_only(finished: Projec
     )
 
 
+OF_CHECKPOINTS = ("models", "results/own/generations/tiny/s0/tuned/factual/human/T1.0.parquet")
+
+
 @pytest.fixture
 def with_checkpoints(finished: Project) -> Project:
-    """A study of two checkpoints that lie in directories, the second one not descending from the first, finished."""
+    """A study of two checkpoints that lie in directories, the second one not descending from the first: their models,
+    and completions of the second one."""
     for stage in ("plm", "sft"):
         source, target = finished.result(f"models/tiny/s0/{stage}/weights"), finished.root / "checkpoints" / stage
         shutil.copytree(source, target)
@@ -257,19 +261,19 @@ measures: {diversity: {metrics: [self_bleu], words: [5]}}
 """
     (finished.root / "config/studies/own.yaml").write_text(study)
     project = Project(finished.root, "own")
-    project.run("generations")
+    project.run(*OF_CHECKPOINTS)
     return project
 
 
 def test_a_checkpoint_replaced_by_other_weights_schedules_its_descendants(with_checkpoints: Project) -> None:
     project = with_checkpoints
-    assert project.plan("generations") == []
+    assert project.plan(*OF_CHECKPOINTS) == []
     replaced = project.root / "checkpoints/sft/model.safetensors"
     os.utime(replaced)
-    assert project.plan("generations") == [], "touched, but the same weights"
+    assert project.plan(*OF_CHECKPOINTS) == [], "touched, but the same weights"
     replaced.unlink()
     shutil.copyfile(project.root / "results/nano-smoke/models/tiny/s0/dpo/weights/model.safetensors", replaced)
-    assert project.plan("generations") == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
+    assert project.plan(*OF_CHECKPOINTS) == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
 
 
 def test_a_manifest_of_other_weights_in_the_results_schedules_descendants(finished: Project) -> None:
@@ -299,15 +303,13 @@ def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
 def test_a_new_temperature_writes_its_cells_and_leaves_the_others_alone(finished: Project) -> None:
     before = snapshot(finished.result("generations"))
     finished.edit_study('["0.5", "1.0"]', '["0.5", "0.8", "1.0"]')
-    finished.run("generations")
+    new = [f"tiny/s0/sft/{prompts}/human/T0.8.parquet" for prompts in ("creative", "factual")]
+    asked = [f"results/nano-smoke/generations/{cell}" for cell in new]
+    finished.run(*asked)
     after = snapshot(finished.result("generations"))
     assert {name: after[name] for name in before} == before
-    assert sorted(set(after) - set(before)) == sorted(
-        f"tiny/s0/{stage}/{prompts}/human/T0.8.parquet"
-        for stage in ("plm", "sft", "dpo")
-        for prompts in ("creative", "factual")
-    )
-    assert finished.plan("generations") == []
+    assert sorted(set(after) - set(before)) == new
+    assert finished.plan(*asked) == []
 
 
 def test_timings_of_every_job_are_kept(finished: Project) -> None:
