@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from tests.pretend_hub import cache_repository
 from tests.projects import Project, SmallDisk, make_project
+from tests.sharing import made_by_one_worker, shared_directory
 
 
 @pytest.fixture
@@ -49,14 +49,11 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str,
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
     """The smoke study, run from nothing to its figures, once for all workers. Tests take `finished`, a copy of it."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    project = Project(shared / "smoke" / "project")
-    with FileLock(shared / "smoke.lock"):
-        if not project.result("figures").exists():
-            make_project(project.root)
-            project.run()
-    return project
+
+    def make(directory: Path) -> None:
+        make_project(directory / "project").run()
+
+    return Project(made_by_one_worker(shared_directory(tmp_path_factory, worker_id) / "smoke", make) / "project")
 
 
 @pytest.fixture

@@ -41,6 +41,16 @@ def measured(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**missing)[SCHEMAS[name].names]
 
 
+def of_few_metrics(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables with three metrics of completions in those that have a panel drawn for each."""
+    few = dict(tables)
+    for name in ("curves", "attribution", "matched_attribution", "format_effect"):
+        frame = tables[name]
+        of_cut_texts = frame["words"] > 0
+        few[name] = frame[~of_cut_texts | frame["metric"].isin(("self_bleu", "cosine", "ncd"))]
+    return few
+
+
 def texts(figure: Figure) -> list[str]:
     found = [text.get_text() for text in figure.texts]
     for axes in figure.axes:

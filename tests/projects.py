@@ -23,8 +23,23 @@ PUBLISHED = Path(os.environ.get("MODECOLLAPSE_PUBLISHED", ROOT.parent / "shared"
 
 
 _SNAKEMAKES = multiprocessing.get_context("forkserver")
-# What each of them would import first. Never the package itself, of which every project has its own.
-_SNAKEMAKES.set_forkserver_preload(["snakemake.cli", "snakemake_executor_plugin_slurm", "tests.projects"])
+# What each of them would import. Never the package itself, of which every project has its own.
+_SNAKEMAKES.set_forkserver_preload(
+    [
+        "snakemake.cli",
+        "snakemake.report.html_reporter",
+        "snakemake.storage",
+        "snakemake_executor_plugin_slurm",
+        "PIL.Image",
+        "docutils.core",
+        "jinja2",
+        "pyarrow.parquet",
+        "requests",
+        "smart_open",
+        "yte",
+        "tests.projects",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +59,10 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        # The copy keeps its compiled modules: a study's jobs would each compile them again.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return {
-            **os.environ,
+            **inherited,
             "PYTHONPATH": str(self.root / "workflow"),
             "PATH": path,
             "HF_HUB_OFFLINE": "1",
@@ -108,6 +125,7 @@ def _snakemake(root: Path, arguments: list[str], environment: dict[str, str], ou
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environment)
+    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in environment
     os.chdir(root)
     sys.path[:0] = [str(root), str(root / "workflow")]
     sys.argv = ["snakemake", *arguments]

@@ -35,10 +35,14 @@ class ClusterProject(Project):
     def environment(self) -> dict[str, str]:
         return self.cluster.environment(super().environment())
 
-    def training_log(self, seed: int) -> str:
-        """The log of the latest attempt to train the model of this seed."""
-        log = self.root / f"logs/nano-smoke/train/tiny/s{seed}/plm.log"
+    def training_log(self) -> str:
+        """The log of the latest attempt to pretrain the model."""
+        log = self.root / "logs/nano-smoke/train/tiny/s0/plm.log"
         return log.read_text(errors="replace") if log.exists() else ""
+
+    def printed(self, slurm_id: str) -> str:
+        """What a job of Slurm has printed."""
+        return "".join(path.read_text() for path in self.root.glob(f"logs/slurm/**/{slurm_id}.log"))
 
 
 def console(project: Project) -> Path:

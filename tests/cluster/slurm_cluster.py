@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import secrets
 import shutil
 import socket
@@ -124,7 +125,8 @@ class Cluster:
         """The partitions that a rule's jobs were sent to from this directory; their comment begins with the rule."""
         lines = self.ask("squeue", "--noheader", "--states=all", "--format=%Z|%P|%k").splitlines()
         jobs = [line.split("|", 2) for line in lines]
-        return {of for where, of, comment in jobs if where == str(directory) and comment.startswith(f"rule_{rule}_")}
+        ours = re.compile(rf"rule_{rule}(_wildcards_.*)?")
+        return {of for where, of, comment in jobs if where == str(directory) and ours.fullmatch(comment)}
 
     def is_down(self, node: str) -> bool:
         """Whether Slurm has noticed that the node is gone."""

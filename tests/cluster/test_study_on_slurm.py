@@ -2,26 +2,23 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from modecollapse.sealed import SEAL, read_metadata
-from tests.cluster.conftest import ON_PRETENDED_GPUS, console, on_cluster, running
+from tests.cluster.conftest import ON_PRETENDED_GPUS, ClusterProject, console, on_cluster, running
 from tests.cluster.slurm_cluster import Cluster, wait_for
-from tests.cluster.training_jobs import hold_at_first_checkpoint
+from tests.cluster.training_jobs import TrainingJob, hold_no_longer, hold_pretraining, wait_for_held
 from tests.projects import Project, make_project
+from tests.sharing import made_by_one_worker, shared_directory
 
-LAST_STAGE = [
-    f"results/nano-smoke/{name}" for name in ("scores/tiny/s0/dpo.parquet", "tokens/tiny/s0/dpo/documents.parquet")
-]
-"""What is measured of it: all that comes before is made, too."""
-SEEDS = list(range(6))
-"""Of the models that faults happen to."""
-MODELS = [f"results/nano-smoke/models/tiny/s{seed}/plm/manifest.json" for seed in SEEDS]
+RESULTS = Path("results/nano-smoke")
+LAST_STAGE = ("models/tiny/s0/dpo", "generations/tiny/s0/dpo", "tokens/tiny/s0/dpo")
+MODEL = "results/nano-smoke/models/tiny/s0/plm/manifest.json"
+"""What faults happen to the training of."""
 ENDED = ("CANCELLED", "COMPLETED", "FAILED", "TIMEOUT")
 
 
@@ -34,27 +31,41 @@ def digests(project: Project) -> dict[str, str]:
     return {str(path.relative_to(root)): str(value) for path, value in {**weights, **seals, **tables}.items()}
 
 
-def lengthen_training(project: Project, seeds: Sequence[int]) -> None:
-    """Have models of these seeds pretrained for long enough to be hit by a fault."""
-    project.edit_study("seeds: [0]", f"seeds: {list(seeds)}")
-    project.edit_study("tokens: 12000", "tokens: 100000")
-    project.edit_study("log_every: 2\n    save_every: 4", "log_every: 10\n    save_every: 10")
+def forget(project: Project, *names: str) -> None:
+    """Delete results, and all that the store would give back."""
+    shutil.rmtree(project.root / "store")
+    for name in names:
+        shutil.rmtree(project.root / RESULTS / name)
 
 
-@pytest.mark.parametrize("targets", [LAST_STAGE, pytest.param(["tables"], marks=pytest.mark.slow)])
-def test_a_study_run_on_slurm_equals_a_local_run(
-    targets: list[str], cluster: Cluster, finished_once: Project, tmp_path: Path
-) -> None:
-    project = on_cluster(make_project(tmp_path / "project"), cluster)
+def run_on_slurm(project: ClusterProject, *targets: str) -> None:
     with running(project, *targets) as snakemake:
         assert snakemake.wait(timeout=2400) == 0, console(project).read_text()
     assert "No suitable partition" not in console(project).read_text()
+
+
+def test_jobs_on_slurm_come_to_what_local_ones_did(cluster: Cluster, finished: Project) -> None:
+    """A training, a generation, a measurement and a table."""
+    before = digests(finished)
+    project = on_cluster(finished, cluster)
+    forget(project, *LAST_STAGE)
+    (project.root / RESULTS / "tables/tokens.parquet").unlink()
+    jobs = {rule: f"{rule} tiny/s0/dpo" for rule in ("train", "generate", "measure_tokens")}
+    jobs["tabulate_tokens"] = "tabulate_tokens"
+    targets = ("generations", str(RESULTS / "tables/tokens.parquet"))
+    assert project.plan(*targets) == sorted(jobs.values())
+    run_on_slurm(project, *targets)
+    assert {rule: cluster.partitions_of(rule, project.root) for rule in jobs} == {rule: {"cpu"} for rule in jobs}
+    assert digests(project) == before
+
+
+@pytest.mark.slow
+def test_a_study_run_on_slurm_equals_a_local_run(cluster: Cluster, finished_once: Project, tmp_path: Path) -> None:
+    project = on_cluster(make_project(tmp_path / "project"), cluster)
+    run_on_slurm(project, "tables")
     local, ours = digests(finished_once), digests(project)
-    assert len(ours) > 10
-    assert ours.items() <= local.items()
-    if targets == ["tables"]:
-        assert len(local) > 20
-        assert ours == local
+    assert len(local) > 20
+    assert ours == local
 
 
 @pytest.mark.slow
@@ -76,7 +87,7 @@ def test_a_training_on_two_gpus_of_a_node_equals_one_in_two_processes(
 
 @dataclass
 class Faults:
-    """What was seen while models were trained and a fault was made to happen to each."""
+    """What was seen while a model was trained and faults were made to happen to its jobs, one after another."""
 
     local: dict[str, str] = field(default_factory=dict)
     """What a local run without faults has come to."""
@@ -87,102 +98,106 @@ class Faults:
     said: dict[str, str] = field(default_factory=dict)
     """Fault → what the job that it hit had printed."""
     logs: dict[str, str] = field(default_factory=dict)
-    """Fault → the log of the attempt that finished the model."""
-    console: str = ""
-    """What Snakemake printed."""
+    """Fault → the log of the attempt that went on with the model."""
+    moved: list[list[str]] = field(default_factory=list)
+    """Number and node of the job whose node was lost: when it was hit, and when it had a checkpoint again."""
+
+
+def _hit(fault: str, job: TrainingJob, cluster: Cluster) -> str:
+    """Make a fault happen to a held job; returns the state in which it ends."""
+
+    def set_limit(minutes: int) -> None:
+        cluster.ask("scontrol", "update", f"JobId={job.slurm_id}", f"TimeLimit={minutes}")
+
+    if fault == "cancelled":
+        cluster.ask("scancel", job.slurm_id)
+    elif fault == "killed":
+        job.process.kill()
+    elif fault == "signalled":
+        # The profile asks for SIGTERM five minutes before the limit: that is now.
+        set_limit(5)
+        wait_for(job.is_asked_to_stop, 600, "SIGTERM before the time limit")
+        job.go_on()
+    elif fault == "timed out":
+        # A limit that is over already, so that no signal comes before it.
+        wait_for(lambda: job.seconds() > 61, 300, "a minute of the job")
+        set_limit(1)
+    wait_for(lambda: cluster.state(job.slurm_id) in ENDED, 900, f"{fault}: the end of its job")
+    return cluster.state(job.slurm_id)
+
+
+def _move(job: TrainingJob, cluster: Cluster, held_again: Callable[[], TrainingJob]) -> TrainingJob:
+    """Have the node of a held job vanish; returns the job as it is held on another node."""
+    cluster.kill_node(job.node)
+    try:
+        wait_for(lambda: cluster.is_down(job.node), 600, "Slurm to notice the loss")
+        wait_for(lambda: cluster.state(job.slurm_id) == "PENDING", 600, "its job to be queued again")
+        # Slurm lets two minutes pass before it starts such a job again.
+        cluster.ask("scontrol", "update", f"JobId={job.slurm_id}", "StartTime=now")
+        return held_again()
+    finally:
+        cluster.start_node(job.node)
+
+
+def _run_with_faults(
+    names: Sequence[str], cluster: Cluster, finished: Project, directory: Path, orphaned: bool = False
+) -> Faults:
+    """Train a model whose job is hit at each further checkpoint; at last, if asked for, Snakemake is killed."""
+    project = on_cluster(finished.copy(directory), cluster)
+    project.edit_study("save_every: 4", "save_every: 2")  # which changes no weight
+    forget(project, "models")
+    hold_pretraining(project)
+    seen = Faults()
+    with running(project, MODEL) as snakemake:
+        job = wait_for_held(project, snakemake)
+        for name in names:
+            if name == "node lost":
+                again = _move(job, cluster, lambda: wait_for_held(project, snakemake))
+                seen.moved = [[each.slurm_id, each.node] for each in (job, again)]
+            else:
+                seen.states[name] = _hit(name, job, cluster)
+                again = wait_for_held(project, snakemake)
+            seen.said[name] = project.printed(job.slurm_id)
+            seen.logs[name] = project.training_log()
+            job = again
+        hold_no_longer(project)
+        if not orphaned:
+            job.go_on()
+            assert snakemake.wait(timeout=1800) == 0, console(project).read_text()
+    if orphaned:
+        # Leaving the block above has killed it.
+        assert "locked" in project.run(MODEL, succeeds=False)
+        project.run("--unlock")
+        with running(project, MODEL) as snakemake:
+            waits = "another job has the same in hand"
+            wait_for(lambda: waits in project.training_log(), 900, "the second job to wait")
+            job.go_on()
+            assert snakemake.wait(timeout=1800) == 0, console(project).read_text()
+        wait_for(lambda: cluster.state(job.slurm_id) in ENDED, 600, "the end of the orphaned job")
+        seen.states["orphaned"] = cluster.state(job.slurm_id)
+        seen.logs["orphaned"] = project.training_log()
+    seen.local, seen.ours = digests(finished), digests(project)
+    return seen
 
 
 @pytest.fixture(scope="session")
 def faults(
     cluster: Cluster, finished_once: Project, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 ) -> Faults:
-    """Six models are trained, a fault happens to each; once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    record = (base if worker_id == "master" else base.parent) / "faults.json"
-    with FileLock(record.with_suffix(".lock")):
-        if not record.exists():
-            directory = tmp_path_factory.mktemp("faults")
-            record.write_text(json.dumps(asdict(_make_faults_happen(cluster, finished_once, directory))))
-            shutil.rmtree(directory)
-    return Faults(**json.loads(record.read_text()))
+    """One training with four faults; once for all workers."""
+
+    def make(directory: Path) -> None:
+        names = ("node lost", "cancelled", "signalled")
+        seen = _run_with_faults(names, cluster, finished_once, directory / "project", orphaned=True)
+        shutil.rmtree(directory)
+        directory.mkdir()
+        (directory / "seen.json").write_text(json.dumps(asdict(seen)))
+
+    directory = made_by_one_worker(shared_directory(tmp_path_factory, worker_id) / "faults", make)
+    return Faults(**json.loads((directory / "seen.json").read_text()))
 
 
-def _make_faults_happen(cluster: Cluster, finished: Project, directory: Path) -> Faults:
-    local = finished.copy(directory / "local")
-    lengthen_training(local, SEEDS)
-    project = on_cluster(local.copy(directory / "slurm"), cluster)
-    seen, jobs = Faults(), {}
-    asked = [*MODELS, "--set-resources", "train:mem_mb=4000"]  # four on a node at most, so both have some
-
-    def state(fault: str) -> str:
-        return cluster.state(jobs[fault].slurm_id)
-
-    def wait_for_model(fault: str) -> None:
-        wait_for((project.root / MODELS[jobs[fault].seed]).exists, 900, f"{fault}: its model")
-
-    # Waits are long: a machine that runs other tests beside these is slow.
-    with running(local, *MODELS) as alone, running(project, *asked) as snakemake:
-        held = hold_at_first_checkpoint(project.root, SEEDS)
-        lost = held[-1].node
-        jobs["node lost"] = held.pop()
-        jobs["orphaned"] = held.pop(next(index for index, job in enumerate(held) if job.node != lost))
-        jobs |= dict(zip(("cancelled", "killed", "signalled", "timed out"), held, strict=True))
-
-        # The profile asks for SIGTERM five minutes before the limit: that is now.
-        cluster.ask("scontrol", "update", f"JobId={jobs['signalled'].slurm_id}", "TimeLimit=5")
-        cluster.ask("scancel", jobs["cancelled"].slurm_id)
-        jobs["killed"].process.kill()
-        wait_for(jobs["signalled"].is_asked_to_stop, 360, "SIGTERM before the time limit")
-        jobs["signalled"].go_on()
-        # A limit that is over already, so that no signal comes before it.
-        wait_for(lambda: jobs["timed out"].seconds() > 61, 270, "a minute of the job")
-        cluster.ask("scontrol", "update", f"JobId={jobs['timed out'].slurm_id}", "TimeLimit=1")
-        for fault in ("cancelled", "killed", "signalled", "timed out"):
-            wait_for(lambda fault=fault: state(fault) in ENDED, 720, f"{fault}: the end of its job")
-            seen.states[fault] = state(fault)
-        for fault in ("cancelled", "killed", "signalled", "timed out"):
-            wait_for_model(fault)
-
-        wait_for(lambda: len(cluster.active_jobs()) == 2, 360, "the end of all jobs but those that are held")
-        cluster.kill_node(lost)
-        try:
-            wait_for(lambda: cluster.is_down(lost), 360, "Slurm to notice the loss")
-            wait_for(lambda: state("node lost") == "PENDING", 180, "its job to be queued again")
-            # Slurm lets two minutes pass before it starts such a job again.
-            cluster.ask("scontrol", "update", f"JobId={jobs['node lost'].slurm_id}", "StartTime=now")
-            wait_for_model("node lost")
-            wait_for(lambda: "5 of 6 steps" in console(project).read_text(), 360, "Snakemake to notice")
-            seen.states["node lost"] = state("node lost")
-        finally:
-            cluster.start_node(lost)
-
-        for fault in jobs:
-            seen.logs[fault] = project.training_log(jobs[fault].seed)
-        snakemake.kill()
-        snakemake.wait()
-        assert alone.wait(timeout=720) == 0, console(local).read_text()
-    assert "locked" in project.run(*asked, succeeds=False)
-    project.run("--unlock")
-    with running(project, *asked) as snakemake:
-        waits = "another job has the same in hand"
-        wait_for(lambda: waits in project.training_log(jobs["orphaned"].seed), 360, "the second job to wait")
-        jobs["orphaned"].go_on()
-        assert snakemake.wait(timeout=720) == 0, console(project).read_text()
-    wait_for(lambda: state("orphaned") in ENDED, 180, "the end of the orphaned job")
-    seen.states["orphaned"] = state("orphaned")
-
-    seen.console = console(project).read_text()
-    seen.logs["orphaned"] = project.training_log(jobs["orphaned"].seed)
-    for fault, job in jobs.items():
-        seen.said[fault] = "".join(path.read_text() for path in project.root.glob(f"logs/slurm/**/{job.slurm_id}.log"))
-    seen.local, seen.ours = digests(local), digests(project)
-    return seen
-
-
-@pytest.mark.parametrize(
-    ("fault", "state"),
-    [("cancelled", "CANCELLED"), ("killed", "FAILED"), ("signalled", "FAILED"), ("timed out", "TIMEOUT")],
-)
+@pytest.mark.parametrize(("fault", "state"), [("cancelled", "CANCELLED"), ("signalled", "FAILED")])
 def test_a_training_that_is_hit_is_submitted_again_and_resumes(faults: Faults, fault: str, state: str) -> None:
     assert faults.states[fault] == state
     assert "resuming after" in faults.logs[fault]
@@ -193,7 +208,9 @@ def test_a_training_is_asked_to_stop_before_its_time_limit(faults: Faults) -> No
 
 
 def test_slurm_itself_starts_a_job_again_whose_node_is_lost(faults: Faults) -> None:
-    assert faults.states["node lost"] == "COMPLETED", "the same job, on another node"
+    (lost, here), (found, there) = faults.moved
+    assert lost == found
+    assert here != there
     assert "resuming after" in faults.logs["node lost"]
 
 
@@ -203,6 +220,16 @@ def test_a_killed_snakemake_may_be_started_again_while_its_jobs_still_run(faults
 
 
 def test_faults_change_no_digest(faults: Faults) -> None:
-    models = [Path(model).relative_to("results/nano-smoke") for model in MODELS]
-    assert {str(model) for model in models} <= set(faults.local)
-    assert faults.ours == faults.local
+    assert "models/tiny/s0/plm/manifest.json" in faults.ours
+    assert faults.ours.items() <= faults.local.items()
+
+
+@pytest.mark.slow
+def test_so_is_one_that_is_killed_or_exceeds_its_time_limit(
+    cluster: Cluster, finished_once: Project, tmp_path: Path
+) -> None:
+    seen = _run_with_faults(("killed", "timed out"), cluster, finished_once, tmp_path / "project")
+    assert seen.states == {"killed": "FAILED", "timed out": "TIMEOUT"}
+    assert all("resuming after" in log for log in seen.logs.values())
+    assert "models/tiny/s0/plm/manifest.json" in seen.ours
+    assert seen.ours.items() <= seen.local.items()

@@ -1,23 +1,45 @@
-"""Training jobs on the test cluster, found among this machine's processes and held where a fault shall hit them."""
+"""A training job on the test cluster that stops itself where a fault shall hit it."""
 
 import re
 import signal
+import subprocess
 import time
-from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from tests.cluster.conftest import ClusterProject, console
 from tests.cluster.slurm_cluster import wait_for
+
+_NOTES = "held"
+# Nobody who looks from outside need be in time for a training of a second.
+_HOLD = '''
+"""Put into a copy of the package: a training stops itself, once, for as long as there is a directory for its note."""
+
+import os
+import signal
+from pathlib import Path
+
+held = False
+
+
+def hold() -> None:
+    global held
+    if not held and Path("held").is_dir():
+        held = True
+        note = Path("held", f"{os.getpid()}.partial")
+        note.write_text(" ".join((os.environ["SLURM_JOB_ID"], os.environ["SLURMD_NODENAME"])))
+        note.rename(note.with_suffix(".note"))
+        os.kill(os.getpid(), signal.SIGSTOP)
+'''
 
 
 @dataclass(frozen=True)
 class TrainingJob:
     """The process that trains a model, in a job of Slurm."""
 
-    seed: int
     process: psutil.Process
     slurm_id: str
     node: str
@@ -40,36 +62,34 @@ class TrainingJob:
         return any(int(mask, 16) & 1 << (signal.SIGTERM - 1) for mask in pending)
 
 
-def hold_at_first_checkpoint(project: Path, seeds: Collection[int]) -> list[TrainingJob]:
-    """Wait for the trainings of the models of these seeds, and stop each as soon as it has something to resume from.
-
-    So a fault hits it in the middle however fast the machine is.
-    """
-    held: dict[int, TrainingJob] = {}
-
-    def hold() -> bool:
-        for job in _training_jobs(project):
-            if job.seed in seeds and job.seed not in held:
-                job.process.suspend()
-                held[job.seed] = job
-        return len(held) == len(seeds)
-
-    wait_for(hold, 240, f"a first checkpoint of each of the seeds {seeds}")
-    return list(held.values())
+def hold_pretraining(project: ClusterProject) -> None:
+    """Have each job that pretrains a model stop itself as soon as it has written a checkpoint: see `wait_for_held`."""
+    (project.root / "workflow/modecollapse/methods/holding.py").write_text(_HOLD)
+    loop = "workflow/modecollapse/methods/pretrain_loop.py"
+    imported, saved = "from modecollapse.methods.model_files", "            clock.restart()\n"
+    project.edit(loop, imported, f"from modecollapse.methods.holding import hold\n{imported}")
+    project.edit(loop, saved, f"{saved}            hold()\n")
+    (project.root / _NOTES).mkdir()
 
 
-def _training_jobs(project: Path) -> Iterator[TrainingJob]:
-    """The jobs that train a model of this project and have a complete checkpoint."""
-    for process in psutil.process_iter():
-        try:
-            if "train.py" not in " ".join(process.cmdline()) or process.cwd() != str(project):
-                continue
-            above = " ".join(part for parent in process.parents() for part in parent.cmdline())
-            seed = re.search(r"train:size=\w+,seed=(\d+),", above)
-            locks = [Path(file.path) for file in process.open_files() if "/locks/" in file.path]
-            states = [project / "store/state" / lock.name[:2] / lock.name / "trainer" for lock in locks]
-            if seed and any(next(state.glob("checkpoint-*/complete.json"), None) for state in states):
-                environment = process.environ()
-                yield TrainingJob(int(seed[1]), process, environment["SLURM_JOB_ID"], environment["SLURMD_NODENAME"])
-        except (psutil.Error, OSError, KeyError):
-            continue  # it has just ended
+def hold_no_longer(project: ClusterProject) -> None:
+    """Have no further job stop itself; one that has done so is still held."""
+    (project.root / _NOTES).rmdir()
+
+
+def wait_for_held(project: ClusterProject, snakemake: "subprocess.Popen[str]") -> TrainingJob:
+    """The next training that has stopped itself; a run that ends before that fails at once, with what it has said."""
+    found: list[TrainingJob] = []
+
+    def look() -> bool:
+        ended = snakemake.poll() is not None
+        for note in (project.root / _NOTES).glob("*.note"):
+            process = psutil.Process(int(note.stem))
+            if process.status() == psutil.STATUS_STOPPED:
+                found.append(TrainingJob(process, *note.read_text().split()))
+                note.unlink()
+        assert found or not ended, f"no training is held: {project.training_log()}\n{console(project).read_text()}"
+        return bool(found)
+
+    wait_for(look, 900, "a training with a checkpoint")
+    return found[0]

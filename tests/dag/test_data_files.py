@@ -12,6 +12,7 @@ import zstandard
 
 from modecollapse.sealed import read_sealed
 from tests.projects import Project, make_project
+from tests.sharing import made_by_one_worker, shared_directory
 from tests.tiny_models import save_neox
 
 STUDY = """
@@ -35,7 +36,8 @@ measures:
 analysis: {resamples: 100}
 """
 REFERENCE = "score_reference tiny/s0/sft/pairs/dialogue/128-64-truncate-float32"
-TARGETS = ("models", "results/study/tables/tokens.csv")
+TARGETS = ("models", "results/study/tokens/tiny/s0/dpo/documents.parquet")
+"""One measurement on the corpus; those of other stages would show the same."""
 
 
 def write_corpus(path: Path, first: str = "document 0") -> None:
@@ -43,9 +45,9 @@ def write_corpus(path: Path, first: str = "document 0") -> None:
     path.write_bytes(zstandard.compress("".join(json.dumps({"body": row}) + "\n" for row in rows).encode()))
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    root = tmp_path_factory.mktemp("data") / "project"
+def make(directory: Path) -> None:
+    """The study from its files to its end."""
+    root = directory / "project"
     make_project(root)
     (root / "study.yaml").write_text(STUDY)
     (root / "asked.yaml").write_text("name: asked\nprompts: [{id: a, text: Say yes.}, {id: b, text: Say no.}]\n")
@@ -60,9 +62,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
     pairs = {"prompt": prompts, "chosen": [" Yes."] * 16, "rejected": [" No, no."] * 16, "rest": range(16)}
     pq.write_table(pa.table(pairs), root / "pairs.parquet")
     write_corpus(root / "corpus.jsonl.zst")
-    project = Project(root, study="study.yaml")
-    project.run(*TARGETS)
-    return project
+    Project(root, study="study.yaml").run(*TARGETS)
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
+    made = made_by_one_worker(shared_directory(tmp_path_factory, worker_id) / "data_files", make)
+    return Project(made / "project", study="study.yaml")
 
 
 @pytest.fixture
@@ -76,8 +82,7 @@ def result(project: Project, name: str) -> Path:
     return project.root / "results" / "study" / name
 
 
-def tuned(*stages: str) -> list[str]:
-    return [f"{rule} tiny/s0/{stage}" for rule in ("train", "measure_tokens") for stage in stages]
+MEASURED = "measure_tokens tiny/s0/dpo"
 
 
 def check(project: Project, *jobs: str) -> None:
@@ -106,25 +111,23 @@ def test_nothing_changed_or_touched_schedules_nothing(project: Project) -> None:
 
 def test_an_edited_corpus_schedules_its_measurement_and_no_training(project: Project) -> None:
     write_corpus(project.root / "corpus.jsonl.zst", first="another document")
-    check(project, "read_data corpus", *[f"measure_tokens tiny/s0/{stage}" for stage in ("plm", "sft", "dpo")],
-          "tabulate_tokens")  # fmt: skip
+    check(project, "read_data corpus", MEASURED)
 
 
 def test_another_sample_of_the_corpus_schedules_its_measurement_and_no_training(project: Project) -> None:
     project.edit("study.yaml", "sample: 20", "sample: 30")
-    check(project, "read_data corpus", *[f"measure_tokens tiny/s0/{stage}" for stage in ("plm", "sft", "dpo")],
-          "tabulate_tokens")  # fmt: skip
+    check(project, "read_data corpus", MEASURED)
 
 
 def test_edited_pairs_schedule_their_stage_only(project: Project) -> None:
     table = pq.read_table(project.root / "pairs.parquet")
     pq.write_table(table.slice(1), project.root / "pairs.parquet")
-    check(project, "read_data pairs", REFERENCE, *tuned("dpo"), "tabulate_tokens")
+    check(project, "read_data pairs", REFERENCE, "train tiny/s0/dpo", MEASURED)
 
 
 def test_a_file_more_in_a_pattern_schedules_the_stages_after_it(project: Project) -> None:
     shutil.copy(project.root / "answers/a.jsonl", project.root / "answers/c.jsonl")
-    check(project, "read_data dialogues", REFERENCE, *tuned("sft", "dpo"), "tabulate_tokens")
+    check(project, "read_data dialogues", REFERENCE, "train tiny/s0/sft", "train tiny/s0/dpo", MEASURED)
 
 
 def test_too_many_broken_rows_stop_the_study_with_one_message(project: Project) -> None:

@@ -9,10 +9,12 @@ import yaml
 
 from modecollapse.digests import sha256_file
 from modecollapse.yaml_files import read_yaml
-from tests.projects import Project, make_project
+from tests.projects import Project
+from tests.sharing import made_by_one_worker, shared_directory
 from tests.workflow.test_nothing_lost import kill_when
 
 STAGES = ("sft-1", "sft-2", "dpo1-1", "dpo1-2")
+FILE = "config/studies/nano-smoke.yaml"
 
 
 def models(project: Project) -> dict[str, str]:
@@ -39,26 +41,32 @@ def forget(project: Project, stage: str) -> None:
     shutil.rmtree(kept.parents[1])
 
 
-@pytest.fixture(scope="module")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Two epochs of SFT and two of DPO from the first of them: all models, nothing measured."""
-    project = make_project(tmp_path_factory.mktemp("epochs") / "project", "epochs")
-    content = read_yaml(project.root / "config/studies/nano-smoke.yaml")
-    stages = content["stages"]
-    each = {"epochs": 2, "each_epoch": True}
-    content["stages"] = {
-        "plm": stages["plm"],
-        "sft": {**stages["sft"], **each},
-        "dpo1": {**stages["dpo"], **each, "from": "sft-1"},
-    }
-    (project.root / "config/studies/epochs.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    planned = [job for job in project.plan("models") if not job.startswith("sample")]
-    assert planned == [
-        "score_reference tiny/s0/sft-1/preferences/human/128-64-truncate-float32",
-        "train tiny/s0/plm", "train_2_epochs tiny/s0/dpo1", "train_2_epochs tiny/s0/sft", "train_tokenizer"
-    ]  # fmt: skip
-    project.run("models")
-    return project
+@pytest.fixture(scope="session")
+def made_once(finished_once: Project, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
+    """Two epochs of SFT and two of DPO from the first of them, from the smoke study's first model: nothing measured."""
+
+    def make(directory: Path) -> None:
+        project = finished_once.copy(directory / "project")
+        shutil.rmtree(project.root / "store/models")
+        for stage in ("sft", "dpo"):
+            shutil.rmtree(project.result(f"models/tiny/s0/{stage}"))
+        content = read_yaml(project.root / FILE)
+        stages = content["stages"]
+        each = {"epochs": 2, "each_epoch": True}
+        content["stages"] = {
+            "plm": stages["plm"],
+            "sft": {**stages["sft"], **each},
+            "dpo1": {**stages["dpo"], **each, "from": "sft-1"},
+        }
+        (project.root / FILE).write_text(yaml.safe_dump(content, sort_keys=False))
+        assert project.plan("models") == [
+            "score_reference tiny/s0/sft-1/preferences/human/128-64-truncate-float32",
+            "train_2_epochs tiny/s0/dpo1",
+            "train_2_epochs tiny/s0/sft",
+        ]
+        project.run("models")
+
+    return Project(made_by_one_worker(shared_directory(tmp_path_factory, worker_id) / "epochs", make) / "project")
 
 
 @pytest.fixture
@@ -104,7 +112,7 @@ def test_an_epoch_that_the_store_lost_is_made_again_and_the_others_stay(made: Pr
 @pytest.mark.slow
 def test_one_epoch_more_leaves_the_earlier_ones_as_they_are(made: Project) -> None:
     before = models(made)
-    path = made.root / "config/studies/epochs.yaml"
+    path = made.root / FILE
     content = read_yaml(path)
     content["stages"]["sft"]["epochs"] = 3
     path.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -118,7 +126,7 @@ def test_one_epoch_more_leaves_the_earlier_ones_as_they_are(made: Project) -> No
 @pytest.mark.slow
 def test_an_ordinary_run_of_one_epoch_is_the_first_epoch_in_the_store(made: Project) -> None:
     manifest = made.result("models/tiny/s0/sft-1/manifest.json").read_bytes()
-    path = made.root / "config/studies/epochs.yaml"
+    path = made.root / FILE
     content = read_yaml(path)
     stages = content["stages"]
     content["stages"] = {"plm": stages["plm"], "sft": {**stages["sft"], "epochs": 1, "each_epoch": False}}
@@ -136,7 +144,7 @@ def test_a_killed_run_ends_with_the_models_of_an_undisturbed_one(made: Project, 
     before = models(made)
     for stage in (f"{run}-1", f"{run}-2"):
         forget(made, stage)
-    state, target = made.root / "store/state", f"results/epochs/models/tiny/s0/{run}-2/manifest.json"
+    state, target = made.root / "store/state", f"results/nano-smoke/models/tiny/s0/{run}-2/manifest.json"
     kill_when(made, "train_epochs", state, 5, target)
     made.run(target)
     assert came_back(made, run) == []
@@ -154,7 +162,7 @@ def test_a_run_killed_while_it_is_published_is_not_trained_again(made: Project) 
     for stage in ("sft-1", "sft-2"):
         forget(made, stage)
     published = made.result("models/tiny/s0/sft-1")
-    target = "results/epochs/models/tiny/s0/sft-2/manifest.json"
+    target = "results/nano-smoke/models/tiny/s0/sft-2/manifest.json"
     kill_when(made, "train_epochs", published, 3, target)
     assert len(list(kept.glob("*/*/manifest.json"))) == whole, "kept before it is published"
     made.run(target)

@@ -23,6 +23,7 @@ prompts: {factual: prompts/nano-factual.yaml}
 generation: {temperatures: ["1.0"], completions: 2, max_new_tokens: 4}
 measures: {diversity: {metrics: [self_bleu], words: [5]}}
 """
+ASKED = ("models", "results/own/generations/tiny/s0/tuned/factual/human/T1.0.parquet")
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,10 @@ def test_a_study_is_downloaded_and_run_without_a_network_and_follows_its_lock(
     locked = yaml.safe_load(project.lock().read_text())["models"]
     assert locked == {"someone/tiny-base": {"main": base}, "someone/tiny-tuned": {"v1": tuned}}
 
-    project.run("generations")
+    project.run(*ASKED)
     manifest = json.loads(project.result("models/tiny/s0/tuned/manifest.json").read_text())
     assert manifest["spec"]["source"] == {"hub": "someone/tiny-tuned", "commit": tuned}
-    assert project.plan("generations") == []
+    assert project.plan(*ASKED) == []
     snapshot = Path(project.variables["HF_HUB_CACHE"]) / "models--someone--tiny-tuned" / "snapshots"
     assert project.result("models/tiny/s0/tuned/weights/model.safetensors").samefile(
         snapshot / tuned / "model.safetensors"
@@ -98,14 +99,14 @@ def test_a_study_is_downloaded_and_run_without_a_network_and_follows_its_lock(
     # Another commit in the lock: what was made from it is stale, and nothing else.
     content = project.lock().read_text()
     project.lock().write_text(content.replace(tuned, other))
-    assert project.plan("generations") == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
+    assert project.plan(*ASKED) == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
     # An entry of something else: nothing is stale.
     project.lock().write_text(content + '  someone/further:\n    main: "' + "a" * 40 + '"\n')
-    assert project.plan("generations") == []
+    assert project.plan(*ASKED) == []
     # No entry: the stage is stale, and only that.
     project.lock().write_text("".join(line for line in content.splitlines(True) if tuned not in line))
-    assert project.plan("generations") == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
+    assert project.plan(*ASKED) == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
     # Finished work needs neither cache nor network.
     project.lock().write_text(content)
     shutil.rmtree(project.variables["HF_HUB_CACHE"])
-    assert project.plan("generations") == []
+    assert project.plan(*ASKED) == []

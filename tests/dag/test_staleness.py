@@ -160,17 +160,13 @@ def test_a_caption_changes_the_report_only(finished: Project) -> None:
     assert "An entirely different caption." in (finished.root / "report.html").read_text()
 
 
-@pytest.mark.parametrize(
-    "module", ["methods/sft.py", "methods/base.py", "generation/sampling.py", "metrics/lexical.py"]
-)
-def test_a_comment_in_a_module_schedules_nothing(finished: Project, module: str) -> None:
-    file = finished.root / "workflow/modecollapse" / module
-    file.write_text(file.read_text() + "\n# a comment\n")
-    check(finished)
-
-
-def test_a_comment_in_a_script_or_a_rule_schedules_nothing(finished: Project) -> None:
-    for file in ("scripts/train.py", "workflow/rules/models.smk"):
+def test_a_comment_in_a_module_a_script_or_a_rule_schedules_nothing(finished: Project) -> None:
+    modules = ("methods/sft.py", "methods/base.py", "generation/sampling.py", "metrics/lexical.py")
+    for file in (
+        *(f"workflow/modecollapse/{name}" for name in modules),
+        "scripts/train.py",
+        "workflow/rules/models.smk",
+    ):
         path = finished.root / file
         path.write_text(path.read_text() + "\n# a comment\n")
     check(finished)
@@ -191,20 +187,17 @@ def test_a_revision_of_the_metrics_schedules_scores_and_what_depends_on_them(fin
     check(finished, [job for job in AFTER_COMPLETIONS if not job.startswith("embed")])
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
-        "data/corpus.parquet",
-        "models/tiny/s0/sft/manifest.json",
-        "models/tiny/s0/sft/weights/model.safetensors",
-        "generations/tiny/s0/sft/creative/human/T1.0.parquet",
-        "scores/tiny/s0/sft.parquet",
+def test_touched_but_identical_files_schedule_nothing(finished: Project) -> None:
+    for file in (  # what is made from others before them, so that each is newer than all that is made from it
         "tables/curves.parquet",
-    ],
-)
-def test_a_touched_but_identical_file_schedules_nothing(finished: Project, file: str) -> None:
-    assert finished.result(file).is_file()
-    os.utime(finished.result(file))
+        "scores/tiny/s0/sft.parquet",
+        "generations/tiny/s0/sft/creative/human/T1.0.parquet",
+        "models/tiny/s0/sft/weights/model.safetensors",
+        "models/tiny/s0/sft/manifest.json",
+        "data/corpus.parquet",
+    ):
+        assert finished.result(file).is_file()
+        os.utime(finished.result(file))
     check(finished)
 
 
@@ -239,9 +232,13 @@ def test_the_interval_settings_schedule_tables_and_figures_only(finished: Projec
     )
 
 
+OF_CHECKPOINTS = ("models", "results/own/generations/tiny/s0/tuned/factual/human/T1.0.parquet")
+
+
 @pytest.fixture
 def with_checkpoints(finished: Project) -> Project:
-    """A study of two checkpoints that lie in directories, the second one not descending from the first, finished."""
+    """A study of two checkpoints that lie in directories, the second one not descending from the first: their models,
+    and completions of the second one."""
     for stage in ("plm", "sft"):
         source, target = finished.result(f"models/tiny/s0/{stage}/weights"), finished.root / "checkpoints" / stage
         shutil.copytree(source, target)
@@ -257,19 +254,19 @@ measures: {diversity: {metrics: [self_bleu], words: [5]}}
 """
     (finished.root / "config/studies/own.yaml").write_text(study)
     project = Project(finished.root, "own")
-    project.run("generations")
+    project.run(*OF_CHECKPOINTS)
     return project
 
 
 def test_a_checkpoint_replaced_by_other_weights_schedules_its_descendants(with_checkpoints: Project) -> None:
     project = with_checkpoints
-    assert project.plan("generations") == []
+    assert project.plan(*OF_CHECKPOINTS) == []
     replaced = project.root / "checkpoints/sft/model.safetensors"
     os.utime(replaced)
-    assert project.plan("generations") == [], "touched, but the same weights"
+    assert project.plan(*OF_CHECKPOINTS) == [], "touched, but the same weights"
     replaced.unlink()
     shutil.copyfile(project.root / "results/nano-smoke/models/tiny/s0/dpo/weights/model.safetensors", replaced)
-    assert project.plan("generations") == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
+    assert project.plan(*OF_CHECKPOINTS) == ["generate tiny/s0/tuned", "train tiny/s0/tuned"]
 
 
 def test_a_manifest_of_other_weights_in_the_results_schedules_descendants(finished: Project) -> None:
@@ -299,15 +296,13 @@ def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
 def test_a_new_temperature_writes_its_cells_and_leaves_the_others_alone(finished: Project) -> None:
     before = snapshot(finished.result("generations"))
     finished.edit_study('["0.5", "1.0"]', '["0.5", "0.8", "1.0"]')
-    finished.run("generations")
+    new = [f"tiny/s0/sft/{prompts}/human/T0.8.parquet" for prompts in ("creative", "factual")]
+    asked = [f"results/nano-smoke/generations/{cell}" for cell in new]
+    finished.run(*asked)
     after = snapshot(finished.result("generations"))
     assert {name: after[name] for name in before} == before
-    assert sorted(set(after) - set(before)) == sorted(
-        f"tiny/s0/{stage}/{prompts}/human/T0.8.parquet"
-        for stage in ("plm", "sft", "dpo")
-        for prompts in ("creative", "factual")
-    )
-    assert finished.plan("generations") == []
+    assert sorted(set(after) - set(before)) == new
+    assert finished.plan(*asked) == []
 
 
 def test_timings_of_every_job_are_kept(finished: Project) -> None:

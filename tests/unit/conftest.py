@@ -42,8 +42,22 @@ def context() -> "FigureContext":
     return figure_context()
 
 
-@pytest.fixture
-def tables() -> "dict[str, pd.DataFrame]":
+@pytest.fixture(scope="session")
+def tables_once() -> "dict[str, pd.DataFrame]":
     from tests.figure_tables import figure_tables
 
     return figure_tables()
+
+
+@pytest.fixture
+def tables(tables_once: "dict[str, pd.DataFrame]") -> "dict[str, pd.DataFrame]":
+    """A copy that a test may edit."""
+    return {name: frame.copy() for name, frame in tables_once.items()}
+
+
+@pytest.fixture
+def few_metrics(tables: "dict[str, pd.DataFrame]") -> "dict[str, pd.DataFrame]":
+    """`tables`, of whose figures the largest have a panel for three metrics only."""
+    from tests.figure_tables import of_few_metrics
+
+    return of_few_metrics(tables)

@@ -82,7 +82,7 @@ def epochs() -> FigureContext:
     return FigureContext.from_spec(spec, SIZES, "small")
 
 
-CROWDED = ["lineage", "training_curves", "self_bleu_cosine", "samples", "attribution", "token_attribution"]
+CROWDED = ["lineage", "training_curves", "self_bleu_cosine", "samples", "token_attribution"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,11 @@ VIEWS = {
 OF_FORMATS = [kind for kind, spec in FIGURES.items() if spec.per_view]
 
 
+@pytest.fixture
+def tables(few_metrics: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return few_metrics
+
+
 def in_formats(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The tables of a study of two formats, of which "okay" has other values, and of its wording "paper"."""
     both = dict(tables)

@@ -17,6 +17,11 @@ FAILING = [("small", "dpo")]
 
 
 @pytest.fixture
+def tables(few_metrics: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return few_metrics
+
+
+@pytest.fixture
 def whole(context: FigureContext) -> FigureContext:
     return replace(context, size=None)
 
@@ -94,7 +99,7 @@ def test_notes_below_a_figure_leave_everything_else_where_and_as_large_as_it_was
     context: FigureContext, tables: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
     def drawn(notes: tuple[str, ...]) -> tuple[list[tuple[float, ...]], float]:
-        figure = Drawing("output_metrics", "small").draw(tables, replace(context, failing=notes))
+        figure = Drawing("self_bleu_cosine", "small").draw(tables, replace(context, failing=notes))
         style.save(figure, tmp_path / "figure")
         height = float(figure.get_size_inches()[1])
         kept = [text for text in figure.texts if not text.get_text().startswith("†")]

@@ -172,7 +172,7 @@ def test_tilting_reweights_each_answer_by_the_exponential_of_its_utility(world: 
 
 @pytest.fixture(scope="module")
 def curve(world: World) -> dict[tuple[str, str], list[float]]:
-    prompts = world.prompts("creative")[::3] + world.prompts("factual")[::3]
+    prompts = world.prompts("creative")[::6] + world.prompts("factual")[::6]
     values: dict[tuple[str, str], list[float]] = {}
     for row in truth_table(world, prompts, self_bleu, tokens_per_document=45.0).to_pylist():
         values.setdefault((row["task"], row["quantity"]), []).append(row["value"])

@@ -378,7 +378,7 @@ def chunks_of(monkeypatch: pytest.MonkeyPatch, positions: int) -> None:
     monkeypatch.setattr("modecollapse.measures.windows.CHUNK_POSITIONS", positions)
 
 
-@pytest.mark.parametrize("positions", [1, 20, 100])
+@pytest.mark.parametrize("positions", [pytest.param(1, marks=pytest.mark.slow), 20, 100])
 def test_chunks_change_no_sum_beyond_its_last_bits(
     stage: Path, first: Path, positions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,8 +24,7 @@ title: One that falls
 models: {neox: {}}
 stages:
   base: {method: checkpoint, source: {path: checkpoints/base}}
-  same: {method: checkpoint, source: {path: checkpoints/base}, from: base}
-  worse: {method: checkpoint, source: {path: checkpoints/worse}, from: same, label: Tuned}
+  worse: {method: checkpoint, source: {path: checkpoints/worse}, from: base, label: Tuned}
 prompts: {factual: prompts/nano-factual.yaml}
 generation: {temperatures: ["1.0"], completions: 2, max_new_tokens: 4}
 measures:
@@ -55,14 +54,8 @@ def test_a_stage_that_falls_is_told_and_marked_and_a_margin_concerns_no_model(pr
     output = project.run(*ASKED)
     rows = read_sealed(project.result("tables/candidates.parquet")).to_pylist()
     verdicts = {(row["stage"], row["level"]): row["verdict"] for row in rows}
-    assert verdicts == {
-        ("same", "task"): "passes",
-        ("same", "overall"): "passes",
-        ("worse", "task"): "fails",
-        ("worse", "overall"): "fails",
-    }
-    same = next(row for row in rows if (row["stage"], row["level"]) == ("same", "task"))
-    assert (same["value"], same["low"], same["high"], same["n"]) == (0, 0, 0, 12)
+    assert verdicts == {("worse", "task"): "fails", ("worse", "overall"): "fails"}
+    assert {row["n"] for row in rows if row["level"] == "task"} == {12}
     said = "Tuned (neox) falls below BASE by more than its guard rails allow: it fails last."
     assert said in output, "the summary"
     for table in ("diversity", "curves", "benchmarks", "benchmarks_pooled", "samples", "training"):
@@ -70,7 +63,7 @@ def test_a_stage_that_falls_is_told_and_marked_and_a_margin_concerns_no_model(pr
             found = [(row["stage"], row["failing"]) for row in csv.DictReader(file)]
         assert all(failing == ("worse" if stage == "worse" else "") for stage, failing in found), table
     with project.result("tables/attribution.csv").open() as file:
-        assert {(row["path"], row["failing"]) for row in csv.DictReader(file)} == {("base>same>worse", "worse")}
+        assert {(row["path"], row["failing"]) for row in csv.DictReader(file)} == {("base>worse", "worse")}
     assert "failing" not in read_sealed(project.result("tables/candidates.parquet")).column_names
     assert project.plan(*ASKED) == []
 

@@ -19,7 +19,7 @@ from modecollapse.methods.base import TrainingJob
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.lora import LoraSettings, quantization
 from tests.workflow.test_epochs import finish, run_job
-from tests.workflow.test_resume import run_in_child
+from tests.workflow.test_resume import run_in_fork
 
 LORA: dict[str, Any] = {"rank": 4, "alpha": 8}
 NF4: dict[str, Any] = {**LORA, "quantization": "nf4"}
@@ -87,8 +87,8 @@ def test_a_stopped_adapter_ends_with_the_bytes_of_an_undisturbed_one(lora, wide_
     undisturbed = wide_toy.job("sft", tmp_path / "undisturbed", settings(lora))
     record = METHODS["sft"].run(undisturbed)
     job = wide_toy.job("sft", tmp_path / "stopped", settings(lora))
-    child = run_in_child("sft", job, tmp_path, signal.SIGTERM, 5)
-    assert child.returncode == stopping.EXIT_STATUS, child.stderr
+    status, said = run_in_fork("sft", job, tmp_path, signal.SIGTERM, 5)
+    assert status == stopping.EXIT_STATUS, said
     assert METHODS["sft"].run(job) == record
     assert sha256_directory(job.output) == sha256_directory(undisturbed.output)
 

@@ -149,7 +149,7 @@ def test_the_ten_lines_of_the_documentation_are_ten_and_run_as_they_stand(tmp_pa
     ("name", "models", "cells"),
     [
         ("pythia", 6 * 3, 6 * 3 * 2 * 2 * 15),
-        ("pythia-published", 6 * 3, 6 * 3 * 2 * 2 * 15),
+        pytest.param("pythia-published", 6 * 3, 6 * 3 * 2 * 2 * 15, marks=pytest.mark.slow),  # a grid as pythia's
         ("pythia-epochs", 16, 16 * 2 * 2 * 15),
         ("llama2", 8, 8 * 2 * 2 * 15),
         ("rlhf", 7, 7 * 2 * 2 * 5),
@@ -171,8 +171,8 @@ def test_the_whole_grid_of_a_study_of_real_models_is_planned_without_a_network(
 def test_a_study_of_real_models_stops_before_its_first_job_and_says_what_fetches_them(
     tmp_path: Path, hub: Path
 ) -> None:
-    refused = make_project(tmp_path / "project", study="pythia").run("--quiet", succeeds=False)
-    assert "snakemake download --config study=pythia" in refused
+    refused = make_project(tmp_path / "project", study="rlhf").run("--quiet", succeeds=False)
+    assert "snakemake download --config study=rlhf" in refused
     assert "Nothing was started" in refused
 
 

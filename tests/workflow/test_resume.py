@@ -1,12 +1,14 @@
 """A training that is killed and run again ends with the very weights of one that nothing disturbed."""
 
 import itertools
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from modecollapse.methods.base import TrainingJob, TrainingRecord
 from modecollapse.methods.job_files import write_job
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.resume import checkpoint_path, newest_complete, remove_of_other_kind, seal
+from tests.workflow import train_job
 
 STEPS = 12
 SAVE_EVERY = 3
@@ -37,7 +40,7 @@ def run_in_child(
     write_job(METHODS[method], job, path)
     package = Path(sys.modules["modecollapse"].__file__ or "").parent.parent
     return subprocess.run(
-        [sys.executable, Path(__file__).with_name("train_job.py"), path, number.name, str(updates)],
+        [sys.executable, train_job.__file__, path, number.name, str(updates)],
         env={**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
@@ -45,10 +48,35 @@ def run_in_child(
     )
 
 
+def run_in_fork(
+    method: str, job: TrainingJob, directory: Path, number: signal.Signals, updates: int
+) -> tuple[int, str]:
+    """As `run_in_child`, without loading the libraries once more; returns the exit status and what was printed."""
+    path, output = directory / "job.json", directory / "output.txt"
+    write_job(METHODS[method], job, path)
+    fork = multiprocessing.get_context("fork").Process(target=_train, args=(path, number, updates, output))
+    fork.start()
+    fork.join(timeout=300)
+    fork.kill()
+    said = output.read_text()
+    assert fork.exitcode is not None, f"it did not end: {said}"
+    return fork.exitcode, said
+
+
+def _train(path: Path, number: signal.Signals, updates: int, output: Path) -> None:
+    with output.open("w", buffering=1) as file:
+        sys.stdout = sys.stderr = file
+        try:
+            train_job.main(path, number, updates)
+        except Exception:
+            traceback.print_exc()
+            raise
+
+
 def kill_in_child(method: str, job: TrainingJob, updates: int, directory: Path) -> None:
     """Run `job` in a process of its own that is killed after so many updates."""
-    child = run_in_child(method, job, directory, signal.SIGKILL, updates)
-    assert child.returncode == -signal.SIGKILL, child.stderr
+    status, said = run_in_fork(method, job, directory, signal.SIGKILL, updates)
+    assert status == -signal.SIGKILL, said
 
 
 def _checkpoints(job: TrainingJob) -> list[int]:
@@ -98,9 +126,9 @@ def test_a_training_that_is_asked_to_stop_saves_between_two_points_of_its_curve_
     settings = {"log_every": 3}
     undisturbed = _run(method, toy.job(method, tmp_path / "undisturbed", settings))
     job = toy.job(method, tmp_path / "stopped", settings)
-    child = run_in_child(method, job, tmp_path, signal.SIGTERM, 5)
-    assert child.returncode == stopping.EXIT_STATUS, child.stderr
-    assert "the state after 5 of 12 updates is kept" in child.stderr
+    status, said = run_in_fork(method, job, tmp_path, signal.SIGTERM, 5)
+    assert status == stopping.EXIT_STATUS, said
+    assert "the state after 5 of 12 updates is kept" in said
     assert _checkpoints(job) == [5]
     assert not any(job.output.iterdir())
     assert _run(method, job) == undisturbed
