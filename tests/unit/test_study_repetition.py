@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modecollapse.errors import StudyError
-from modecollapse.specs import analysis_spec, repetition_spec, lineage_table_spec, score_spec
+from modecollapse.specs import analysis_spec, lineage_table_spec, repetition_spec, score_spec
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 from tests.studies import SMOKE, parse

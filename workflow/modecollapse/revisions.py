@@ -282,6 +282,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     ),
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
+    "semantic": ("jobs.embeddings", "metrics.lexical"),
     "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),

@@ -38,7 +38,7 @@ def _rows(block: Block, lineage: Lineage, bootstrap: Bootstrap) -> Iterator[dict
     index = row_index(block)
     base = np.full_like(block.values, np.nan)
     for place, row in enumerate(block.rows.itertuples()):
-        key = (befores.get(row.stage), row.format, row.temperature, _WHOLE, row.metric, _DEFINITION)
+        key = (befores.get(str(row.stage)), row.format, row.temperature, _WHOLE, row.metric, _DEFINITION)
         if key in index:
             base[place] = block.values[index[key]]
     found = estimate(block.values, block.prompts, bootstrap)
@@ -51,7 +51,7 @@ def _rows(block: Block, lineage: Lineage, bootstrap: Bootstrap) -> Iterator[dict
             "size": block.size, "stage": row.stage, "prompts": block.prompts, "format": row.format,
             "temperature": row.temperature, "quantity": row.metric, "value": found.value[place],
             "low": found.low[place], "high": found.high[place],
-            "parent": befores.get(row.stage) if change.n_prompts[place] else None, "before": before.value[place],
+            "parent": befores.get(str(row.stage)) if change.n_prompts[place] else None, "before": before.value[place],
             "difference": change.value[place], "difference_low": change.low[place],
             "difference_high": change.high[place], "n_seeds": found.n_seeds[place], "n_prompts": found.n_prompts[place],
             "n_outputs": int(block.completions[place].sum()),

@@ -137,7 +137,8 @@ def _outputs(axes: Axes, rows: pd.DataFrame, scale: Normalize) -> None:
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.margins(0.1)
-    for cluster, part in rows.groupby("cluster"):
+    for cluster in sorted(set(rows["cluster"])):
+        part = rows[rows["cluster"] == cluster]
         known = part["similarity"].notna().to_numpy()
         colours = np.where(known[:, None], _COLOURS(scale(part["similarity"].fillna(0.0))), (0.7, 0.7, 0.7, 1.0))
         axes.scatter(

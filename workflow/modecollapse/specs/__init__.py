@@ -30,8 +30,8 @@ from modecollapse.specs.tables import (
     costs_spec,
     format_effect_spec,
     label_agreement_spec,
-    published_tokens_spec,
     lineage_table_spec,
+    published_tokens_spec,
     reward_table_spec,
 )
 
@@ -55,12 +55,12 @@ __all__ = [
     "import_spec",
     "label_agreement_spec",
     "label_spec",
+    "lineage_table_spec",
     "model_spec",
     "own_answers_spec",
     "published_tokens_spec",
     "reference_spec",
     "repetition_spec",
-    "lineage_table_spec",
     "reward_part",
     "reward_table_spec",
     "rewards_spec",
