@@ -30,7 +30,10 @@ def tables(few_metrics: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 def in_formats(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The tables of a study of two formats, of which "okay" has other values, and of its wording "paper"."""
     both = dict(tables)
-    for name in ("curves", "samples", "repetition", "attribution", "matched_attribution"):
+    for name in (
+        *("curves", "samples", "repetition", "semantic", "semantic_outputs"),
+        *("attribution", "matched_attribution"),
+    ):
         other = tables[name].copy()
         for column in {"value", "delta"} & set(other):
             other[column] += 0.05
