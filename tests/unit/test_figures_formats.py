@@ -30,17 +30,15 @@ def tables(few_metrics: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 def in_formats(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The tables of a study of two formats, of which "okay" has other values, and of its wording "paper"."""
     both = dict(tables)
-    for name in (
-        *("curves", "samples", "repetition", "semantic", "semantic_outputs"),
-        *("attribution", "matched_attribution"),
-    ):
+    compared = ("attribution", "matched_attribution")
+    for name in ("curves", "samples", "repetition", "semantic", "semantic_outputs", *compared):
         other = tables[name].copy()
         for column in {"value", "delta"} & set(other):
             other[column] += 0.05
         if name == "samples":
             other["text"] = "asked okay"
         both[name] = pd.concat([tables[name], other.assign(format="okay")])
-    for name in ("attribution", "matched_attribution"):
+    for name in compared:
         before = tables[name]["step"].map({"plm>sft": "okay", "sft>dpo": "human", "total": "okay"})
         paper = tables[name].assign(format="paper", format_before=before, format_after="human")
         both[name] = pd.concat([both[name], paper])

@@ -72,33 +72,18 @@ class Drawing:
         return figure
 
 
-(
-    _OUTPUT,
-    _TOKENS,
-    _ATTRIBUTION,
-    _NANO,
-    _STUDY,
-    _TUNING,
-    _PUBLISHED,
-    _BENCHMARKS,
-    _REWARDS,
-    _DATA,
-    _JUDGES,
-    _CREATIVITY,
-) = (
-    "Output diversity",
-    "Token level",
-    "Attribution",
-    "Against the truth",
-    "The study",
-    "Rewards and preferences",
-    "Comparison with stored results",
-    "Benchmarks",
-    "Reward models",
-    "Preference data",
-    "Judges",
-    "Creativity",
-)
+_OUTPUT = "Output diversity"
+_TOKENS = "Token level"
+_ATTRIBUTION = "Attribution"
+_NANO = "Against the truth"
+_STUDY = "The study"
+_TUNING = "Rewards and preferences"
+_PUBLISHED = "Comparison with stored results"
+_BENCHMARKS = "Benchmarks"
+_REWARDS = "Reward models"
+_DATA = "Preference data"
+_JUDGES = "Judges"
+_CREATIVITY = "Creativity"
 
 FIGURES: Mapping[str, FigureSpec] = {
     "lineage": FigureSpec("lineage", "lineage", (), _STUDY, facts=("some_sizes",)),
