@@ -204,17 +204,7 @@ class MeasuringDemands(Known):
     def embedding(self) -> Demand:
         """Sentence vectors of one size and seed: distinct texts, cut to each number of words."""
         texts = self.cells_of_a_seed() * self._completions * len(self.study.config.measures.diversity.words)
-        process, seconds = (CUDA_PROCESS, 1e-4) if self.machine.computes_on_gpus else (PROCESS, 4e-3)
-        gpus = 1 if self.machine.on_gpus else 0
-        return Demand(
-            memory=process + texts * 4000,
-            seconds=START + texts * seconds,
-            disk=texts * 2 * 1700.0,
-            gpus=gpus,
-            device=_EMBEDDER if gpus else 0.0,
-            cores=self.threads,
-            resumes=True,
-        )
+        return self._vectors(texts, texts * (1e-4 if self.machine.computes_on_gpus else 4e-3), 4000)
 
     def semantic(self, model: Model) -> Demand:
         """Similarities and clusters of the outputs of single prompts, and their sentence vectors."""
@@ -222,11 +212,15 @@ class MeasuringDemands(Known):
         assert settings is not None
         prompts = sum(len(self.study.prompts[name].prompts) for name in settings.prompts)
         asked = prompts * len(self.study.formats(model.stage))
-        texts, gpus = asked * self.study.config.generation.completions, 1 if self.machine.on_gpus else 0
-        process = CUDA_PROCESS if self.machine.computes_on_gpus else PROCESS
+        texts = asked * self.study.config.generation.completions
+        return self._vectors(texts, texts * 2e-2 + asked * 3.0, 8000)
+
+    def _vectors(self, texts: int, seconds: float, bytes_per_text: int) -> Demand:
+        """A job that embeds so many texts, and works for so long in all."""
+        gpus = 1 if self.machine.on_gpus else 0
         return Demand(
-            memory=process + texts * 8000,
-            seconds=START + texts * 2e-2 + asked * 3.0,
+            memory=(CUDA_PROCESS if self.machine.computes_on_gpus else PROCESS) + texts * bytes_per_text,
+            seconds=START + seconds,
             disk=texts * 2 * 1700.0,
             gpus=gpus,
             device=_EMBEDDER if gpus else 0.0,
