@@ -233,7 +233,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "comparison.page",
     ),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
-    "semantic": ("measures.semantic", "metrics.semantics", "metrics.similarity", "jobs.semantic"),
+    "semantic": ("measures.semantic", "metrics.modes", "metrics.similarity", "jobs.semantic"),
     "toy_bandit": ("measures.toy_bandit", "jobs.toy_bandit", "analysis.table_files"),
     "comparison": (
         "comparison",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from modecollapse import stopping
@@ -47,9 +48,16 @@ def measure_semantic(
     read = {path: read_metadata(path) for path in cells}
     keys = {path: digest({"spec": dict(spec), "cell": metadata[SEAL]}) for path, metadata in read.items()}
     found = {path: [store.read_table(kind, keys[path]) for kind in KINDS] for path in cells}
-    new = {path: read_sealed(path) for path in cells if any(part is None for part in found[path])}
+    new = {
+        path: read_sealed(path, ["prompt", "sample", "text"])
+        for path in cells
+        if any(part is None for part in found[path])
+    }
     texts = dict.fromkeys(text for table in new.values() for text in table.column("text").to_pylist())
-    vectors = sentence_vectors(list(texts), spec["embedding"], store, job) if texts else {}
+    vectors: dict[str, np.ndarray] = {}
+    if texts:
+        job.load("sklearn.cluster", "sklearn.feature_extraction.text", "sklearn.manifold")
+        vectors = sentence_vectors(list(texts), spec["embedding"], store, job)
     for number, (path, table) in enumerate(new.items(), 1):
         stopping.check()
         logger.info("cell %d of %d: %s", number, len(new), path)

@@ -49,17 +49,17 @@ def _bootstrap(spec: Mapping[str, Any]) -> Bootstrap:
 
 
 def _scores(files: Iterable[Path], columns: Sequence[str] = COUNTED_COLUMNS) -> Iterator[pd.DataFrame]:
+    return _frames(files, columns, [name for name in columns if name in _REPEATED])
+
+
+def _frames(
+    files: Iterable[Path], columns: Sequence[str] | None = None, encoded: Sequence[str] = ()
+) -> Iterator[pd.DataFrame]:
+    """What was measured of each model, with size, seed and stage; `columns` and `encoded` as in `read_sealed`."""
     for path in files:
-        table = read_sealed(path, columns, encoded=[name for name in columns if name in _REPEATED])
+        table = read_sealed(path, columns, encoded=encoded)
         model = model_of_table(table)
         yield table.to_pandas().assign(seed=model.seed, size=model.size, stage=model.stage)
-
-
-def _frames(files: Iterable[Path]) -> Iterator[pd.DataFrame]:
-    """What was measured of each model, with size, seed and stage."""
-    for table in map(read_sealed, files):
-        model = model_of_table(table)
-        yield table.to_pandas().assign(size=model.size, seed=model.seed, stage=model.stage)
 
 
 def _cells(files: Iterable[Path]) -> Iterator[tuple[Cell, pa.Table]]:

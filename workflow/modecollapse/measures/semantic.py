@@ -28,7 +28,7 @@ QUANTITIES = (
     "distinct_outputs",
 )
 """Mean TF-IDF similarity of an output to the others; its standard deviation over outputs, and over pairs; the mean
-cosine of sentence vectors; clusters, by the criterion of `metrics.semantics.find_clusters`; those of the gap statistic
+cosine of sentence vectors; clusters, by the criterion of `metrics.modes.find_clusters`; those of the gap statistic
 alone, and of the silhouette alone, with the latter's mean silhouette; how stable the clusters are; and the share of
 outputs that are distinct."""
 
@@ -93,13 +93,14 @@ def semantic_modes(
 def _modes(
     texts: tuple[str, ...], vectors: np.ndarray, settings: ModeSettings
 ) -> tuple[dict[str, object], dict[str, float]]:
-    from modecollapse.metrics import semantics
+    from modecollapse.metrics import modes
 
-    similarity = semantics.summarise(semantics.tfidf_similarity(texts))
-    found = semantics.find_clusters(vectors, settings.most_clusters, settings.seed)
+    similarity = modes.summarise(modes.tfidf_similarity(texts))
+    found = modes.find_clusters(vectors, settings.most_clusters, settings.seed)
+    best, silhouette = max(found.by_k.items(), key=lambda tried: tried[1], default=(np.nan, np.nan))
     central = np.zeros(len(texts), dtype=bool)
-    central[semantics.closest(vectors, found.labels)] = True
-    places = semantics.project(vectors, settings.perplexity, settings.seed)
+    central[modes.closest(vectors, found.labels)] = True
+    places = modes.project(vectors, settings.perplexity, settings.seed)
     values = {
         "tfidf_similarity": similarity.mean,
         "tfidf_sd_outputs": similarity.sd_outputs,
@@ -107,8 +108,8 @@ def _modes(
         "sbert_similarity": mean_pairwise_cosine(vectors) if len(texts) > 1 else np.nan,
         "clusters": float(found.k),
         "clusters_gap": float(found.k_gap),
-        "clusters_silhouette": float(max(found.by_k, key=found.by_k.__getitem__)) if found.by_k else np.nan,
-        "silhouette": max(found.by_k.values(), default=np.nan),
+        "clusters_silhouette": float(best),
+        "silhouette": silhouette,
         "stability": found.stability,
         "distinct_outputs": len(set(texts)) / len(texts),
     }

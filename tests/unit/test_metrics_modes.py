@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from modecollapse.metrics.semantics import (
+from modecollapse.metrics.modes import (
     Clusters,
     closest,
     find_clusters,
