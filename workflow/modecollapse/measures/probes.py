@@ -1,7 +1,7 @@
 """Single prompts looked at closely: how sure a model is of every token, and how it spreads its choice over answers.
 
-Appendices A.2 (figures 3 and 4) and A.4 of O'Mahony et al. (2024), "Attributing Mode Collapse in the Fine-Tuning of Large
-Language Models".
+Appendices A.2 (figures 3 and 4) and A.4 of O'Mahony et al. (2024), "Attributing Mode Collapse in the Fine-Tuning of
+Large Language Models".
 """
 
 from typing import Annotated
