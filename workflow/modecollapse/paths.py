@@ -72,6 +72,10 @@ class Paths:
     def reward_scores(self, model: Model) -> str:
         return f"{self.root}/rewards/{model}.parquet"
 
+    def experiment(self, model: Model, kind: str) -> str:
+        """`kind` is one of those in `measures.asking.KINDS`."""
+        return f"{self.root}/experiments/{model}.{kind}.parquet"
+
     def semantic(self, model: Model, kind: str) -> str:
         """`kind` is "outputs" or "values"."""
         return f"{self.root}/semantic/{model}.{kind}.parquet"

@@ -41,6 +41,7 @@ REVISIONS: Mapping[str, int] = {
     # 4: intervals of shares, correlations and agreements end where these do.
     "analysis": 4,
     "semantic": 1,
+    "experiments": 1,
     "toy_bandit": 1,
     # 2: the divergence of tilted answers, and more tilts.
     "truth": 2,
@@ -234,6 +235,21 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "semantic": ("measures.semantic", "metrics.modes", "metrics.similarity", "jobs.semantic"),
+    "experiments": (
+        "jobs.experiments",
+        "measures.asking",
+        "measures.attractor",
+        "measures.experimenter",
+        "measures.personas",
+        "measures.probes",
+        "measures.semantic",
+        "measures.top_entropy",
+        "metrics.attractors",
+        "metrics.modes",
+        "prompts",
+        "rendering",
+        *SAMPLING_MODULES,
+    ),
     "toy_bandit": ("measures.toy_bandit", "jobs.toy_bandit", "analysis.table_files"),
     "comparison": (
         "comparison",

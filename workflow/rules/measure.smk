@@ -170,7 +170,32 @@ if study.judged_rewards():
             "../../scripts/score_rewards.py"
 
 
-if study.config.measures.semantic:
+# The creativity measures ask each model with one loading of it.
+if targets.experiment_kinds():
+
+    rule run_experiments:
+        input:
+            manifest=paths.manifest(ANY),
+            weights=ancient(paths.weights(ANY)),
+        output:
+            **targets.experiment_outputs(ANY),
+        log:
+            paths.log("run_experiments", ANY),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "run_experiments",
+                lambda wildcards: demands.experiments(model_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: specs.experiments_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/run_experiments.py"
+
+
+if targets.all_semantic():
 
     rule measure_semantic:
         input:

@@ -1,0 +1,54 @@
+"""What the rules of the creativity measures read and write."""
+
+from collections.abc import Sequence
+
+from modecollapse.cells import Model
+from modecollapse.measures.asking import KINDS
+from modecollapse.paths import Paths
+from modecollapse.study import Study
+
+
+class ExperimentTargets:
+    """Those of one study."""
+
+    study: Study
+    paths: Paths
+
+    def experiment_kinds(self) -> list[str]:
+        """What the job of a model writes."""
+        return [kind for name in self.study.experiments() for kind in KINDS[name]]
+
+    def experiment_outputs(self, model: Model) -> dict[str, str]:
+        """Its files by kind."""
+        return {kind: self.paths.experiment(model, kind) for kind in self.experiment_kinds()}
+
+    def of_experiments(self, kind: str) -> list[str]:
+        """The files of one kind of all models."""
+        return [self.paths.experiment(model, kind) for model in self.study.experimented()]
+
+    def all_experiments(self) -> list[str]:
+        """The files of all kinds."""
+        return [path for kind in self.experiment_kinds() for path in self.of_experiments(kind)]
+
+    def all_semantic(self, kinds: Sequence[str] = ("outputs", "values")) -> list[str]:
+        """The outputs of each model with their clusters, and what was found of each prompt."""
+        models = self.study.answering() if self.study.config.measures.semantic else []
+        return [self.paths.semantic(model, kind) for model in models if self.semantic_cells(model) for kind in kinds]
+
+    def semantic_cells(self, model: Model) -> list[str]:
+        """The cells whose outputs are looked at, and the outputs that were sampled for that alone."""
+        settings = self.study.config.measures.semantic
+        if settings is None:
+            return []
+        cells = [
+            self.paths.cell(cell)
+            for cell in self.study.cells(model)
+            if cell.prompts in settings.prompts and cell.temperature == settings.temperature
+        ]
+        asked = [self.paths.experiment(model, "asked")] if settings.asked and model in self.study.experimented() else []
+        return cells + asked
+
+    def semantic_tables(self) -> list[str]:
+        """The tables of the rule `tabulate_semantic`."""
+        names = ["semantic", "semantic_outputs", "semantic_clusters"]
+        return names if self.study.config.measures.semantic else []

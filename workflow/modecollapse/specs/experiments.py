@@ -1,0 +1,110 @@
+"""Specs of the creativity measures that sample outputs of their own."""
+
+from typing import Any
+
+from modecollapse.cells import Model
+from modecollapse.digests import canonical
+from modecollapse.measures.asking import AskingSettings
+from modecollapse.measures.probes import ChoiceSettings
+from modecollapse.measures.semantic import ModeSettings
+from modecollapse.revisions import REVISIONS
+from modecollapse.specs.parts import embedding_part, plain
+from modecollapse.study import Study
+
+_ASKING = tuple(AskingSettings.model_fields)
+
+
+def experiments_spec(study: Study, model: Model) -> str:
+    """What decides the outputs that creativity measures sample from a model, beside its weights."""
+    generation = study.config.generation
+    shared = {"stop": list(generation.stop), "dtype": generation.dtype, "rows_per_batch": generation.rows_per_batch}
+    return canonical(
+        {
+            "revision": REVISIONS["experiments"],
+            **shared,
+            "threads": study.config.threads,
+            "parts": {name: _PARTS[name](study, model) for name in study.experiments()},
+            # Modes are found among sentence vectors.
+            "embedding": embedding_part(study) if "attractor" in study.experiments() else None,
+        }
+    )
+
+
+def _format(study: Study, name: str) -> dict[str, Any]:
+    return {"name": name, "spec": study.format(name).spec}
+
+
+def _personas(study: Study, model: Model) -> dict[str, Any]:
+    settings = study.config.measures.personas
+    assert settings is not None
+    form = study.persona_format(model.stage)
+    template = settings.templates[form]
+    asking = {key: getattr(settings, key) for key in _ASKING}
+    return {**asking, "format": _format(study, form), "text": template.text, "start": template.start}
+
+
+def _semantic(study: Study, model: Model) -> dict[str, Any]:
+    settings = study.config.measures.semantic
+    assert settings is not None
+    asking = {key: getattr(settings, key) for key in _ASKING}
+    return {**asking, "format": _format(study, settings.format), "asked": dict(settings.asked)}
+
+
+def _top_entropy(study: Study, model: Model) -> dict[str, Any]:
+    settings = study.config.measures.top_entropy
+    assert settings is not None
+    return {**plain(settings, "format", "shown"), "format": _format(study, settings.format)}
+
+
+def _attractor(study: Study, model: Model) -> dict[str, Any]:
+    settings, semantic = study.config.measures.attractor, study.config.measures.semantic
+    assert settings is not None
+    assert semantic is not None
+    is_first = study.first(model) == model
+    return {
+        "semantic": _semantic(study, model),
+        "modes": semantic.model_dump(include=set(ModeSettings.model_fields)),
+        "continuations": settings.continuations,
+        "negations": dict(settings.negations),
+        "temperatures": [semantic.temperature, *([settings.low_temperature] if is_first else [])],
+    }
+
+
+def _probes(study: Study, model: Model) -> dict[str, Any]:
+    settings = study.config.measures.probes
+    assert settings is not None
+    return {
+        **plain(settings, "format", "choices"),
+        "format": _format(study, settings.format),
+        "own_format": _format(study, study.formats(model.stage)[0]),
+        "choices": {
+            name: {"text": choice.text, "among": list(choices(study, choice))}
+            for name, choice in settings.choices.items()
+        },
+    }
+
+
+def choices(study: Study, settings: ChoiceSettings) -> dict[str, float | None]:
+    """What there is to choose from, each with its true probability where the study's world knows it."""
+    if settings.integers is not None:
+        return dict.fromkeys(map(str, range(settings.integers[0], settings.integers[1] + 1)))
+    if settings.phrases is not None:
+        return dict.fromkeys(settings.phrases)
+    assert settings.rule is not None
+    return dict(world_of(study).phrases(settings.rule))
+
+
+def world_of(study: Study) -> Any:
+    """The study's world, which has one."""
+    from modecollapse.data.nano.world import World  # few studies need it here
+
+    return World(study.config.world)
+
+
+_PARTS = {
+    "personas": _personas,
+    "semantic": _semantic,
+    "top_entropy": _top_entropy,
+    "attractor": _attractor,
+    "probes": _probes,
+}
