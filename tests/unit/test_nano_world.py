@@ -228,5 +228,5 @@ def test_the_phrases_of_a_rule_have_the_probabilities_of_its_draws(world: World)
     drawn = Counter(world.grammar.sample("remedy", source).text for _ in range(4_000))
     assert set(drawn) <= set(whole)
     assert drawn["salt"] / 4_000 == pytest.approx(whole["salt"], abs=0.01)
-    with pytest.raises(ValueError, match="remembers .person."):
+    with pytest.raises(ValueError, match="remembers"):
         world.phrases("post.greet")

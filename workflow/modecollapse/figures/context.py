@@ -99,6 +99,8 @@ class FigureContext:
     sharpness: float = 1.0
     """The annotators of a world prefer an answer to another with log-odds of this times the difference of utilities;
     where a figure asks for it."""
+    asked: Mapping[str, str] = field(default_factory=dict)
+    """The prompts that semantic modes have of their own, with their wording by id; where a figure asks for it."""
     failing: tuple[str, ...] = ()
     """What is said of each stage that fails its guard rails, in the order of stages; their labels have a dagger."""
 
@@ -171,5 +173,5 @@ class FigureContext:
         sets = sorted(spec["prompts"], key=lambda name: name != "factual")
         prompts = {name: spec["prompts"][name] for name in sets}
         view = View(spec["view"]["name"], spec["view"]["formats"]) if "view" in spec else None
-        facts = {name: spec[name] for name in ("rewards", "log_ratio_scales", "sharpness") if name in spec}
+        facts = {name: spec[name] for name in ("rewards", "log_ratio_scales", "sharpness", "asked") if name in spec}
         return cls(spec["title"], stages, tuple(sizes), prompts, spec["temperature"], size, view=view, **facts)

@@ -67,10 +67,16 @@ def _some_sizes(study: "Study") -> dict[str, list[str]] | None:
     return {name: list(stage.sizes) for name, stage in stages if stage.sizes is not None} or None
 
 
+def _asked(study: "Study") -> dict[str, str] | None:
+    semantic = study.config.measures.semantic
+    return dict(semantic.asked) or None if semantic else None
+
+
 FACTS: Mapping[str, Callable[["Study"], Any]] = {
     "some_sizes": _some_sizes,
     "rewards": _rewards,
     "log_ratio_scales": _log_ratio_scales,
     "sharpness": _sharpness,
+    "asked": _asked,
 }
 """Facts by the key of a figure's spec that holds them; None is left out of it."""

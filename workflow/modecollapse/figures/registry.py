@@ -164,7 +164,14 @@ FIGURES: Mapping[str, FigureSpec] = {
     "win_rates": FigureSpec("win_rates", "win_rates", ("win_rates",), _JUDGES, per_size=True),
     "judge_agreement": FigureSpec("win_rates", "judge_agreement", ("judge_agreement",), _JUDGES),
     "semantic": FigureSpec(
-        "semantic", "semantic", ("semantic",), _CREATIVITY, per_size=True, per_view=True, uses=("panel_grid",)
+        "semantic",
+        "semantic",
+        ("semantic",),
+        _CREATIVITY,
+        per_size=True,
+        per_view=True,
+        facts=("asked",),
+        uses=("panel_grid",),
     ),
     "semantic_map": FigureSpec(
         "semantic",
@@ -173,6 +180,7 @@ FIGURES: Mapping[str, FigureSpec] = {
         _CREATIVITY,
         per_size=True,
         per_view=True,
+        facts=("asked",),
         uses=("panel_grid",),
     ),
     "toy_bandit": FigureSpec("toy_bandit", "toy_bandit", ("toy_bandit",), _CREATIVITY),
