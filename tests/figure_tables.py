@@ -16,6 +16,7 @@ from modecollapse.figures.context import FigureContext
 from modecollapse.measures.semantic import QUANTITIES
 from modecollapse.measures.toy_bandit import ToyBanditSettings, toy_bandit
 from modecollapse.metrics.registry import METRICS, QUALITIES
+from tests import continuation_tables
 
 STAGES = ("plm", "sft", "dpo")
 
@@ -132,6 +133,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         **filter_tables(),
         "data_cards": card_table(),
         **semantic_tables(),
+        **continuation_tables.figure_tables(SIZES, STAGES),
         "toy_bandit": toy_bandit(ToyBanditSettings(runs=20, simulated_updates=50)).to_pandas(),
         "candidates": candidate_table([(SIZES[0], "dpo")]),
     }

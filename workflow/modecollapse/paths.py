@@ -80,6 +80,9 @@ class Paths:
         """`kind` is "outputs" or "values"."""
         return f"{self.root}/semantic/{model}.{kind}.parquet"
 
+    def experiment(self, model: Model, kind: str) -> str:
+        return f"{self.root}/experiments/{model}.{kind}.parquet"
+
     def repetition(self, model: Model) -> str:
         return f"{self.root}/repetition/{model}.parquet"
 
@@ -96,6 +99,9 @@ class Paths:
 
     def data_cards(self, suffix: str) -> str:
         return f"{self.root}/tables/data_cards_page.{suffix}"
+
+    def coloured_tokens(self, suffix: str) -> str:
+        return f"{self.root}/tables/coloured_tokens.{suffix}"
 
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"

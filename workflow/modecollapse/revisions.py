@@ -224,6 +224,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "data.sources.sampling",
         "data.task_types",
         "data.transformations",
+        "figures.token_colours",
+        "jobs.continuations",
         "jobs.data_cards",
         "labelling.labels",
         "lineage",
@@ -302,8 +304,9 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),
-    # Of the metrics it needs no more than which way diversity lies, of repetition what its counts are called.
-    "analysis": ("metrics.registry", "measures.repetition"),
+    # Of the metrics it needs no more than which way diversity lies, and how a verb is negated; of repetition what its
+    # counts are called.
+    "analysis": ("metrics.attractors", "metrics.modes", "metrics.registry", "measures.repetition"),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""

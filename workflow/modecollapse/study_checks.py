@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from modecollapse.attractor_checks import check_attractor
 from modecollapse.comparison_checks import check_controlled, check_divergence, check_published, check_wordings
 from modecollapse.config import StudyConfig
 from modecollapse.config_errors import check_names
@@ -45,6 +46,7 @@ def check_references(config: StudyConfig) -> None:
     if semantic:
         check_names("measures.semantic.prompts", semantic.prompts, config.prompts, "prompt set")
         _check_sampled(config, "measures.semantic.temperature", semantic.temperature)
+    check_attractor(config)
     if config.measures.tokens:
         check_columns(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
     for name, data in config.data.items():

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import modecollapse
 from modecollapse.card_targets import CardTargets
 from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
+from modecollapse.continuation_targets import ContinuationTargets
 from modecollapse.epochs import epoch_stage
 from modecollapse.experiment_targets import ExperimentTargets
 from modecollapse.figures.features import features_of
@@ -28,7 +29,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets):
+class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets, ContinuationTargets):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -397,6 +398,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
         if self.labelled_data():
             names += ["label_agreement"]
         names += self.semantic_tables()
+        names += self.continuation_tables()
         if self.study.config.measures.toy_bandit:
             names += ["toy_bandit"]
         if self.study.config.measures.truth:
@@ -421,10 +423,13 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
         }
 
     def pages(self) -> list[str]:
-        """Pages of the report, and their digests: what a comparison found, judged pairs to be read, data cards."""
+        """Pages of the report, and their digests: what a comparison found, judged pairs to be read, data cards, and
+        continuations coloured by confidence.
+        """
         named = [self.paths.finding] if self.study.compares() else []
         named += [self.paths.judged_pairs] if self.judgement_tables() else []
         named += [self.paths.data_cards] if self.card_tables() else []
+        named += [self.paths.coloured_tokens] if self.continuation_tables() else []
         return [of(suffix) for of in named for suffix in ("html", "sha256")]
 
     def digest_lists(self) -> list[str]:

@@ -188,6 +188,36 @@ if targets.semantic_tables():
             "../../scripts/tabulate_semantic.py"
 
 
+if targets.continuation_tables():
+
+    rule tabulate_continuations:
+        input:
+            unpack(lambda wildcards: targets.continuation_inputs()),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.continuation_tables()),
+            page=report(
+                paths.coloured_tokens("html"),
+                caption="../report/coloured_tokens_page.rst",
+                category="Creativity",
+                labels={"page": "continuations by confidence"},
+            ),
+            page_sha256=paths.coloured_tokens("sha256"),
+        log:
+            paths.log("tabulate_continuations", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_continuations", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.continuations_spec(study),
+        script:
+            "../../scripts/tabulate_continuations.py"
+
+
 if targets.derived_sets():
 
     rule tabulate_filters:

@@ -182,6 +182,34 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("text", pa.string()),
         ]
     ),
+    "attractor": pa.schema(
+        [
+            *(*_POOLED, ("temperature", pa.string()), ("arm", pa.string()), ("quantity", pa.string()), *_INTERVAL),
+            *_counts("n_modes", "n_modes_without_verb", "n_continuations", "n_seeds"),
+        ]
+    ),
+    "attractor_modes": pa.schema(
+        [
+            *(*_MODEL, ("temperature", pa.string()), ("mode", pa.int32())),
+            *_numbers("share", "returned_perturbed", "returned_unperturbed"),
+            *((name, pa.string()) for name in ("prefix", "negated", "text")),
+        ]
+    ),
+    "attractor_tokens": pa.schema(
+        [
+            *(*_MODEL, ("temperature", pa.string()), ("mode", pa.int32()), ("arm", pa.string())),
+            *(("position", pa.int32()), ("token", pa.string()), *_numbers("probability"), ("before", pa.string())),
+        ]
+    ),
+    "confidence": pa.schema(
+        [*_POOLED, ("question", pa.string()), *_numbers("mean", "median", "top_mean"), *_counts("n_tokens", "n_seeds")]
+    ),
+    "confidence_tokens": pa.schema(
+        [
+            *(*_MODEL, ("question", pa.string()), ("position", pa.int32()), ("token", pa.string())),
+            *(*_numbers("probability", "top_prob"), ("before", pa.string())),
+        ]
+    ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
     "comparison": pa.schema(
         [

@@ -183,6 +183,30 @@ FIGURES: Mapping[str, FigureSpec] = {
         facts=("asked",),
         uses=("panel_grid",),
     ),
+    "attractor": FigureSpec(
+        "attractor",
+        "attractor",
+        ("attractor",),
+        _CREATIVITY,
+        per_size=True,
+        uses=("coloured_text", "panel_grid", "token_colours"),
+    ),
+    "attractor_tokens": FigureSpec(
+        "attractor",
+        "attractor_tokens",
+        ("attractor_tokens",),
+        _CREATIVITY,
+        per_size=True,
+        uses=("coloured_text", "panel_grid", "token_colours"),
+    ),
+    "confidence": FigureSpec(
+        "confidence",
+        "confidence",
+        ("confidence_tokens",),
+        _CREATIVITY,
+        per_size=True,
+        uses=("coloured_text", "token_colours"),
+    ),
     "toy_bandit": FigureSpec("toy_bandit", "toy_bandit", ("toy_bandit",), _CREATIVITY),
 }
 

@@ -19,59 +19,12 @@ Labels = NDArray[np.int64]
 FAR = 5
 """Percentile of the cosines of a mode's own outputs to its centre that is its radius."""
 
-_ABBREVIATIONS = frozenset(
-    [
-        "adm",
-        "assoc",
-        "capt",
-        "cmdr",
-        "co",
-        "col",
-        "corp",
-        "cpl",
-        "dept",
-        "dr",
-        "e.g",
-        "ed",
-        "gen",
-        "gov",
-        "hon",
-        "i.e",
-        "inc",
-        "jr",
-        "lt",
-        "ltd",
-        "maj",
-        "mr",
-        "mrs",
-        "ms",
-        "mt",
-        "no",
-        "ph.d",
-        "pp",
-        "prof",
-        "rev",
-        "sen",
-        "sgt",
-        "sr",
-        "st",
-        "univ",
-        "vol",
-        "vs",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-    ]
-)
+_ABBREVIATIONS = frozenset({
+    "adm", "assoc", "capt", "cmdr", "co", "col", "corp", "cpl", "dept", "dr", "e.g", "ed", "gen", "gov", "hon",
+    "i.e", "inc", "jr", "lt", "ltd", "maj", "mr", "mrs", "ms", "mt", "no", "ph.d", "pp", "prof", "rev", "sen",
+    "sgt", "sr", "st", "univ", "vol", "vs", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct",
+    "nov", "dec",
+})  # fmt: skip
 _END = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s|$)|[。！？．｡]+["'”’»」』）)\]]*|(?=\s*\n)""")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘«]+$")
 _INITIALS = re.compile(r"[^\W\d_](\.[^\W\d_])+")
@@ -83,8 +36,8 @@ def first_sentence(text: str) -> tuple[str, str]:
     A sentence ends with ``. ! ? …`` (and closing quotes or brackets) before white space or the end of the text, with
     their full-width forms anywhere (no space follows them in Chinese and Japanese), or before a line break. A full stop
     is no end behind a common abbreviation ("Dr."), behind initials and the like ("J.", "U.S.", "p.m."), or behind a
-    number that begins the text ("1. Grace"). White space before the first word belongs to the sentence. A text without an end is
-    one sentence, with an empty rest; so is one without words.
+    number that begins the text ("1. Grace"). White space before the first word belongs to the sentence. A text without
+    an end is one sentence, with an empty rest; so is one without words.
     """
     start = len(text) - len(text.lstrip())
     for end in _END.finditer(text, start):

@@ -8,7 +8,7 @@ from modecollapse.specs.answers import cell_spec, choice_spec, generation_spec, 
 from modecollapse.specs.cards import data_cards_spec
 from modecollapse.specs.data import data_spec, label_spec, sampled_spec, sheet_spec, tokenizer_spec
 from modecollapse.specs.derived import derived_spec, filters_spec, own_answers_spec
-from modecollapse.specs.experiments import experiments_spec
+from modecollapse.specs.experiments import continuations_spec, experiments_spec
 from modecollapse.specs.figures import figure_spec
 from modecollapse.specs.measures import (
     benchmark_spec,
@@ -43,6 +43,7 @@ __all__ = [
     "cell_spec",
     "choice_spec",
     "comparison_spec",
+    "continuations_spec",
     "costs_spec",
     "data_cards_spec",
     "data_spec",

@@ -1,5 +1,6 @@
 """Specs of the creativity measures that sample outputs of their own."""
 
+import json
 from typing import Any
 
 from modecollapse.cells import Model
@@ -9,6 +10,7 @@ from modecollapse.measures.probes import ChoiceSettings
 from modecollapse.measures.semantic import ModeSettings
 from modecollapse.revisions import REVISIONS
 from modecollapse.specs.parts import embedding_part, plain
+from modecollapse.specs.tables import reward_table_spec
 from modecollapse.study import Study
 
 _ASKING = tuple(AskingSettings.model_fields)
@@ -99,6 +101,17 @@ def world_of(study: Study) -> Any:
     from modecollapse.data.nano.world import World  # few studies need it here
 
     return World(study.config.world)
+
+
+def continuations_spec(study: Study) -> str:
+    """What decides the tables and the page of coloured continuations, beside these."""
+    attractor, probes = study.config.measures.attractor, study.config.measures.probes
+    known = {
+        "negations": attractor.negations if attractor else {},
+        "questions": [list(each) for each in (probes.continuations if probes else {}).items()],
+        "labels": {stage: study.label(stage) for stage in study.stages},
+    }
+    return canonical({**json.loads(reward_table_spec(study)), **known})
 
 
 _PARTS = {
