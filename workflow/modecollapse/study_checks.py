@@ -11,6 +11,7 @@ from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
 from modecollapse.format_config import FORMATS
 from modecollapse.methods import METHODS
+from modecollapse.probe_checks import check_probes
 from modecollapse.prompts import PromptSet
 from modecollapse.reward_checks import check_reward_data
 from modecollapse.serving.temperatures import check_temperature
@@ -45,6 +46,7 @@ def check_references(config: StudyConfig) -> None:
     if semantic:
         check_names("measures.semantic.prompts", semantic.prompts, config.prompts, "prompt set")
         _check_sampled(config, "measures.semantic.temperature", semantic.temperature)
+    check_probes(config)
     if config.measures.tokens:
         check_columns(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
     for name, data in config.data.items():
