@@ -229,6 +229,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "wordings",
         "jobs.tables",
         "jobs.judgement_tables",
+        "jobs.probe_tables",
         "judging.verdicts",
         "comparison.page",
     ),
@@ -287,7 +288,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),
     # Of the metrics it needs no more than which way diversity lies, of repetition what its counts are called.
-    "analysis": ("metrics.registry", "measures.repetition"),
+    "analysis": ("data.nano", "metrics.registry", "measures.repetition"),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""
