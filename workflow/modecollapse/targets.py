@@ -16,6 +16,7 @@ from modecollapse.hub import Needed
 from modecollapse.judging.targets import JudgementTargets
 from modecollapse.label_targets import LabelTargets
 from modecollapse.measures.benchmarks import hub_revisions
+from modecollapse.probe_targets import ProbeTargets
 
 PACKAGE = Path(modecollapse.__file__).parent
 """Where the package is: below the working directory in a checkout, elsewhere if installed."""
@@ -27,7 +28,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
+class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ProbeTargets):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -408,7 +409,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
-        names += self.semantic_tables()
+        names += self.semantic_tables() + self.top_entropy_tables() + self.probe_tables()
         if self.study.config.measures.toy_bandit:
             names += ["toy_bandit"]
         if self.study.config.measures.truth:
