@@ -134,6 +134,8 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         "data_cards": card_table(),
         **semantic_tables(),
         **continuation_tables.figure_tables(SIZES, STAGES),
+        **top_entropy_tables(),
+        **probe_tables(),
         "toy_bandit": toy_bandit(ToyBanditSettings(runs=20, simulated_updates=50)).to_pandas(),
         "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
@@ -152,6 +154,49 @@ def semantic_tables() -> dict[str, pd.DataFrame]:
         y=np.sin(angle), similarity=outputs["sample"].where(outputs["sample"] != 4) / 60, text="A $ sign.",
     )  # fmt: skip
     return {"semantic": found, "semantic_outputs": outputs[SCHEMAS["semantic_outputs"].names]}
+
+
+def top_entropy_tables() -> dict[str, pd.DataFrame]:
+    """Twenty outputs of each stage, and the first six tokens of one; the truth of the smaller size is known."""
+    model = {"size": SIZES, "stage": STAGES}
+    outputs = grid(**model, sample=tuple(range(20))).assign(seed=0, n_tokens=9, ended=True)
+    level = outputs["stage"].map({"plm": 1.6, "sft": 1.2, "dpo": 0.9}) + 0.02 * (outputs["sample"] % 7)
+    shares = {"top_entropy": 1.0, "top_entropy_renormalised": 1.1, "entropy": 2.0, "mass_of_top": 0.5}
+    outputs = outputs.assign(**{name: level * share for name, share in shares.items()}, entropy_per_output=level * 18)
+    found = grid(**model, quantity=(*shares, "entropy_per_output")).assign(value=1.0, ended=1.0, n_outputs=20)
+    known = (found["quantity"] == "entropy_per_output") & (found["size"] == SIZES[0])
+    found = found.assign(truth=np.where(known, 22.9, math.nan))
+    drawn = ("\n", " Stories", "$x_1", "\U0001f600", " a", "<|endoftext|>")
+    tokens = grid(**model, position=tuple(range(len(drawn))), rank=(1, 2, 3, 4, 5))
+    token = tokens["position"].map(dict(enumerate(drawn)))
+    entropy = tokens["stage"].map({"plm": 1.6, "sft": 1.2, "dpo": 0.9}) + 0.1 * tokens["position"]
+    tokens = tokens.assign(
+        seed=0, sample=0, token=token, probability=0.3, top_entropy=entropy, top_entropy_renormalised=entropy * 1.1,
+        entropy=entropy * 2, top_token=np.where(tokens["rank"] == 2, token, " b"), top_probability=0.4 / tokens["rank"],
+    )  # fmt: skip
+    frames = {"top_entropy": found, "top_entropy_outputs": outputs, "top_entropy_tokens": tokens}
+    return {name: frame.reindex(columns=SCHEMAS[name].names) for name, frame in frames.items()}
+
+
+def probe_tables() -> dict[str, pd.DataFrame]:
+    """A choice of 101 integers and one of four words, whose truth is known; next tokens; two responses to a prompt."""
+    model = {"size": SIZES, "stage": STAGES}
+    integers = grid(**model, question=("integer",), choice=tuple(map(str, range(101))))
+    favourite = np.where(integers["choice"] == "42", integers["stage"].map({"plm": 0.03, "sft": 0.2, "dpo": 0.5}), 0)
+    integers = integers.assign(probability=0.003 + favourite, true_probability=math.nan)
+    words = grid(**model, question=("animal",), choice=("fox", "hare", "hedgehog", "ox"))
+    words = words.assign(probability=0.2, true_probability=words["choice"].map(len) / 18)
+    quantities = ("mass", "entropy", "effective_number", "total_variation", "kl", "most_probable")
+    summary = measured("choice_summary", grid(**model, question=("integer", "animal"), quantity=quantities))
+    summary = summary.assign(truth=np.where(summary["question"] == "animal", 1.8, math.nan))
+    ranked = grid(**model, question=("integer", "animal"), rank=tuple(range(1, 201)))
+    ranked = ranked.assign(probability=0.5 / ranked["rank"] ** 1.5, token=" " + ranked["rank"].astype(str))
+    ranked.loc[ranked["rank"] == 3, "token"] = "\n\U0001f600 and many more $ words"
+    texts = grid(**model, question=("new-word",), sample=(0, 1))
+    texts = texts.assign(format="human", text="“Flumplenook” costs $5 and \U0001f600. " * 20)
+    frames = {"choices": pd.concat([integers, words]), "choice_summary": summary, "next_tokens": ranked}
+    frames |= {"responses": texts}
+    return {name: frame.assign(seed=0)[SCHEMAS[name].names] for name, frame in frames.items()}
 
 
 def card_table() -> pd.DataFrame:

@@ -52,3 +52,35 @@ class ExperimentTargets:
         """The tables of the rule `tabulate_semantic`."""
         names = ["semantic", "semantic_outputs", "semantic_clusters"]
         return names if self.study.config.measures.semantic else []
+
+    def continuation_tables(self) -> list[str]:
+        """The tables of the rule `tabulate_continuations`."""
+        measures = self.study.config.measures
+        names = ["attractor", "attractor_modes", "attractor_tokens"] if measures.attractor else []
+        return names + (
+            ["confidence", "confidence_tokens"] if measures.probes and measures.probes.continuations else []
+        )
+
+    def continuation_inputs(self) -> dict[str, list[str]]:
+        """What the rule reads, by name, a file of each kind for every model; nothing of what the study leaves out."""
+        tables = self.continuation_tables()
+        asked = {"modes": "attractor", "continuations": "attractor", "confidence": "confidence"}
+        return {kind: self.of_experiments(kind) for kind, table in asked.items() if table in tables}
+
+    def top_entropy_tables(self) -> list[str]:
+        """The tables of the rule `tabulate_top_entropy`."""
+        measured = self.study.config.measures.top_entropy is not None and bool(self.study.language_models())
+        return ["top_entropy", "top_entropy_outputs", "top_entropy_tokens"] if measured else []
+
+    def probe_tables(self) -> list[str]:
+        """The tables of the rule `tabulate_probes`."""
+        settings = self.study.config.measures.probes
+        if settings is None or not self.study.language_models():
+            return []
+        names = ["choices", "choice_summary", "next_tokens"] if settings.choices else []
+        return names + (["responses"] if settings.responses else [])
+
+    def probe_inputs(self) -> dict[str, list[str]]:
+        """What the rule `tabulate_probes` reads, by name."""
+        kinds = [kind for kind in ("choices", "next_tokens", "responses") if kind in self.probe_tables()]
+        return {kind: self.of_experiments(kind) for kind in kinds}

@@ -80,9 +80,6 @@ class Paths:
         """`kind` is "outputs" or "values"."""
         return f"{self.root}/semantic/{model}.{kind}.parquet"
 
-    def experiment(self, model: Model, kind: str) -> str:
-        return f"{self.root}/experiments/{model}.{kind}.parquet"
-
     def repetition(self, model: Model) -> str:
         return f"{self.root}/repetition/{model}.parquet"
 

@@ -232,6 +232,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "wordings",
         "jobs.tables",
         "jobs.judgement_tables",
+        "jobs.probe_tables",
         "judging.verdicts",
         "comparison.page",
     ),
@@ -306,7 +307,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method grpo": ("data.nano",),
     # Of the metrics it needs no more than which way diversity lies, and how a verb is negated; of repetition what its
     # counts are called.
-    "analysis": ("metrics.attractors", "metrics.modes", "metrics.registry", "measures.repetition"),
+    "analysis": ("data.nano", "metrics.attractors", "metrics.modes", "metrics.registry", "measures.repetition"),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import modecollapse
 from modecollapse.card_targets import CardTargets
 from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
-from modecollapse.continuation_targets import ContinuationTargets
 from modecollapse.epochs import epoch_stage
 from modecollapse.experiment_targets import ExperimentTargets
 from modecollapse.figures.features import features_of
@@ -29,7 +28,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets, ContinuationTargets):
+class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -397,8 +396,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
-        names += self.semantic_tables()
-        names += self.continuation_tables()
+        names += self.semantic_tables() + self.continuation_tables() + self.top_entropy_tables() + self.probe_tables()
         if self.study.config.measures.toy_bandit:
             names += ["toy_bandit"]
         if self.study.config.measures.truth:

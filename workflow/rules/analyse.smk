@@ -218,6 +218,50 @@ if targets.continuation_tables():
             "../../scripts/tabulate_continuations.py"
 
 
+if targets.top_entropy_tables():
+
+    rule tabulate_top_entropy:
+        input:
+            tokens=lambda wildcards: targets.of_experiments("top_entropy"),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.top_entropy_tables()),
+        log:
+            paths.log("tabulate_top_entropy", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_top_entropy", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.top_entropy_table_spec(study),
+        script:
+            "../../scripts/tabulate_top_entropy.py"
+
+
+if targets.probe_tables():
+
+    rule tabulate_probes:
+        input:
+            unpack(lambda wildcards: targets.probe_inputs()),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.probe_tables()),
+        log:
+            paths.log("tabulate_probes", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources("tabulate_probes", lambda wildcards: demands.analysis()),
+        params:
+            spec=specs.probes_table_spec(study),
+        script:
+            "../../scripts/tabulate_probes.py"
+
+
 if targets.derived_sets():
 
     rule tabulate_filters:

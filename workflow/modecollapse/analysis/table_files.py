@@ -210,6 +210,51 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *(*_numbers("probability", "top_prob"), ("before", pa.string())),
         ]
     ),
+    "top_entropy": pa.schema(
+        [
+            *(*_POOLED, ("quantity", pa.string()), *_numbers("value", "sd", "low", "high"), ("parent", pa.string())),
+            *_numbers("before", "difference", "difference_low", "difference_high", "p_value", "truth", "ended"),
+            *_counts("n_seeds", "n_outputs"),
+        ]
+    ),
+    "top_entropy_outputs": pa.schema(
+        [
+            *(*_MODEL, ("sample", pa.int32()), *_numbers("top_entropy", "top_entropy_renormalised", "entropy")),
+            *(*_numbers("mass_of_top", "entropy_per_output"), *_counts("n_tokens"), ("ended", pa.bool_())),
+        ]
+    ),
+    "top_entropy_tokens": pa.schema(
+        [
+            *(*_MODEL, ("sample", pa.int32()), ("position", pa.int32()), ("token", pa.string())),
+            *_numbers("probability", "top_entropy", "top_entropy_renormalised", "entropy"),
+            *(("rank", pa.int32()), ("top_token", pa.string()), *_numbers("top_probability")),
+        ]
+    ),
+    "choices": pa.schema(
+        [
+            *(*_MODEL, ("question", pa.string()), ("choice", pa.string())),
+            *_numbers("probability", "true_probability"),
+        ]
+    ),
+    "choice_summary": pa.schema(
+        [
+            *(*_POOLED, ("question", pa.string()), ("quantity", pa.string()), *_INTERVAL, *_numbers("truth")),
+            *(("parent", pa.string()), *_numbers("before", "difference", "difference_low", "difference_high")),
+            *_counts("n_seeds"),
+        ]
+    ),
+    "next_tokens": pa.schema(
+        [
+            *(*_MODEL, ("question", pa.string()), ("rank", pa.int32()), ("token", pa.string())),
+            *_numbers("probability"),
+        ]
+    ),
+    "responses": pa.schema(
+        [
+            *(*_MODEL, ("question", pa.string()), ("format", pa.string()), ("sample", pa.int32())),
+            ("text", pa.string()),
+        ]
+    ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
     "comparison": pa.schema(
         [

@@ -121,7 +121,9 @@ FIGURES: Mapping[str, FigureSpec] = {
     "repetition": FigureSpec(
         "repetition", "repetition", ("repetition",), _OUTPUT, per_size=True, per_view=True, uses=("curves",)
     ),
-    "samples": FigureSpec("samples", "samples", ("samples",), _OUTPUT, per_size=True, per_view=True),
+    "samples": FigureSpec(
+        "samples", "samples", ("samples",), _OUTPUT, per_size=True, per_view=True, uses=("side_by_side",)
+    ),
     "vocabulary_cdf": FigureSpec("token_level", "vocabulary_cdf", ("vocabulary_cdf",), _TOKENS),
     "token_table": FigureSpec("token_level", "token_table", ("tokens_pooled",), _TOKENS),
     "attribution": FigureSpec(
@@ -170,7 +172,7 @@ FIGURES: Mapping[str, FigureSpec] = {
         _CREATIVITY,
         per_size=True,
         per_view=True,
-        facts=("asked",),
+        facts=("questions",),
         uses=("panel_grid",),
     ),
     "semantic_map": FigureSpec(
@@ -180,7 +182,7 @@ FIGURES: Mapping[str, FigureSpec] = {
         _CREATIVITY,
         per_size=True,
         per_view=True,
-        facts=("asked",),
+        facts=("questions",),
         uses=("panel_grid",),
     ),
     "attractor": FigureSpec(
@@ -206,6 +208,51 @@ FIGURES: Mapping[str, FigureSpec] = {
         _CREATIVITY,
         per_size=True,
         uses=("coloured_text", "token_colours"),
+    ),
+    "top_entropy": FigureSpec(
+        "top_entropy",
+        "top_entropy",
+        ("top_entropy", "top_entropy_outputs"),
+        _CREATIVITY,
+        per_size=True,
+        facts=("questions",),
+        uses=("panel_grid",),
+    ),
+    "top_entropy_sample": FigureSpec(
+        "top_entropy",
+        "top_entropy_sample",
+        ("top_entropy_tokens",),
+        _CREATIVITY,
+        per_size=True,
+        facts=("questions",),
+        uses=("panel_grid",),
+    ),
+    "next_tokens": FigureSpec(
+        "probes",
+        "next_tokens",
+        ("next_tokens",),
+        _CREATIVITY,
+        per_size=True,
+        facts=("questions",),
+        uses=("side_by_side",),
+    ),
+    "choices": FigureSpec(
+        "probes",
+        "choices",
+        ("choices", "choice_summary"),
+        _CREATIVITY,
+        per_size=True,
+        facts=("questions",),
+        uses=("side_by_side",),
+    ),
+    "responses": FigureSpec(
+        "probes",
+        "responses",
+        ("responses",),
+        _CREATIVITY,
+        per_size=True,
+        facts=("questions",),
+        uses=("side_by_side",),
     ),
     "toy_bandit": FigureSpec("toy_bandit", "toy_bandit", ("toy_bandit",), _CREATIVITY),
 }

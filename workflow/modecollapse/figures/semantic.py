@@ -129,7 +129,7 @@ def _shown(table: pd.DataFrame, context: FigureContext) -> tuple[pd.DataFrame, d
     table = table[table["size"] == context.size]
     own = table["prompts"] == ASKED
     table = pd.concat([context.in_view(table[~own]), table[own]])
-    sets = {ASKED: context.asked, **context.prompts}
+    sets = {ASKED: context.questions.get("semantic", {}), **context.prompts}
     found = {name: wording for name, wording in sets.items() if (table["prompts"] == name).any()}
     return table[table["prompts"].isin(list(found))], found
 

@@ -55,6 +55,9 @@ class ChoiceSettings(Strict):
             raise ValueError("state one of integers, phrases and rule")
         if self.integers and not 0 <= self.integers[0] < self.integers[1] <= 9999:
             raise ValueError(f"integers: found {list(self.integers)}; allowed: two numbers of 0 to 9999, rising")
+        for phrase in self.phrases or ():
+            if any(other != phrase and other.startswith(f"{phrase} ") for other in self.phrases or ()):
+                raise ValueError(f"phrases: another one goes on from {phrase!r}, so which one is meant is never known")
         return self
 
 

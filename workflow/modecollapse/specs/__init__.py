@@ -8,7 +8,12 @@ from modecollapse.specs.answers import cell_spec, choice_spec, generation_spec, 
 from modecollapse.specs.cards import data_cards_spec
 from modecollapse.specs.data import data_spec, label_spec, sampled_spec, sheet_spec, tokenizer_spec
 from modecollapse.specs.derived import derived_spec, filters_spec, own_answers_spec
-from modecollapse.specs.experiments import continuations_spec, experiments_spec
+from modecollapse.specs.experiments import (
+    continuations_spec,
+    experiments_spec,
+    probes_table_spec,
+    top_entropy_table_spec,
+)
 from modecollapse.specs.figures import figure_spec
 from modecollapse.specs.measures import (
     benchmark_spec,
@@ -61,6 +66,7 @@ __all__ = [
     "lineage_table_spec",
     "model_spec",
     "own_answers_spec",
+    "probes_table_spec",
     "published_tokens_spec",
     "reference_spec",
     "repetition_spec",
@@ -74,6 +80,7 @@ __all__ = [
     "sheet_spec",
     "tokenizer_spec",
     "tokens_spec",
+    "top_entropy_table_spec",
     "toy_bandit_spec",
     "truth_spec",
 ]

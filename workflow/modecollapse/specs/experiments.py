@@ -9,8 +9,8 @@ from modecollapse.measures.asking import AskingSettings
 from modecollapse.measures.probes import ChoiceSettings
 from modecollapse.measures.semantic import ModeSettings
 from modecollapse.revisions import REVISIONS
-from modecollapse.specs.parts import embedding_part, plain
-from modecollapse.specs.tables import reward_table_spec
+from modecollapse.specs.parts import embedding_part, plain, world_part
+from modecollapse.specs.tables import lineage_table_spec, reward_table_spec
 from modecollapse.study import Study
 
 _ASKING = tuple(AskingSettings.model_fields)
@@ -80,27 +80,21 @@ def _probes(study: Study, model: Model) -> dict[str, Any]:
         "format": _format(study, settings.format),
         "own_format": _format(study, study.formats(model.stage)[0]),
         "choices": {
-            name: {"text": choice.text, "among": list(choices(study, choice))}
-            for name, choice in settings.choices.items()
+            name: {"text": choice.text, "among": _among(study, choice)} for name, choice in settings.choices.items()
         },
     }
 
 
-def choices(study: Study, settings: ChoiceSettings) -> dict[str, float | None]:
-    """What there is to choose from, each with its true probability where the study's world knows it."""
+def _among(study: Study, settings: ChoiceSettings) -> list[str]:
+    """What there is to choose from."""
     if settings.integers is not None:
-        return dict.fromkeys(map(str, range(settings.integers[0], settings.integers[1] + 1)))
+        return list(map(str, range(settings.integers[0], settings.integers[1] + 1)))
     if settings.phrases is not None:
-        return dict.fromkeys(settings.phrases)
-    assert settings.rule is not None
-    return dict(world_of(study).phrases(settings.rule))
-
-
-def world_of(study: Study) -> Any:
-    """The study's world, which has one."""
+        return list(settings.phrases)
     from modecollapse.data.nano.world import World  # few studies need it here
 
-    return World(study.config.world)
+    assert settings.rule is not None
+    return list(World(study.config.world).phrases(settings.rule))
 
 
 def continuations_spec(study: Study) -> str:
@@ -112,6 +106,23 @@ def continuations_spec(study: Study) -> str:
         "labels": {stage: study.label(stage) for stage in study.stages},
     }
     return canonical({**json.loads(reward_table_spec(study)), **known})
+
+
+def top_entropy_table_spec(study: Study) -> str:
+    """What decides the tables of entropy along outputs beside what was sampled."""
+    settings = study.config.measures.top_entropy
+    assert settings is not None
+    known = {"text": settings.text, "max_new_tokens": settings.max_new_tokens, "shown": settings.shown}
+    return canonical({**json.loads(lineage_table_spec(study)), **known, "world": world_part(study)})
+
+
+def probes_table_spec(study: Study) -> str:
+    """What decides the tables of probes beside what was sampled: the lineage, and which truths are known."""
+    settings = study.config.measures.probes
+    assert settings is not None
+    rules = {name: choice.rule for name, choice in settings.choices.items() if choice.rule is not None}
+    world = world_part(study) if rules else None
+    return canonical({**json.loads(lineage_table_spec(study)), "rules": rules, "world": world})
 
 
 _PARTS = {
