@@ -72,6 +72,14 @@ class Paths:
     def reward_scores(self, model: Model) -> str:
         return f"{self.root}/rewards/{model}.parquet"
 
+    def experiment(self, model: Model, kind: str) -> str:
+        """What was sampled of a model for the experiment `kind`."""
+        return f"{self.root}/experiments/{model}.{kind}.parquet"
+
+    def personas(self, model: Model, kind: str) -> str:
+        """`kind` is "outputs", "answers", "sentences" or "clusters"."""
+        return f"{self.root}/personas/{model}.{kind}.parquet"
+
     def semantic(self, model: Model, kind: str) -> str:
         """`kind` is "outputs" or "values"."""
         return f"{self.root}/semantic/{model}.{kind}.parquet"

@@ -41,6 +41,7 @@ REVISIONS: Mapping[str, int] = {
     # 4: intervals of shares, correlations and agreements end where these do.
     "analysis": 4,
     "semantic": 1,
+    "personas": 1,
     "toy_bandit": 1,
     # 2: the divergence of tilted answers, and more tilts.
     "truth": 2,
@@ -234,6 +235,13 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "semantic": ("measures.semantic", "metrics.modes", "metrics.similarity", "jobs.semantic"),
+    "personas": (
+        "measures.persona_outputs",
+        "measures.persona_parsing",
+        "measures.personas",
+        "metrics.modes",
+        "jobs.personas",
+    ),
     "toy_bandit": ("measures.toy_bandit", "jobs.toy_bandit", "analysis.table_files"),
     "comparison": (
         "comparison",
@@ -283,6 +291,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
     "semantic": ("jobs.embeddings", "metrics.lexical"),
+    "personas": ("jobs.embeddings", "measures.semantic", "metrics.lexical"),
     "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),

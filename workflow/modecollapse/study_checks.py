@@ -9,6 +9,7 @@ from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.data_checks import check_columns, check_task_data, check_tokenizer_data
 from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
+from modecollapse.experiment_checks import check_personas
 from modecollapse.format_config import FORMATS
 from modecollapse.methods import METHODS
 from modecollapse.prompts import PromptSet
@@ -45,6 +46,7 @@ def check_references(config: StudyConfig) -> None:
     if semantic:
         check_names("measures.semantic.prompts", semantic.prompts, config.prompts, "prompt set")
         _check_sampled(config, "measures.semantic.temperature", semantic.temperature)
+    check_personas(config)
     if config.measures.tokens:
         check_columns(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
     for name, data in config.data.items():

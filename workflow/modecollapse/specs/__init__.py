@@ -8,6 +8,7 @@ from modecollapse.specs.answers import cell_spec, choice_spec, generation_spec, 
 from modecollapse.specs.cards import data_cards_spec
 from modecollapse.specs.data import data_spec, label_spec, sampled_spec, sheet_spec, tokenizer_spec
 from modecollapse.specs.derived import derived_spec, filters_spec, own_answers_spec
+from modecollapse.specs.experiments import personas_spec, personas_table_spec
 from modecollapse.specs.figures import figure_spec
 from modecollapse.specs.measures import (
     benchmark_spec,
@@ -58,6 +59,8 @@ __all__ = [
     "lineage_table_spec",
     "model_spec",
     "own_answers_spec",
+    "personas_spec",
+    "personas_table_spec",
     "published_tokens_spec",
     "reference_spec",
     "repetition_spec",
