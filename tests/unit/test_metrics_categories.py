@@ -93,7 +93,7 @@ def test_intervals_end_where_the_statistic_does() -> None:
 
 def test_the_permutation_test_tells_entropies_apart_and_is_level_under_one_population() -> None:
     def p(first: np.ndarray, second: np.ndarray) -> float:
-        return categories.entropy_difference_p(first, second, generator(), 999)
+        return categories.entropy_difference_p(first[None], second[None], generator(), 999)
 
     varied, poor = counts(*[5] * 20), counts(60, 40, *[0] * 18)
     assert p(varied, poor) == pytest.approx(0.001)
@@ -102,7 +102,9 @@ def test_the_permutation_test_tells_entropies_apart_and_is_level_under_one_popul
     assert math.isnan(p(counts(1, 0), counts(20, 5)))
     # By hand: of {a, a} and {b, b} the six splits are 2 of the same and 4 of "ab, ab"; all differ by 0.
     assert p(counts(2, 0), counts(0, 2)) == 1
+    pairs = np.stack([varied, varied]), np.stack([poor, counts(1, *[0] * 19)])
+    assert categories.entropy_difference_p(*pairs, generator(), 99) == 0.01, "a pair of too few values is left out"
     source = np.random.default_rng(1)
     pairs = source.multinomial(50, np.full(8, 1 / 8), size=(100, 2))
-    small = sum(categories.entropy_difference_p(a, b, source, 99) <= 0.1 for a, b in pairs)
+    small = sum(categories.entropy_difference_p(a[None], b[None], source, 99) <= 0.1 for a, b in pairs)
     assert 2 <= small <= 20

@@ -293,6 +293,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
         tokens += self.all_reward_scores() + self.all_repetition() + self.all_semantic() + self.all_judgements()
+        tokens += self.all_personas()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -333,6 +334,11 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
             for cell in self.study.cells(model)
             if settings and cell.prompts in settings.prompts and cell.temperature == settings.temperature
         ]
+
+    def all_personas(self, kinds: Sequence[str] = ("outputs", "answers", "sentences", "clusters")) -> list[str]:
+        """What was read out of each model's sampled personas."""
+        models = self.study.language_models() if self.study.config.measures.personas else []
+        return [self.paths.personas(model, kind) for model in models for kind in kinds]
 
     def all_repetition(self) -> list[str]:
         """How many completions of each model repeat themselves."""
@@ -408,7 +414,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
-        names += self.semantic_tables()
+        names += [*self.semantic_tables(), *self.persona_tables()]
         if self.study.config.measures.toy_bandit:
             names += ["toy_bandit"]
         if self.study.config.measures.truth:
@@ -419,6 +425,14 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         """The tables of the rule `tabulate_semantic`."""
         names = ["semantic", "semantic_outputs", "semantic_clusters"]
         return names if self.study.config.measures.semantic else []
+
+    def persona_tables(self) -> list[str]:
+        """The tables of the rule `tabulate_personas`."""
+        settings = self.study.config.measures.personas
+        if settings is None or not self.study.language_models():
+            return []
+        of_reviews = ["persona_reviews", "persona_sentences", "persona_clusters"]
+        return ["personas", "persona_values", *(of_reviews if settings.review is not None else [])]
 
     def filter_tables(self) -> list[str]:
         """The tables of the rule `tabulate_filters`."""

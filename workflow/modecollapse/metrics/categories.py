@@ -228,25 +228,27 @@ def entropy_difference_p(
 ) -> float:
     """Two-sided p-value of a permutation test: do two samples differ more in `entropy` than by chance?
 
-    Values are shuffled between samples of the same sizes; ``p = (1 + #{|d*| ≥ |d|}) / (1 + resamples)`` (Phipson & Smyth
-    2010), d the difference of the estimates. Its null hypothesis is that both are of one population; populations that
-    differ in other ways than in entropy make d* larger, not d.
+    Values are shuffled between samples of the same sizes; ``p = (1 + #{|d*| ≥ |d|}) / (1 + resamples)`` (Phipson &
+    Smyth 2010), d the mean difference of the estimates. Its null hypothesis is that both samples of a pair are of one
+    population: populations that differ in other ways than in entropy make d* larger, not d.
 
     Args:
-        first: counts [kinds] of one sample.
-        second: counts [kinds] of the other, of the same kinds in the same order.
+        first: counts [pairs, kinds] of one sample of each pair.
+        second: counts [pairs, kinds] of the others, of the same kinds in the same order.
 
     Returns:
-        NaN if either has fewer than two values; 1 if all values are identical.
+        1 if all values are identical. Pairs with fewer than two values in either sample are left out; NaN if all are.
     """
-    first, second = (np.asarray(each, dtype=np.int64) for each in (first, second))
-    n, pooled = int(first.sum()), first + second
-    if min(n, int(second.sum())) < 2:
+    counted = (first.sum(axis=1) > 1) & (second.sum(axis=1) > 1)
+    first, pooled = first[counted], (first + second)[counted]
+    if not len(first):
         return math.nan
-    pooled, kept = pooled[pooled > 0], first[pooled > 0]
-    seen = abs(float(entropy(kept) - entropy(pooled - kept)))
-    extreme, step = 0, max(1, _ITEMS // len(pooled))
+    seen = abs(float((entropy(first) - entropy(pooled - first)).sum()))
+    extreme, step = 0, max(1, _ITEMS // max(1, pooled.shape[1]))
     for start in range(0, resamples, step):
-        drawn = generator.multivariate_hypergeometric(pooled, n, size=min(step, resamples - start), method="marginals")
-        extreme += int((np.abs(entropy(drawn) - entropy(pooled - drawn)) >= seen - 1e-12).sum())
+        sums = np.zeros(min(step, resamples - start))
+        for each, together in zip(first, pooled, strict=True):
+            drawn = generator.multivariate_hypergeometric(together, each.sum(), size=len(sums), method="marginals")
+            sums += entropy(drawn) - entropy(together - drawn)
+        extreme += int((np.abs(sums) >= seen - 1e-12).sum())
     return (1 + extreme) / (1 + resamples)
