@@ -1,8 +1,8 @@
 """Personas by stage: how varied their fields are, how often they fail, and what their reviews are like.
 
 A value is that of one model, averaged over training seeds: outputs of different models are not pooled, for two that
-have collapsed upon different values would look varied together. Intervals and tests speak of these models' outputs, drawn
-anew, and not of other training runs.
+have collapsed upon different values would look varied together. Intervals and tests speak of these models' outputs,
+drawn anew, and not of other training runs.
 
 Stages are compared with their first parent, or the next one up the line that was measured, whatever prompt format each
 is asked in (a base model cannot be asked as a chat model is), over the seeds that both have.
@@ -163,8 +163,9 @@ def values_table(found: Personas, spec: Mapping[str, Any]) -> pd.DataFrame:
     for model in found.models:
         answers = _of_model(found.answers, model)
         keys = dict(zip(_MODEL, model, strict=True)) | {"format": formats[model]}
-        for name in spec["fields"]:
+        for name, kind in spec["fields"].items():
             truth = spec["truth"].get(formats[model], {}).get(name)
+            of_field = {**keys, "field": name, "kind": kind}
             counts = dict.fromkeys(truth or (), 0)
             for value in answers.loc[answers["field"] == name, "value"].dropna():
                 counts[value] = counts.get(value, 0) + 1
@@ -172,7 +173,7 @@ def values_table(found: Personas, spec: Mapping[str, Any]) -> pd.DataFrame:
             for value, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
                 share = n / total if total else math.nan
                 true = math.nan if truth is None else truth.get(value, 0.0)
-                rows.append({**keys, "field": name, "value": value, "n": n, "share": share, "true_share": true})
+                rows.append({**of_field, "value": value, "n": n, "share": share, "true_share": true})
     return pd.DataFrame(rows, columns=SCHEMAS["persona_values"].names)
 
 

@@ -191,7 +191,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     ),
     "persona_values": pa.schema(
         [
-            *(*_MODEL, *((name, pa.string()) for name in ("format", "field", "value"))),
+            *(*_MODEL, *((name, pa.string()) for name in ("format", "field", "kind", "value"))),
             *(*_counts("n"), *_numbers("share", "true_share")),
         ]
     ),
