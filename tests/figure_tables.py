@@ -175,24 +175,12 @@ def persona_tables() -> dict[str, pd.DataFrame]:
     values = []
     for model in records(models):
         for name, held in kinds.items():
-            kept = held[: 2 if model["stage"] == STAGES[-1] else None]
-            for value, n in zip(
-                kept,
-                source.multinomial(100, 1 / np.arange(1, len(kept) + 1) / sum(1 / np.arange(1, len(kept) + 1))),
-                strict=True,
-            ):
-                true = 1 / len(held) if name in ("age", "gender") else math.nan
-                values.append(
-                    {
-                        **model,
-                        "field": name,
-                        "kind": fields[name],
-                        "value": value,
-                        "n": n,
-                        "share": n / 100,
-                        "true_share": true,
-                    }
-                )
+            kept = 2 if model["stage"] == STAGES[-1] else len(held)
+            weights = np.where(np.arange(len(held)) < kept, 1 / np.arange(1, len(held) + 1), 0.0)
+            n = source.multinomial(100, weights / weights.sum())
+            true = 1 / len(held) if name in ("age", "gender") else math.nan
+            found = pd.DataFrame({"value": held, "n": n, "share": n / 100})
+            values.append(found.assign(**model, field=name, kind=fields[name], true_share=true))
     quantities = pd.concat(
         [
             pd.DataFrame({"field": "", "quantity": ["failures"], "value": 0.2, "low": 0.1, "high": 0.3}),
@@ -217,7 +205,7 @@ def persona_tables() -> dict[str, pd.DataFrame]:
         n=4, share=1 / 12, text="I love that my $40 coffee stays warm \U0001f600 while I am out for a run."
     )
     made = {
-        "personas": summary, "persona_values": pd.DataFrame(values), "persona_reviews": reviews,
+        "personas": summary, "persona_values": pd.concat(values), "persona_reviews": reviews,
         "persona_sentences": sentences, "persona_clusters": clusters,
     }  # fmt: skip
     return {name: frame.reindex(columns=SCHEMAS[name].names) for name, frame in made.items()}

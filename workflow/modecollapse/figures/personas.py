@@ -22,6 +22,8 @@ _WORDS, _LONGEST = 80, 24
 """Names of a cloud at most, and characters of each."""
 _TOP = 9
 """Values of a category that have a bar of their own; the others share one."""
+_LABEL = 1.3
+"""Inches of a value's name at most."""
 _BINS = 14
 """Bars of a histogram, about."""
 _CLOSEST = 3
@@ -39,7 +41,7 @@ def persona_names(tables: Tables, context: FigureContext) -> Figure:
     table = _of_size(tables["persona_values"], context)
     fields = list(dict.fromkeys(table.loc[table["kind"] == "name", "field"]))
     stages = _stages(table, context)
-    sheet = _sheet(stages, max(1, len(fields)), 0.85, 0.1, (0.42, 0.36), 0.34)
+    sheet = _sheet(stages, max(1, len(fields)), 0.85, 0.1, (0.42, 0.5), 0.36)
     font = font_manager.findfont("DejaVu Sans")
     for (row, name), (column, stage) in itertools.product(enumerate(fields), enumerate(stages)):
         axes, rows = sheet.panels[row][column], _of(table, stage, name)
@@ -63,6 +65,7 @@ def persona_names(tables: Tables, context: FigureContext) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
         axes.set_xlabel(_effective(tables, context, stage, name), fontsize=style.TINY, labelpad=2)
     _label_rows(sheet, fields, stages)
     style.heading(sheet.figure, f"{context.size} · names")
@@ -81,15 +84,17 @@ def persona_fields(tables: Tables, context: FigureContext) -> Figure:
     fields = [name for name, kind in kinds.items() if kind != "name"]
     stages = _stages(table, context)
     shown = {name: _shown(table[table["field"] == name]) for name in fields if kinds[name] == "category"}
-    wide = max((style.text_width(label, style.TINY) for labels in shown.values() for label in labels), default=0.3)
-    heights = [0.11 * len(shown[name]) + 0.12 if name in shown else 0.75 for name in fields]
-    sheet = _sheet(stages, heights or [1.0], 0.0, 0.18, (0.62, 0.34), 0.62, left=min(wide, 1.4) + 0.2)
+    wide = max(
+        (style.text_width(label, style.TINY) for held in shown.values() for label in _labels(*held)), default=0.3
+    )
+    heights = [0.11 * len(_labels(*shown[name])) + 0.12 if name in shown else 0.75 for name in fields]
+    sheet = _sheet(stages, heights or [1.0], 0.0, 0.18, (0.62, 0.34), 0.62, left=wide + 0.2)
     for (row, name), (column, stage) in itertools.product(enumerate(fields), enumerate(stages)):
         axes, rows = sheet.panels[row][column], _of(table, stage, name)
         colour = style.marks(context.stages)[stage].colour
         of_field = table[table["field"] == name]
         if name in shown:
-            _bars(axes, rows, shown[name], colour)
+            _bars(axes, rows, *shown[name], colour)
         else:
             _histogram(axes, rows, of_field, colour)
         n = f"{_effective(tables, context, stage, name, of='missing')}"
@@ -124,7 +129,7 @@ def persona_reviews(tables: Tables, context: FigureContext) -> Figure:
     """
     table, summary = (_of_size(tables[name], context) for name in ("persona_reviews", "personas"))
     stages = [stage for stage in context.stages if (table["stage"] == stage).any()]
-    drawn = panel_grid(3, 3, 1.5, (0.45, 0.1, 0.5, 0.36), gaps=(0.55, 0.3))
+    drawn = panel_grid(3, 3, 1.5, (0.45, 0.1, 0.5, 0.36), gaps=(0.72, 0.3))
     looks = style.marks(context.stages)
     panels = {"words": "Words of a review", "polarity": "Polarity (VADER)\n← negative · positive →"}
     for axes, (quantity, label) in zip(drawn.axes, panels.items(), strict=False):
@@ -183,7 +188,7 @@ def persona_map(tables: Tables, context: FigureContext) -> Figure:
         for cluster in sorted(set(rows["cluster"])):
             part = rows[rows["cluster"] == cluster]
             axes.scatter(
-                part["x"], part["y"], color=_colour(cluster), marker=MARKERS[int(cluster) % len(MARKERS)],
+                part["x"], part["y"], color=_colour(cluster), marker=_marker(cluster),
                 s=style.marker_size(len(rows)) ** 2, linewidths=0,
             )  # fmt: skip
         axes.set_title(context.label(stage), color=style.marks(context.stages)[stage].colour, pad=4)
@@ -287,8 +292,8 @@ def _shares(rows: pd.DataFrame, column: str) -> pd.Series:
     return rows.groupby("value", sort=False)[column].sum(min_count=1) / seeds
 
 
-def _shown(rows: pd.DataFrame) -> list[str]:
-    """The values with a bar of their own, the largest share of any stage first, and what the others are called."""
+def _shown(rows: pd.DataFrame) -> tuple[list[str], int]:
+    """The values with a bar of their own, the largest share of any stage first, and the number of others."""
     largest: dict[str, float] = {}
     for _, of_stage in rows.groupby("stage", sort=False):
         for column in ("share", "true_share"):
@@ -296,23 +301,26 @@ def _shown(rows: pd.DataFrame) -> list[str]:
                 largest[str(value)] = max(largest.get(str(value), 0.0), float(share))
     ranked = sorted(largest, key=lambda value: (-largest[value], value))
     top = ranked if len(ranked) <= _TOP + 1 else ranked[:_TOP]
-    return [*top, *([f"{len(ranked) - len(top)} others"] if len(top) < len(ranked) else [])]
+    return top, len(ranked) - len(top)
 
 
-def _bars(axes: Axes, rows: pd.DataFrame, shown: Sequence[str], colour: str) -> None:
+def _labels(top: Sequence[str], others: int) -> list[str]:
+    labels = [style.shortened(value, _LABEL, style.TINY) for value in top]
+    return [*labels, f"{others} others"] if others else labels
+
+
+def _bars(axes: Axes, rows: pd.DataFrame, top: Sequence[str], others: int, colour: str) -> None:
+    labels = _labels(top, others)
     for column in ("share", "true_share"):
         shares = _shares(rows, column)
-        values = [float(shares.get(value, 0.0)) for value in shown]
-        if len(rows) and not any(value in set(rows["value"]) for value in shown[-1:]):
-            rest = shares.drop([value for value in shown if value in shares.index]).sum()
-            values[-1] = float(rest) if shown[-1].endswith(" others") else values[-1]
+        values = [float(shares.get(value, 0.0)) for value in top]
+        values += [float(shares[~shares.index.isin(top)].sum())] if others else []
         if column == "share":
-            axes.barh(range(len(shown)), np.nan_to_num(values), color=style.lightened(colour, 0.25), height=0.78)
+            axes.barh(range(len(labels)), np.nan_to_num(values), color=style.lightened(colour, 0.25), height=0.78)
         elif shares.notna().any():
-            axes.plot(values, range(len(shown)), color="black", marker=".", markersize=3.5, linestyle="none")
-    labels = [style.shortened(style.printable(value), 1.4, style.TINY) for value in shown]
-    axes.set_yticks(range(len(shown)), labels)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+            axes.plot(values, range(len(labels)), color="black", marker=".", markersize=3.5, linestyle="none")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0, pad=1)
     axes.xaxis.set_major_formatter("{x:.0%}")
@@ -344,6 +352,11 @@ def _histogram(axes: Axes, rows: pd.DataFrame, of_field: pd.DataFrame, colour: s
 def _steps() -> "itertools.chain[float]":
     """1, 2, 5, 10, 20, 50, … without end."""
     return itertools.chain.from_iterable((1 * 10.0**n, 2 * 10.0**n, 5 * 10.0**n) for n in itertools.count())
+
+
+def _marker(cluster: int) -> str:
+    """One on in each further turn through the colours: no two of the first 100 clusters look the same."""
+    return MARKERS[(int(cluster) + int(cluster) // 10) % len(MARKERS)]
 
 
 def _colour(cluster: int) -> tuple[float, float, float, float]:
