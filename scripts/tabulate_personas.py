@@ -7,5 +7,5 @@ if __name__ == "__main__":
         job.load("modecollapse.jobs.tables")
         from modecollapse.jobs.tables import tabulate_personas
 
-        files = (job.inputs(name) for name in ("read", "answers", "sentences", "clusters"))
-        tabulate_personas(job.spec, *files, job.outputs())
+        read, answers, sentences, clusters = map(job.inputs, ("read", "answers", "sentences", "clusters"))
+        tabulate_personas(job.spec, read, answers, sentences, clusters, job.outputs())

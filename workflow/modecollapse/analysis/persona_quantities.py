@@ -71,11 +71,13 @@ def quantities(
         given = answers.loc[answers["field"] == name, "value"]
         values[name, MISSING], n[name, MISSING] = share(given.isna().to_numpy()), len(given)
         present = given.dropna()
-        counts[name] = np.bincount(kinds[name].get_indexer(present), minlength=len(kinds[name])).astype(np.int64)
+        counts[name] = np.bincount(kinds[name].get_indexer(pd.Index(present)), minlength=len(kinds[name])).astype(
+            np.int64
+        )
         for statistic, found in categories.estimates(counts[name], generator(*stream, name), resamples).items():
             values[name, statistic], n[name, statistic] = found, len(present)
         if kind == "number":
-            numbers[name, "mean"] = present.astype(np.float64).to_numpy()
+            numbers[name, "mean"] = present.to_numpy().astype(np.float64)
     if review is not None:
         for quantity in OF_REVIEWS:
             numbers[review, quantity] = outputs[quantity].dropna().to_numpy(dtype=np.float64)
@@ -144,8 +146,8 @@ def test_of(
     """
     name, quantity = key
     if quantity == "entropy":
-        first, second = (np.stack([pair[side].counts[name] for pair in pairs]) for side in (0, 1))
-        return "permutation", categories.entropy_difference_p(first, second, drawn, resamples)
+        own, before = (np.stack([pair[side].counts[name] for pair in pairs]) for side in (0, 1))
+        return "permutation", categories.entropy_difference_p(own, before, drawn, resamples)
     for tested, p_of, of_name in (
         (quantity, location_p, "mann-whitney"),
         (next((mean for _, mean in pairs[0][0].numbers if sd_of(mean) == quantity), ""), spread_p, "brown-forsythe"),

@@ -9,6 +9,7 @@ is asked in (a base model cannot be asked as a chat model is), over the seeds th
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,14 +37,10 @@ class Personas:
     clusters: pd.DataFrame
 
     @property
-    def models(self) -> list[tuple[str, int, str]]:
-        """(size, seed, stage) of each."""
-        return list(self.outputs.groupby(_MODEL, sort=False).groups)
-
-    @property
     def formats(self) -> dict[tuple[str, int, str], str]:
-        """The prompt format that each model was asked in."""
-        return {key: str(rows["format"].iloc[0]) for key, rows in self.outputs.groupby(_MODEL, sort=False)}
+        """(size, seed, stage) of each model → the prompt format that it was asked in."""
+        rows = self.outputs.drop_duplicates(_MODEL)[[*_MODEL, "format"]].itertuples(index=False, name=None)
+        return {(str(size), int(seed), str(stage)): str(form) for size, seed, stage, form in rows}
 
 
 def personas_table(found: Personas, spec: Mapping[str, Any], bootstrap: Bootstrap) -> pd.DataFrame:
@@ -54,14 +51,14 @@ def personas_table(found: Personas, spec: Mapping[str, Any], bootstrap: Bootstra
         spec: `lineage`, `fields`, `review` and `truth`, as `specs.personas_table_spec` has them.
     """
     rows: list[dict[str, object]] = []
-    by_model = _quantities(found, spec, bootstrap)
+    by_model, formats = _quantities(found, spec, bootstrap), found.formats
     for size in dict.fromkeys(model[0] for model in by_model):
         of_size = {(stage, seed): each for (of, seed, stage), each in by_model.items() if of == size}
         befores = nearest_before(spec["lineage"], {stage for stage, _ in of_size})
         for stage in dict.fromkeys(stage for stage, _ in of_size):
             own = {seed: each for (name, seed), each in of_size.items() if name == stage}
             earlier = {seed: each for (name, seed), each in of_size.items() if name == befores.get(stage)}
-            form = found.formats[size, next(iter(own)), stage]
+            form = formats[size, next(iter(own)), stage]
             keys = {"size": size, "stage": stage, "format": form}
             of_stage = _rows(own, earlier, spec["truth"].get(form, {}), (size, stage), bootstrap)
             p = np.array([row["p"] for row in of_stage], dtype=np.float64)
@@ -82,14 +79,13 @@ def _quantities(
             for name in spec["fields"]
         }
     nothing = dict.fromkeys(spec["fields"], pd.Index([]))
-    tables = (found.outputs, found.answers, found.clusters)
+    resamples = min(bootstrap.resamples, persona_quantities.RESAMPLES)
     return {
         model: persona_quantities.quantities(
-            *(_of_model(table, model) for table in tables),
-            spec["fields"], kinds.get(model[0], nothing), spec["review"], (bootstrap.seed, *model),
-            min(bootstrap.resamples, persona_quantities.RESAMPLES),
+            _of_model(found.outputs, model), _of_model(found.answers, model), _of_model(found.clusters, model),
+            spec["fields"], kinds.get(model[0], nothing), spec["review"], (bootstrap.seed, *model), resamples,
         )
-        for model in found.models
+        for model in found.formats
     }  # fmt: skip
 
 
@@ -137,7 +133,8 @@ def respelled(answers: pd.DataFrame, truth: Mapping[str, Mapping[str, Mapping[st
         truth: prompt format → field → value → its probability.
     """
     spelled: dict[tuple[str, str], str] = {}
-    counted = answers.dropna(subset=["value"]).groupby(["field", "value"]).size()
+    stated = answers.dropna(subset=["value"])
+    counted = Counter(zip(stated["field"], stated["value"], strict=True))
     for (name, value), _ in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
         spelled.setdefault((name, value.casefold()), value)
     for fields in truth.values():
@@ -159,16 +156,14 @@ def values_table(found: Personas, spec: Mapping[str, Any]) -> pd.DataFrame:
         spec: as in `personas_table`.
     """
     rows: list[dict[str, object]] = []
-    formats = found.formats
-    for model in found.models:
+    for model, form in found.formats.items():
         answers = _of_model(found.answers, model)
-        keys = dict(zip(_MODEL, model, strict=True)) | {"format": formats[model]}
+        keys = {**dict(zip(_MODEL, model, strict=True)), "format": form}
         for name, kind in spec["fields"].items():
-            truth = spec["truth"].get(formats[model], {}).get(name)
+            truth = spec["truth"].get(form, {}).get(name)
             of_field = {**keys, "field": name, "kind": kind}
-            counts = dict.fromkeys(truth or (), 0)
-            for value in answers.loc[answers["field"] == name, "value"].dropna():
-                counts[value] = counts.get(value, 0) + 1
+            counts = Counter(dict.fromkeys(truth or (), 0))
+            counts.update(answers.loc[answers["field"] == name, "value"].dropna())
             total = sum(counts.values())
             for value, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
                 share = n / total if total else math.nan

@@ -274,14 +274,14 @@ def _label_rows(sheet: style.Sheet, fields: Sequence[str], stages: Sequence[str]
 
 def _effective(tables: Tables, context: FigureContext, stage: str, field: str, of: str = "") -> str:
     """ "n = 99, eff. 3.2 [2.8, 3.6]", and with `of` the share that lacks the field."""
-    rows = _of(_of_size(tables["personas"], context), stage, field).set_index("quantity")
-    if "effective" not in rows.index:
+    rows = {row["quantity"]: row for row in records(_of(_of_size(tables["personas"], context), stage, field))}
+    if "effective" not in rows:
         return ""
-    row, n = rows.loc["effective"], int(rows.loc["effective", "n"])
+    row, n = rows["effective"], int(rows["effective"]["n"])
     value, low, high = (float(row[name]) for name in ("value", "low", "high"))
     effective = "" if math.isnan(value) else f"eff. {value:.1f}"
     effective += "" if math.isnan(low) else f" [{low:.1f}, {high:.1f}]"
-    missing = float(rows.loc[of, "value"]) if of in rows.index else math.nan
+    missing = float(rows[of]["value"]) if of in rows else math.nan
     lacking = "" if math.isnan(missing) else f", {missing:.0%} missing"
     return "\n".join(filter(None, [f"n = {n:,}{lacking}", effective]))
 
