@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from modecollapse.analysis.costs import BOUND
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.tokens import UNITS
-from modecollapse.figures.context import FigureContext
+from modecollapse.figures.context import FigureContext, records
 from modecollapse.measures.semantic import QUANTITIES
 from modecollapse.measures.toy_bandit import ToyBanditSettings, toy_bandit
 from modecollapse.metrics.registry import METRICS, QUALITIES
@@ -136,6 +136,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         **continuation_tables.figure_tables(SIZES, STAGES),
         **top_entropy_tables(),
         **probe_tables(),
+        **persona_tables(),
         "toy_bandit": toy_bandit(ToyBanditSettings(runs=20, simulated_updates=50)).to_pandas(),
         "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
@@ -197,6 +198,64 @@ def probe_tables() -> dict[str, pd.DataFrame]:
     frames = {"choices": pd.concat([integers, words]), "choice_summary": summary, "next_tokens": ranked}
     frames |= {"responses": texts}
     return {name: frame.assign(seed=0)[SCHEMAS[name].names] for name, frame in frames.items()}
+
+
+def persona_tables() -> dict[str, pd.DataFrame]:
+    """Those of personas that are drawn: two fields of names, a category of 25 values, ages, reviews with clusters.
+
+    The last stage has few values, the first size no failures, and of the ages the true distribution is known.
+    """
+    source = np.random.default_rng(0)
+    models = grid(size=SIZES, seed=(0, 1), stage=STAGES).assign(format="human")
+    fields = {
+        "first_name": "name",
+        "last_name": "name",
+        "nationality": "category",
+        "gender": "category",
+        "age": "number",
+    }
+    kinds = {
+        "first_name": [f"Emily{n}" for n in range(40)], "last_name": ["Jones", "$mith", "\U0001f600", "O'Brien"],
+        "nationality": [f"Long nationality {n}" for n in range(25)], "gender": ["female", "male", "non-binary"],
+        "age": [str(age) for age in range(18, 80, 3)],
+    }  # fmt: skip
+    values = []
+    for model in records(models):
+        for name, held in kinds.items():
+            kept = 2 if model["stage"] == STAGES[-1] else len(held)
+            weights = np.where(np.arange(len(held)) < kept, 1 / np.arange(1, len(held) + 1), 0.0)
+            n = source.multinomial(100, weights / weights.sum())
+            true = 1 / len(held) if name in ("age", "gender") else math.nan
+            found = pd.DataFrame({"value": held, "n": n, "share": n / 100})
+            values.append(found.assign(**model, field=name, kind=fields[name], true_share=true))
+    quantities = pd.concat(
+        [
+            pd.DataFrame({"field": "", "quantity": ["failures"], "value": 0.2, "low": 0.1, "high": 0.3}),
+            grid(field=tuple(fields), quantity=("effective", "missing")).assign(value=0.4, low=0.3, high=0.6),
+        ]
+    )
+    summary = grid(size=SIZES, stage=STAGES).merge(quantities, how="cross").assign(n=200, n_seeds=2)
+    samples = models.merge(pd.DataFrame({"sample": range(50)}), how="cross")
+    lengths = source.poisson(40, len(samples)).astype(float)
+    reviews = samples.assign(
+        parsed=True, words=lengths, characters=5 * lengths, polarity=np.tanh(source.normal(1, 1, len(samples)))
+    )
+    angle = samples["sample"] * 0.7
+    sentences = samples.assign(
+        sentence=0,
+        cluster=samples["sample"] % 12,
+        x=np.cos(angle) * samples["sample"],
+        y=np.sin(angle),
+        text="It works.",
+    )
+    clusters = models.merge(pd.DataFrame({"cluster": range(12)}), how="cross").assign(
+        n=4, share=1 / 12, text="I love that my $40 coffee stays warm \U0001f600 while I am out for a run."
+    )
+    made = {
+        "personas": summary, "persona_values": pd.concat(values), "persona_reviews": reviews,
+        "persona_sentences": sentences, "persona_clusters": clusters,
+    }  # fmt: skip
+    return {name: frame.reindex(columns=SCHEMAS[name].names) for name, frame in made.items()}
 
 
 def card_table() -> pd.DataFrame:

@@ -84,3 +84,21 @@ class ExperimentTargets:
         """What the rule `tabulate_probes` reads, by name."""
         kinds = [kind for kind in ("choices", "next_tokens", "responses") if kind in self.probe_tables()]
         return {kind: self.of_experiments(kind) for kind in kinds}
+
+    def all_personas(self, kinds: Sequence[str] = ("outputs", "answers", "sentences", "clusters")) -> list[str]:
+        """What was read out of each model's sampled personas."""
+        models = self.study.language_models() if self.study.config.measures.personas else []
+        return [self.paths.personas(model, kind) for model in models for kind in kinds]
+
+    def persona_tables(self) -> list[str]:
+        """The tables of the rule `tabulate_personas`."""
+        settings = self.study.config.measures.personas
+        if settings is None or not self.study.language_models():
+            return []
+        of_reviews = ["persona_reviews", "persona_sentences", "persona_clusters"]
+        return ["personas", "persona_values", *(of_reviews if settings.review is not None else [])]
+
+    def creativity_tables(self) -> list[str]:
+        """The tables of all these measures."""
+        of_outputs = self.semantic_tables() + self.persona_tables() + self.top_entropy_tables()
+        return of_outputs + self.continuation_tables() + self.probe_tables()

@@ -76,6 +76,10 @@ class Paths:
         """`kind` is one of those in `measures.asking.KINDS`."""
         return f"{self.root}/experiments/{model}.{kind}.parquet"
 
+    def personas(self, model: Model, kind: str) -> str:
+        """`kind` is "outputs", "answers", "sentences" or "clusters"."""
+        return f"{self.root}/personas/{model}.{kind}.parquet"
+
     def semantic(self, model: Model, kind: str) -> str:
         """`kind` is "outputs" or "values"."""
         return f"{self.root}/semantic/{model}.{kind}.parquet"

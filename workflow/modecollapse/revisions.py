@@ -42,6 +42,7 @@ REVISIONS: Mapping[str, int] = {
     "analysis": 4,
     "semantic": 1,
     "experiments": 1,
+    "personas": 1,
     "toy_bandit": 1,
     # 2: the divergence of tilted answers, and more tilts.
     "truth": 2,
@@ -253,6 +254,13 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "rendering",
         *SAMPLING_MODULES,
     ),
+    "personas": (
+        "measures.persona_outputs",
+        "measures.persona_parsing",
+        "measures.personas",
+        "metrics.modes",
+        "jobs.personas",
+    ),
     "toy_bandit": ("measures.toy_bandit", "jobs.toy_bandit", "analysis.table_files"),
     "comparison": (
         "comparison",
@@ -302,6 +310,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
     "semantic": ("jobs.embeddings", "metrics.lexical"),
+    "personas": ("jobs.embeddings", "measures.semantic", "metrics.lexical"),
     "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),

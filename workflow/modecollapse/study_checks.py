@@ -12,6 +12,7 @@ from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
 from modecollapse.format_config import FORMATS
 from modecollapse.methods import METHODS
+from modecollapse.persona_checks import check_personas
 from modecollapse.probe_checks import check_probes
 from modecollapse.prompts import PromptSet
 from modecollapse.reward_checks import check_reward_data
@@ -49,6 +50,7 @@ def check_references(config: StudyConfig) -> None:
         _check_sampled(config, "measures.semantic.temperature", semantic.temperature)
     check_attractor(config)
     check_probes(config)
+    check_personas(config)
     if config.measures.tokens:
         check_columns(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
     for name, data in config.data.items():

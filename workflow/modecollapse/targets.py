@@ -294,7 +294,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
         tokens += self.all_reward_scores() + self.all_repetition() + self.all_judgements()
-        tokens += self.all_experiments() + self.all_semantic()
+        tokens += self.all_experiments() + self.all_semantic() + self.all_personas()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -396,7 +396,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
-        names += self.semantic_tables() + self.continuation_tables() + self.top_entropy_tables() + self.probe_tables()
+        names += self.creativity_tables()
         if self.study.config.measures.toy_bandit:
             names += ["toy_bandit"]
         if self.study.config.measures.truth:

@@ -188,6 +188,32 @@ if targets.semantic_tables():
             "../../scripts/tabulate_semantic.py"
 
 
+if targets.persona_tables():
+
+    rule tabulate_personas:
+        input:
+            read=lambda wildcards: targets.all_personas(["outputs"]),
+            answers=lambda wildcards: targets.all_personas(["answers"]),
+            sentences=lambda wildcards: targets.all_personas(["sentences"]),
+            clusters=lambda wildcards: targets.all_personas(["clusters"]),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.persona_tables()),
+        log:
+            paths.log("tabulate_personas", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_personas", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.personas_table_spec(study),
+        script:
+            "../../scripts/tabulate_personas.py"
+
+
 if targets.continuation_tables():
 
     rule tabulate_continuations:

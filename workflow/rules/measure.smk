@@ -219,6 +219,31 @@ if targets.all_semantic():
             "../../scripts/measure_semantic.py"
 
 
+if study.config.measures.personas:
+
+    rule measure_personas:
+        input:
+            sampled=paths.experiment(ANY, "personas"),
+        output:
+            persona_outputs=paths.personas(ANY, "outputs"),
+            persona_answers=paths.personas(ANY, "answers"),
+            persona_sentences=paths.personas(ANY, "sentences"),
+            persona_clusters=paths.personas(ANY, "clusters"),
+        log:
+            paths.log("measure_personas", ANY),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "measure_personas", lambda wildcards: demands.personas()
+            ),
+        params:
+            spec=lambda wildcards: specs.personas_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/measure_personas.py"
+
+
 if study.config.measures.repetition:
 
     rule measure_repetition:

@@ -255,6 +255,47 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("text", pa.string()),
         ]
     ),
+    "personas": pa.schema(
+        [
+            *(*_POOLED, *((name, pa.string()) for name in ("format", "field", "quantity")), *_INTERVAL),
+            *(("parent", pa.string()), *_numbers("before", "difference"), ("test", pa.string())),
+            *(*_numbers("p", "p_holm", "truth"), *_counts("n_seeds", "n", "n_family")),
+        ]
+    ),
+    "persona_values": pa.schema(
+        [
+            *(*_MODEL, *((name, pa.string()) for name in ("format", "field", "kind", "value"))),
+            *(*_counts("n"), *_numbers("share", "true_share")),
+        ]
+    ),
+    "persona_reviews": pa.schema(
+        [
+            *(
+                *_MODEL,
+                ("format", pa.string()),
+                ("sample", pa.int32()),
+                ("parsed", pa.bool_()),
+                ("reason", pa.string()),
+            ),
+            *_numbers("characters", "words", "polarity"),
+        ]
+    ),
+    "persona_sentences": pa.schema(
+        [
+            *(*_MODEL, ("format", pa.string()), ("sample", pa.int32()), ("sentence", pa.int32())),
+            *(("cluster", pa.int32()), *_numbers("x", "y"), ("text", pa.string())),
+        ]
+    ),
+    "persona_clusters": pa.schema(
+        [
+            *_MODEL,
+            ("format", pa.string()),
+            ("cluster", pa.int32()),
+            *_counts("n"),
+            *_numbers("share"),
+            ("text", pa.string()),
+        ]
+    ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
     "comparison": pa.schema(
         [

@@ -254,6 +254,38 @@ FIGURES: Mapping[str, FigureSpec] = {
         facts=("questions",),
         uses=("side_by_side",),
     ),
+    "persona_names": FigureSpec(
+        "personas",
+        "persona_names",
+        ("persona_values", "personas"),
+        _CREATIVITY,
+        per_size=True,
+        uses=("panel_grid", "semantic"),
+    ),
+    "persona_fields": FigureSpec(
+        "personas",
+        "persona_fields",
+        ("persona_values", "personas"),
+        _CREATIVITY,
+        per_size=True,
+        uses=("panel_grid", "semantic"),
+    ),
+    "persona_reviews": FigureSpec(
+        "personas",
+        "persona_reviews",
+        ("persona_reviews", "personas"),
+        _CREATIVITY,
+        per_size=True,
+        uses=("panel_grid", "semantic"),
+    ),
+    "persona_map": FigureSpec(
+        "personas",
+        "persona_map",
+        ("persona_sentences", "persona_clusters"),
+        _CREATIVITY,
+        per_size=True,
+        uses=("panel_grid", "semantic"),
+    ),
     "toy_bandit": FigureSpec("toy_bandit", "toy_bandit", ("toy_bandit",), _CREATIVITY),
 }
 

@@ -32,7 +32,7 @@ _PROMPTS = 3
 _NARROWEST = 1.05
 """Inches that a stage has at least."""
 _COLOURS = colormaps["viridis"]
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 """One for each cluster, the largest first."""
 
 
@@ -153,7 +153,7 @@ def _outputs(axes: Axes, rows: pd.DataFrame, scale: Normalize) -> None:
         known = part["similarity"].notna().to_numpy()
         colours = np.where(known[:, None], _COLOURS(scale(part["similarity"].fillna(0.0))), (0.7, 0.7, 0.7, 1.0))
         axes.scatter(
-            part["x"], part["y"], color=colours, marker=_MARKERS[int(cluster) % len(_MARKERS)],
+            part["x"], part["y"], color=colours, marker=MARKERS[int(cluster) % len(MARKERS)],
             s=style.marker_size(len(rows)) ** 2, linewidths=0,
         )  # fmt: skip
     if len(rows):

@@ -281,6 +281,16 @@ class MeasuringDemands(Known):
             asked = len(probes.continuations) + len(probes.responses) * probes.samples + len(probes.choices)
             yield asked, asked, probes.max_new_tokens, False
 
+    def personas(self) -> Demand:
+        """Sentence vectors of one model's reviews, and their clusters; t-SNE's time and memory grow with n²."""
+        settings = self.study.config.measures.personas
+        assert settings is not None
+        # A sentence of a review has ten tokens or more.
+        texts = settings.completions * max(1, settings.max_new_tokens // 10)
+        clustering = texts * settings.most_clusters * 5e-3 + texts**2 * 5e-5
+        found = self._vectors(texts, texts * 4e-3 + clustering, 8000)
+        return replace(found, memory=found.memory + texts**2 * 50.0)
+
     def _vectors(self, texts: int, seconds: float, bytes_per_text: int) -> Demand:
         """A job that embeds so many texts, and works for so long in all."""
         gpus = 1 if self.machine.on_gpus else 0

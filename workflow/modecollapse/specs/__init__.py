@@ -30,6 +30,7 @@ from modecollapse.specs.measures import (
 )
 from modecollapse.specs.models import model_spec, reference_spec, run_spec
 from modecollapse.specs.parts import reward_part
+from modecollapse.specs.personas import personas_spec, personas_table_spec
 from modecollapse.specs.tables import (
     analysis_spec,
     comparison_spec,
@@ -66,6 +67,8 @@ __all__ = [
     "lineage_table_spec",
     "model_spec",
     "own_answers_spec",
+    "personas_spec",
+    "personas_table_spec",
     "probes_table_spec",
     "published_tokens_spec",
     "reference_spec",
