@@ -31,6 +31,11 @@ def grid(**axes: tuple[Any, ...]) -> pd.DataFrame:
     return pd.MultiIndex.from_product(axes.values(), names=list(axes)).to_frame(index=False)
 
 
+def of_stage(frame: pd.DataFrame, levels: dict[str, float]) -> "pd.Series[float]":
+    """A number for each row by its stage; of stages that are not named, the largest."""
+    return frame["stage"].map(levels).astype(float).fillna(max(levels.values()))
+
+
 def measured(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Adds numbers that rise along the rows, with intervals of ± 0.05, and the columns still missing."""
     value = np.linspace(0.2, 0.8, len(frame))
@@ -161,7 +166,7 @@ def top_entropy_tables() -> dict[str, pd.DataFrame]:
     """Twenty outputs of each stage, and the first six tokens of one; the truth of the smaller size is known."""
     model = {"size": SIZES, "stage": STAGES}
     outputs = grid(**model, sample=tuple(range(20))).assign(seed=0, n_tokens=9, ended=True)
-    level = outputs["stage"].map({"plm": 1.6, "sft": 1.2, "dpo": 0.9}) + 0.02 * (outputs["sample"] % 7)
+    level = of_stage(outputs, {"plm": 1.6, "sft": 1.2, "dpo": 0.9}) + 0.02 * (outputs["sample"] % 7)
     shares = {"top_entropy": 1.0, "top_entropy_renormalised": 1.1, "entropy": 2.0, "mass_of_top": 0.5}
     outputs = outputs.assign(**{name: level * share for name, share in shares.items()}, entropy_per_output=level * 18)
     found = grid(**model, quantity=(*shares, "entropy_per_output")).assign(value=1.0, ended=1.0, n_outputs=20)
@@ -170,7 +175,7 @@ def top_entropy_tables() -> dict[str, pd.DataFrame]:
     drawn = ("\n", " Stories", "$x_1", "\U0001f600", " a", "<|endoftext|>")
     tokens = grid(**model, position=tuple(range(len(drawn))), rank=(1, 2, 3, 4, 5))
     token = tokens["position"].map(dict(enumerate(drawn)))
-    entropy = tokens["stage"].map({"plm": 1.6, "sft": 1.2, "dpo": 0.9}) + 0.1 * tokens["position"]
+    entropy = of_stage(tokens, {"plm": 1.6, "sft": 1.2, "dpo": 0.9}) + 0.1 * tokens["position"]
     tokens = tokens.assign(
         seed=0, sample=0, token=token, probability=0.3, top_entropy=entropy, top_entropy_renormalised=entropy * 1.1,
         entropy=entropy * 2, top_token=np.where(tokens["rank"] == 2, token, " b"), top_probability=0.4 / tokens["rank"],
@@ -183,7 +188,7 @@ def probe_tables() -> dict[str, pd.DataFrame]:
     """A choice of 101 integers and one of four words, whose truth is known; next tokens; two responses to a prompt."""
     model = {"size": SIZES, "stage": STAGES}
     integers = grid(**model, question=("integer",), choice=tuple(map(str, range(101))))
-    favourite = np.where(integers["choice"] == "42", integers["stage"].map({"plm": 0.03, "sft": 0.2, "dpo": 0.5}), 0)
+    favourite = np.where(integers["choice"] == "42", of_stage(integers, {"plm": 0.03, "sft": 0.2, "dpo": 0.5}), 0)
     integers = integers.assign(probability=0.003 + favourite, true_probability=math.nan)
     words = grid(**model, question=("animal",), choice=("fox", "hare", "hedgehog", "ox"))
     words = words.assign(probability=0.2, true_probability=words["choice"].map(len) / 18)
@@ -378,7 +383,7 @@ def methods_tables() -> dict[str, pd.DataFrame]:
 
 def _moved(frame: pd.DataFrame, steps: int) -> pd.DataFrame:
     """The same with other numbers."""
-    numbers = [name for name in ("value", "low", "high") if name in frame]
+    numbers = frame.select_dtypes("number").columns.intersection(["value", "low", "high"])
     return frame.assign(**{name: frame[name] * (1 + 0.04 * steps) for name in numbers})
 
 

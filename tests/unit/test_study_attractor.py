@@ -24,7 +24,7 @@ def content(**measures: Any) -> dict[str, Any]:
 def test_a_study_has_the_tables_figures_and_files_of_what_it_asks_for() -> None:
     without = Targets(parse(content()))
     attractor = Targets(parse(content(attractor={}, semantic=ASKED)))
-    sure = Targets(parse(content(probes={})))
+    sure = Targets(parse(content(probes={"choices": {}, "responses": {}})))
     assert without.continuation_tables() == []
     assert without.continuation_inputs() == {}
     assert not any("coloured_tokens" in path for path in without.pages())

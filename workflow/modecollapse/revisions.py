@@ -241,6 +241,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "semantic": ("measures.semantic", "metrics.modes", "metrics.similarity", "jobs.semantic"),
     "experiments": (
+        "cell_tables",
+        "generation.models",
         "jobs.experiments",
         "measures.asking",
         "measures.attractor",
@@ -311,6 +313,8 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
     "semantic": ("jobs.embeddings", "metrics.lexical"),
+    # How long the batches are in which answers are read, and nothing else of the divergence.
+    "experiments": ("jobs.embeddings", "measures.divergence", "metrics.similarity"),
     "personas": ("jobs.embeddings", "measures.semantic", "metrics.lexical"),
     "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
