@@ -40,8 +40,8 @@ _NEGATIONS = {verb: f"{verb} not" for verb in ("was", "is", "were", "are", "had"
 
 
 class AttractorSettings(Strict):
-    """Attractors (the CR paper's section 5.1): modes of the outputs of the first prompt of `measures.semantic.asked`, and
-    the way back to them."""
+    """Attractors (the CR paper's section 5.1): modes of the outputs of the first prompt of `measures.semantic.asked`,
+    and the way back to them."""
 
     continuations: int = Field(20, ge=1)
     """Continuations of each mode, with the negation and without."""
