@@ -150,9 +150,10 @@ class _Experiments:
         name, question = next(iter(semantic["asked"].items()))
         texts = [each.completion.text for each in self._outputs(semantic, {name: question}, "semantic")]
         settings = ModeSettings.model_validate(part["modes"], strict=False)
-        vectors = self._vectors(texts)
+        vectors = self._vectors(texts, part["embedding"])
         labels = clusters.find_clusters(vectors, settings.most_clusters, settings.seed).labels
-        modes = find_modes(self._vectors([after_first_sentence(text) for text in texts]), labels)
+        rest = [after_first_sentence(text) for text in texts]
+        modes = find_modes(self._vectors(rest, part["embedding"]), labels)
         rendered = self._rendered(semantic["format"], question)
         rows, continued = [], []
         arms: dict[str, str] = {}
@@ -177,7 +178,7 @@ class _Experiments:
                 # A prefix takes a part of the room that its output had.
                 asking = asking.model_copy(update={"max_new_tokens": room})
             outputs = self._model.outputs(arms, asking, self._stream("attractor", asking))
-            of_outputs = self._vectors([output.completion.text for output in outputs])
+            of_outputs = self._vectors([output.completion.text for output in outputs], part["embedding"])
             for output, vector in zip(outputs, of_outputs, strict=True):
                 own, _, arm = output.prompt.partition("/")
                 back = returns(modes, int(own), vector)
@@ -260,9 +261,9 @@ class _Experiments:
     def _rendered(self, form: Mapping[str, Any], text: str, start: str = "") -> str:
         return render(PromptFormat.from_spec(form["name"], form["spec"]), self._tokenizer, text, start)
 
-    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+    def _vectors(self, texts: Sequence[str], embedding: Mapping[str, Any]) -> np.ndarray:
         """(texts, dimensions)."""
-        known = sentence_vectors(list(dict.fromkeys(texts)), self._spec["embedding"], self._store, self._job)
+        known = sentence_vectors(list(dict.fromkeys(texts)), embedding, self._store, self._job)
         return np.stack([known[text] for text in texts])
 
 

@@ -26,8 +26,6 @@ def experiments_spec(study: Study, model: Model) -> str:
             **shared,
             "threads": study.config.threads,
             "parts": {name: _PARTS[name](study, model) for name in study.experiments()},
-            # Modes are found among sentence vectors.
-            "embedding": embedding_part(study) if "attractor" in study.experiments() else None,
         }
     )
 
@@ -62,13 +60,17 @@ def _attractor(study: Study, model: Model) -> dict[str, Any]:
     settings, semantic = study.config.measures.attractor, study.config.measures.semantic
     assert settings is not None
     assert semantic is not None
-    is_first = study.first(model) == model
+    # The digest of a spec knows no order, so which question is the first is said here.
+    question, text = next(iter(semantic.asked.items()))
+    temperatures = [semantic.temperature, *([settings.low_temperature] if study.first(model) == model else [])]
     return {
-        "semantic": _semantic(study, model),
+        "semantic": {**_semantic(study, model), "asked": {question: text}},
         "modes": semantic.model_dump(include=set(ModeSettings.model_fields)),
         "continuations": settings.continuations,
         "negations": dict(settings.negations),
-        "temperatures": [semantic.temperature, *([settings.low_temperature] if is_first else [])],
+        "temperatures": list(dict.fromkeys(temperatures)),
+        # Modes are found among sentence vectors.
+        "embedding": embedding_part(study),
     }
 
 
