@@ -74,11 +74,17 @@ def test_outputs_are_the_same_twice_and_others_for_another_stream(model: CausalM
 def test_a_prompt_longer_than_the_context_is_an_error_that_says_what_fits(model: CausalModel) -> None:
     with pytest.raises(StudyError, match="more than the 256 positions of the model"):
         Experimenter(model).outputs({"long": "x" * 300}, ASKING, "x")
+    for look in (
+        lambda asked: asked.next_tokens("x" * 300, 3),
+        lambda asked: asked.choice_probabilities("x" * 300, "12"),
+    ):
+        with pytest.raises(StudyError, match=r"Prompt 'x+…' has .* more than the 256 positions of the model"):
+            look(Experimenter(model))
 
 
-def test_the_room_is_what_the_longest_prompt_leaves(model: CausalModel) -> None:
+def test_the_room_is_what_a_prompt_leaves(model: CausalModel) -> None:
     extra = len(model.tokenizer("")["input_ids"])
-    assert Experimenter(model).room(["abc", "abcdefghij"]) == 256 - 10 - extra
+    assert Experimenter(model).room("abcdefghij") == 256 - 10 - extra
 
 
 def test_a_choice_has_the_probability_of_all_ways_to_write_it() -> None:

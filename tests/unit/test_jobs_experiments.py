@@ -24,7 +24,6 @@ ASKING = {"completions": 8, "max_new_tokens": 10, "temperature": "1.0", "seed": 
 SEMANTIC = {**ASKING, "format": PLAIN, "asked": {"grace": "Grace Hopper was"}}
 SPEC: dict[str, Any] = {
     **{"revision": 1, "threads": 1, "stop": [], "dtype": "float32", "rows_per_batch": None},
-    "embedding": {"embedder": {"model": "all-MiniLM-L6-v2", "batch_size": 8}, "threads": 1},
     "parts": {
         "personas": {**ASKING, "format": PLAIN, "text": "A form:", "start": "First name:"},
         "semantic": SEMANTIC,
@@ -32,6 +31,7 @@ SPEC: dict[str, Any] = {
         "attractor": {
             **{"semantic": SEMANTIC, "modes": {"most_clusters": 3, "perplexity": 30.0, "seed": 0}},
             **{"continuations": 2, "negations": {"a": "not a", "e": "not e"}, "temperatures": ["1.0", "0.3"]},
+            "embedding": {"embedder": {"model": "all-MiniLM-L6-v2", "batch_size": 8}, "threads": 1},
         },
         "probes": {
             **ASKING, "format": PLAIN, "own_format": PLAIN, "samples": 3,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from modecollapse.cells import Model
 from modecollapse.errors import StudyError
-from modecollapse.specs import analysis_spec, continuations_spec, lineage_table_spec
+from modecollapse.specs import analysis_spec, continuations_spec, experiments_spec, lineage_table_spec
 from modecollapse.targets import Targets
 from modecollapse.yaml_files import read_yaml
 from tests.studies import SMOKE, parse
@@ -32,7 +33,7 @@ def test_a_study_has_the_tables_figures_and_files_of_what_it_asks_for() -> None:
     assert {"attractor_tiny", "attractor_tokens_tiny"} <= set(attractor.drawings())
     assert "confidence_tiny" not in attractor.drawings()
     assert sure.continuation_tables() == ["confidence", "confidence_tokens"]
-    assert {"confidence_tiny"} == set(sure.drawings()) - set(without.drawings())
+    assert "confidence_tiny" in set(sure.drawings()) - set(without.drawings())
     assert set(attractor.continuation_inputs()) == {"modes", "continuations"}
     assert sure.continuation_inputs() == {
         "confidence": [
@@ -61,6 +62,32 @@ def test_negations_and_questions_decide_the_tables_and_nothing_else() -> None:
     assert json.loads(continuations_spec(plain))["negations"] == {}
     assert analysis_spec(study) == analysis_spec(plain)
     assert lineage_table_spec(study) == lineage_table_spec(plain)
+
+
+def parts(stage: str = "plm", **measures: Any) -> dict[str, Any]:
+    return json.loads(experiments_spec(parse(content(**measures)), Model("tiny", 0, stage)))
+
+
+def test_the_first_prompt_has_the_modes_as_the_study_states_them() -> None:
+    asked = {"zebra": "A zebra was", "ant": "An ant was"}
+    found = parts(attractor={}, semantic={**ASKED, "asked": asked})
+    assert found["parts"]["attractor"]["semantic"]["asked"] == {"zebra": "A zebra was"}
+    assert found["parts"]["semantic"]["asked"] == asked
+
+
+def test_the_low_temperature_is_that_of_the_first_stage_alone_and_counts_once() -> None:
+    def temperatures(stage: str, low: str) -> list[str]:
+        found = parts(stage, attractor={"low_temperature": low}, semantic=ASKED)
+        return found["parts"]["attractor"]["temperatures"]
+
+    assert temperatures("plm", "0.3") == [SAMPLED, "0.3"]
+    assert temperatures("plm", SAMPLED) == temperatures("dpo", "0.3") == [SAMPLED]
+
+
+def test_other_measures_need_not_be_sampled_again_when_attractors_are_added() -> None:
+    alone, beside = parts(semantic=ASKED), parts(attractor={}, semantic=ASKED)
+    assert beside["parts"].pop("attractor")["embedding"]["embedder"]
+    assert beside == alone
 
 
 @pytest.mark.parametrize("semantic", [None, {"prompts": ["creative"], "temperature": SAMPLED}])

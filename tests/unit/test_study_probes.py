@@ -39,6 +39,10 @@ BAD = {
         put("measures", "probes", {"choices": {"animal": {**ANIMAL, "rule": "story"}}}),
         ["choices.animal.rule: the rule 'story' writes no fixed list of texts", "Allowed: hero"],
     ),
+    "a phrase that another one goes on from": (
+        put("measures", "probes", {"choices": {"colour": {"text": "It is", "phrases": ["red-hot", "red", "blue"]}}}),
+        ["choices.colour", "another one goes on from 'red'"],
+    ),
     "a rule that may write nothing": (
         put("measures", "probes", {"choices": {"animal": {**ANIMAL, "rule": "opener"}}}),
         ["choices.animal.rule: the rule 'opener' writes no fixed list of texts", "Allowed: hero"],

@@ -2,10 +2,10 @@
 
 What is measured of a continuation is averaged over those of a mode, modes are averaged with the weights of their shares
 of outputs, and these means over training seeds. Modes in which there is nothing to negate have no continuations and do
-not count. Intervals are the central 95 % of a bootstrap over seeds, modes of a seed and continuations of a mode and
-arm; both arms have the same modes, so their difference is paired over these. A resample of modes keeps their shares.
-The percentiles are not stretched to the width of Student's t as in other tables: with one mode, the interval speaks of
-its continuations alone.
+not count: `covered` is the share of outputs in the others. Intervals are the central 95 % of a bootstrap over seeds,
+modes of a seed and continuations of a mode and arm; both arms have the same modes, so their difference is paired over
+these. A resample of modes keeps their shares. The percentiles are not stretched to the width of Student's t as in other
+tables: with one mode, the interval speaks of its continuations alone.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
@@ -50,7 +50,12 @@ def attractor_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame:
             [_mode(mode, continuations) for mode in modes[known].to_dict("records")]
             for (modes, continuations), known in zip(seeds.values(), cut, strict=True)
         ]
-        n = {"n_modes": sum(map(len, cut)), "n_modes_without_verb": int(sum((~known).sum() for known in cut))}
+        shares = [modes["share"][known].sum() for (modes, _), known in zip(seeds.values(), cut, strict=True)]
+        n = {
+            "covered": float(np.mean(shares)),
+            "n_modes": sum(map(len, cut)),
+            "n_modes_without_verb": int(sum((~known).sum() for known in cut)),
+        }
         of_arms = {arm: _estimate(held, arm, bootstrap) for arm in ARMS}
         (perturbed, of_perturbed), (unperturbed, of_unperturbed) = (of_arms[arm] for arm in ARMS)
         of_arms[DIFFERENCE] = (perturbed - unperturbed, np.minimum(of_perturbed, of_unperturbed))

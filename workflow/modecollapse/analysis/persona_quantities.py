@@ -102,7 +102,7 @@ def share(flags: np.ndarray) -> Estimated:
         return Estimated(math.nan, math.nan, math.nan, math.nan)
     value = float(flags.mean())
     low, high = score_interval(value, len(flags), NORMAL)
-    return Estimated(value, math.sqrt(value * (1 - value) / len(flags)), low, high)
+    return Estimated(value, math.sqrt(value * (1 - value) / len(flags)), max(0.0, low), min(1.0, high))
 
 
 def moment(sample: Array, spread: bool, drawn: np.random.Generator) -> Estimated:

@@ -185,6 +185,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "attractor": pa.schema(
         [
             *(*_POOLED, ("temperature", pa.string()), ("arm", pa.string()), ("quantity", pa.string()), *_INTERVAL),
+            *_numbers("covered"),
             *_counts("n_modes", "n_modes_without_verb", "n_continuations", "n_seeds"),
         ]
     ),

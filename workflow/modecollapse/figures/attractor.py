@@ -72,7 +72,10 @@ def _population(table: pd.DataFrame) -> str:
     nouns = {"n_modes": "mode", "n_continuations": "continuation", "n_seeds": "training seed"}
     n = ", ".join(style.counted(known[name], noun) for name, noun in nouns.items())
     without = int(arms["n_modes_without_verb"].max()) if len(arms) else 0
-    left_out = f" Up to {without} of the modes have nothing to negate and do not count." if without else ""
+    covered = f"{100 * arms['covered'].min():.0f}" if len(arms) else ""
+    left_out = (
+        f" Up to {without} have nothing to negate; the others hold at least {covered} % of outputs." if without else ""
+    )
     interval = "Lines: central 95 % of a bootstrap over seeds, modes and continuations; modes weigh as their shares."
     return f"Each point: {n}.{left_out}\n{interval}"
 

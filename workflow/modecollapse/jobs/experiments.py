@@ -11,7 +11,7 @@ import pyarrow as pa
 from modecollapse import stopping
 from modecollapse.cell_tables import CELL_SCHEMA
 from modecollapse.cells import Cell, Model
-from modecollapse.digests import digest
+from modecollapse.digests import canonical, digest
 from modecollapse.identities import identity_metadata
 from modecollapse.jobs.embeddings import sentence_vectors
 from modecollapse.jobs.running import Job, device
@@ -98,6 +98,7 @@ class _Experiments:
         self._spec, self._identity, self._store, self._job = spec, identity, store, job
         model = load_causal_model(weights, spec["dtype"], spec["threads"], device())
         self._tokenizer = model.tokenizer
+        self._sampled: dict[str, list[Output]] = {}
         self._model: Experimenter = Experimenter(model, spec["stop"], spec["rows_per_batch"])
 
     def run(self, name: str) -> dict[str, pa.Table]:
@@ -150,35 +151,40 @@ class _Experiments:
         name, question = next(iter(semantic["asked"].items()))
         texts = [each.completion.text for each in self._outputs(semantic, {name: question}, "semantic")]
         settings = ModeSettings.model_validate(part["modes"], strict=False)
-        vectors = self._vectors(texts)
+        vectors = self._vectors(texts, part["embedding"])
         labels = clusters.find_clusters(vectors, settings.most_clusters, settings.seed).labels
-        modes = find_modes(self._vectors([after_first_sentence(text) for text in texts]), labels)
+        rest = [after_first_sentence(text) for text in texts]
+        modes = find_modes(self._vectors(rest, part["embedding"]), labels)
         rendered = self._rendered(semantic["format"], question)
         rows, continued = [], []
         arms: dict[str, str] = {}
-        for mode, sample in enumerate(clusters.closest(vectors, labels)):
-            found = cut(texts[sample], part["negations"])
+        for mode in range(labels.max(initial=-1) + 1):
+            members = np.flatnonzero(labels == mode)
+            nearest = members[np.argsort(-(vectors[members] @ vectors[members].mean(axis=0)), kind="stable")]
+            cuts = ((sample, cut(texts[sample], part["negations"])) for sample in nearest)
+            sample, found = next(((each, parts) for each, parts in cuts if parts), (nearest[0], None))
             rows.append(
                 {
-                    **{"temperature": temperature, "mode": mode, "share": float(np.mean(labels == mode))},
+                    **{"temperature": temperature, "mode": mode, "share": len(members) / len(texts)},
                     **{"sample": int(sample), "text": texts[sample], "radius": float(modes.radii[mode])},
                     **({"prefix": found.prefix, "verb": found.verb} if found else {}),
                 }
             )
             if found:
-                arms |= {
-                    f"{mode}/perturbed": rendered + found.negated,
-                    f"{mode}/unperturbed": rendered + found.prefix,
-                }
+                arms |= {f"{mode}/perturbed": found.negated, f"{mode}/unperturbed": found.prefix}
+        asking, rooms = self._asking({**semantic, "completions": part["continuations"]}), {}
+        for arm, begun in arms.items():
+            rooms[arm] = self._model.room(rendered + begun)
+        # A prefix takes a part of the room that its output had; one that leaves none is not continued.
+        arms = {arm: begun for arm, begun in arms.items() if rooms[arm] > 0}
         if arms:
-            asking = self._asking({**semantic, "completions": part["continuations"]})
-            room = self._model.room(list(arms.values()))
-            if room is not None and 0 < room < asking.max_new_tokens:
-                # A prefix takes a part of the room that its output had.
-                asking = asking.model_copy(update={"max_new_tokens": room})
-            outputs = self._model.outputs(arms, asking, self._stream("attractor", asking))
-            of_outputs = self._vectors([output.completion.text for output in outputs])
-            for output, vector in zip(outputs, of_outputs, strict=True):
+            most = min([asking.max_new_tokens, *(rooms[arm] for arm in arms)])
+            asking = asking.model_copy(update={"max_new_tokens": int(most)})
+            asked = {arm: rendered + begun for arm, begun in arms.items()}
+            outputs = self._model.outputs(asked, asking, self._stream("attractor", asking))
+            # Read as the outputs were: with the words of the prefix that stand after its first sentence, in both arms.
+            rest = [after_first_sentence(arms[output.prompt] + output.completion.text) for output in outputs]
+            for output, vector in zip(outputs, self._vectors(rest, part["embedding"]), strict=True):
                 own, _, arm = output.prompt.partition("/")
                 back = returns(modes, int(own), vector)
                 tokens = output.rollout.tokens[: output.completion.n_tokens]
@@ -249,7 +255,10 @@ class _Experiments:
     ) -> "list[Output]":
         asking = self._asking(part)
         rendered = {key: self._rendered(part["format"], text, start) for key, text in questions.items()}
-        return self._model.outputs(rendered, asking, self._stream(name, asking))
+        key = canonical([rendered, asking.model_dump(), name])
+        if key not in self._sampled:  # modes are asked for by two measures
+            self._sampled[key] = self._model.outputs(rendered, asking, self._stream(name, asking))
+        return self._sampled[key]
 
     def _stream(self, name: str, asking: AskingSettings) -> str:
         return f"{asking.seed}/{name}/{self._identity}/T{asking.temperature}"
@@ -260,9 +269,9 @@ class _Experiments:
     def _rendered(self, form: Mapping[str, Any], text: str, start: str = "") -> str:
         return render(PromptFormat.from_spec(form["name"], form["spec"]), self._tokenizer, text, start)
 
-    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+    def _vectors(self, texts: Sequence[str], embedding: Mapping[str, Any]) -> np.ndarray:
         """(texts, dimensions)."""
-        known = sentence_vectors(list(dict.fromkeys(texts)), self._spec["embedding"], self._store, self._job)
+        known = sentence_vectors(list(dict.fromkeys(texts)), embedding, self._store, self._job)
         return np.stack([known[text] for text in texts])
 
 

@@ -20,9 +20,9 @@ MODES = pa.schema(
         *(("text", pa.string()), ("prefix", pa.string()), ("verb", pa.string()), ("radius", pa.float64())),
     ]
 )
-"""One row per mode of a model's outputs at a temperature, 0 the largest: the share of outputs in it, the one closest to
-its centre, how this is cut (`prefix` ends with `verb`; both null if there is nothing to negate), and the cosine to the
-mode's centre that 95 % of its own outputs reach."""
+"""One row per mode of a model's outputs at a temperature, 0 the largest: the share of outputs in it; of those that have
+something to negate the one closest to its centre, how this is cut (`prefix` ends with `verb`; both null if none has),
+and the cosine to the mode's centre that 95 % of its own outputs reach."""
 
 CONTINUATIONS = pa.schema(
     [
@@ -32,8 +32,8 @@ CONTINUATIONS = pa.schema(
     ]
 )
 """One row per continuation of a mode's prefix, `arm` "perturbed" or "unperturbed": its text; the mode whose centre is
-nearest, the cosine to the centre of its own, and whether it returned: its own is nearest and the cosine within the
-radius. `tokens` and `log_probs` (nats) are those of the continuation."""
+nearest to what text and prefix say after their first sentence, the cosine to the centre of its own, and whether it
+returned: its own is nearest and the cosine within the radius. `tokens` and `log_probs` (nats) are those of the continuation."""
 
 
 _NEGATIONS = {verb: f"{verb} not" for verb in ("was", "is", "were", "are", "had", "has")}

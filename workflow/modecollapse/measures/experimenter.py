@@ -14,7 +14,7 @@ from modecollapse.errors import BrokenWeights
 from modecollapse.generation.completions import Completion, Finisher
 from modecollapse.generation.models import CausalModel
 from modecollapse.generation.rollouts import Rollout, sample_rollouts
-from modecollapse.generation.tokenized import tokenize_prompts
+from modecollapse.generation.tokenized import check_context, tokenize_prompts
 from modecollapse.measures.asking import AskingSettings
 from modecollapse.measures.divergence import batch_bounds
 
@@ -65,13 +65,9 @@ class Experimenter:
         self._finisher = Finisher(model.tokenizer, model.end_tokens, stop)
         self._texts: dict[int, str] = {}
 
-    def room(self, rendered: Sequence[str]) -> int | None:
-        """Tokens that fit the model's context after each of these texts; None if there is no limit."""
-        if self._model.context is None:
-            return None
-        return self._model.context - max(
-            map(len, self._tokens({str(n): text for n, text in enumerate(rendered)}).values())
-        )
+    def room(self, rendered: str) -> float:
+        """Tokens that fit the model's context after a text; infinite if it has no limit."""
+        return math.inf if self._model.context is None else self._model.context - len(self._tokens({"": rendered})[""])
 
     def outputs(self, rendered: Mapping[str, str], settings: AskingSettings, stream: str) -> list[Output]:
         """Outputs of every prompt, id → rendered text, in their order.
@@ -126,8 +122,13 @@ class Experimenter:
         return found
 
     def next_tokens(self, rendered: str, most: int) -> list[tuple[str, float]]:
-        """The most probable tokens after a text with their probabilities, falling."""
-        (log_probs,) = self._next([self._tokens({"": rendered})[""]])
+        """The most probable tokens after a text with their probabilities, falling.
+
+        Raises:
+            StudyError: the text exceeds the model's context.
+            BrokenWeights: the model predicts something that is not a number.
+        """
+        (log_probs,) = self._next([self._followed(rendered)])
         likely = log_probs.exp().sort(descending=True, stable=True)
         most = min(most, len(likely.values))
         return [
@@ -140,8 +141,13 @@ class Experimenter:
 
         It is the sum over all ways to split the choice into tokens, and the next character is neither letter nor
         digit, so that 4 is not the beginning of 42. Beginnings less probable than one in a million are not followed.
+
+        Raises:
+            StudyError: the text exceeds the model's context.
+            BrokenWeights: the model predicts something that is not a number.
+            Stopped: the process was asked to stop.
         """
-        root = self._tokens({"": rendered})[""]
+        root = self._followed(rendered)
         wanted = {lead + choice: choice for choice in choices for lead in ("", " ")}
         starts = {whole[:end] for whole in wanted for end in range(len(whole) + 1)}
         found = dict.fromkeys(choices, 0.0)
@@ -205,6 +211,12 @@ class Experimenter:
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self._model.tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
+
+    def _followed(self, rendered: str) -> list[int]:
+        """Token ids of a text that one token at least fits behind."""
+        (tokens,) = self._tokens({"": rendered}).values()
+        check_context([f"{rendered[:60]}…" if len(rendered) > 60 else rendered], [tokens], 1, self._model.context)
+        return tokens
 
     def _tokens(self, rendered: Mapping[str, str]) -> dict[str, list[int]]:
         ids, tokens = tokenize_prompts(self._model, list(rendered.items()))

@@ -56,7 +56,8 @@ class ChoiceSettings(Strict):
         if self.integers and not 0 <= self.integers[0] < self.integers[1] <= 9999:
             raise ValueError(f"integers: found {list(self.integers)}; allowed: two numbers of 0 to 9999, rising")
         for phrase in self.phrases or ():
-            if any(other != phrase and other.startswith(f"{phrase} ") for other in self.phrases or ()):
+            others = [other for other in self.phrases or () if other != phrase and other.startswith(phrase)]
+            if any(not other[len(phrase)].isalnum() for other in others):
                 raise ValueError(f"phrases: another one goes on from {phrase!r}, so which one is meant is never known")
         return self
 

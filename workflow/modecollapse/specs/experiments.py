@@ -26,8 +26,6 @@ def experiments_spec(study: Study, model: Model) -> str:
             **shared,
             "threads": study.config.threads,
             "parts": {name: _PARTS[name](study, model) for name in study.experiments()},
-            # Modes are found among sentence vectors.
-            "embedding": embedding_part(study) if "attractor" in study.experiments() else None,
         }
     )
 
@@ -62,13 +60,17 @@ def _attractor(study: Study, model: Model) -> dict[str, Any]:
     settings, semantic = study.config.measures.attractor, study.config.measures.semantic
     assert settings is not None
     assert semantic is not None
-    is_first = study.first(model) == model
+    # The digest of a spec knows no order, so which question is the first is said here.
+    question, text = next(iter(semantic.asked.items()))
+    temperatures = [semantic.temperature, *([settings.low_temperature] if study.first(model) == model else [])]
     return {
-        "semantic": _semantic(study, model),
+        "semantic": {**_semantic(study, model), "asked": {question: text}},
         "modes": semantic.model_dump(include=set(ModeSettings.model_fields)),
         "continuations": settings.continuations,
         "negations": dict(settings.negations),
-        "temperatures": [semantic.temperature, *([settings.low_temperature] if is_first else [])],
+        "temperatures": list(dict.fromkeys(temperatures)),
+        # Modes are found among sentence vectors.
+        "embedding": embedding_part(study),
     }
 
 
@@ -113,7 +115,11 @@ def top_entropy_table_spec(study: Study) -> str:
     settings = study.config.measures.top_entropy
     assert settings is not None
     known = {"text": settings.text, "max_new_tokens": settings.max_new_tokens, "shown": settings.shown}
-    return canonical({**json.loads(lineage_table_spec(study)), **known, "world": world_part(study)})
+    # The truth is that of answers as fine-tuning has them, which are asked for in its words and at its temperature.
+    tuned = {study.config.stages[stage].train_format for stage in study.answering_stages}
+    is_known = settings.temperature == "1.0" and settings.format in tuned
+    world = world_part(study) if is_known else None
+    return canonical({**json.loads(lineage_table_spec(study)), **known, "world": world})
 
 
 def probes_table_spec(study: Study) -> str:
