@@ -125,7 +125,7 @@ def test_the_figure_of_shares_has_both_arms_beside_each_other_and_the_low_temper
     unknown = tables["attractor"].assign(value=np.nan, low=np.nan, high=np.nan, n_modes_without_verb=2)
     shown = texts(Drawing("attractor", "small").draw({"attractor": unknown}, context))
     assert "nothing\nto negate" in shown
-    assert any("Up to 2 of the modes have nothing to negate" in text for text in shown)
+    assert any("Up to 2 have nothing to negate; the others hold" in text for text in shown)
 
 
 def test_all_text_of_the_page_is_escaped() -> None:

@@ -106,7 +106,10 @@ def test_a_study_has_the_tables_of_what_it_asks(content: dict[str, Any]) -> None
 def test_tables_follow_their_settings_and_the_world_where_it_decides_their_truth(content: dict[str, Any]) -> None:
     content["measures"] |= {"top_entropy": {}, "probes": {}}
     study = parse(content)
-    assert json.loads(top_entropy_table_spec(study))["world"]["settings"]["seed"] == 0
+    assert json.loads(top_entropy_table_spec(study))["world"] is None, "nothing was tuned in these words"
+    for changes, is_known in (({}, True), ({"temperature": "0.7"}, False)):
+        content["measures"]["top_entropy"] = {"format": "human", **changes}
+        assert (json.loads(top_entropy_table_spec(parse(content)))["world"] is not None) == is_known
     assert json.loads(probes_table_spec(study))["world"] is None, "no rule is asked for"
     content["measures"]["probes"] = {"choices": {"animal": {**ANIMAL, "rule": "hero"}}}
     spec = json.loads(probes_table_spec(parse(content)))

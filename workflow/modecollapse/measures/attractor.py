@@ -33,7 +33,8 @@ CONTINUATIONS = pa.schema(
 )
 """One row per continuation of a mode's prefix, `arm` "perturbed" or "unperturbed": its text; the mode whose centre is
 nearest to what text and prefix say after their first sentence, the cosine to the centre of its own, and whether it
-returned: its own is nearest and the cosine within the radius. `tokens` and `log_probs` (nats) are those of the continuation."""
+returned: its own is nearest and the cosine within the radius. `tokens` and `log_probs` (nats) are those of the
+continuation."""
 
 
 _NEGATIONS = {verb: f"{verb} not" for verb in ("was", "is", "were", "are", "had", "has")}
