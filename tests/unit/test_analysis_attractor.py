@@ -49,6 +49,7 @@ def test_modes_weigh_as_their_shares_and_seeds_alike() -> None:
     pushed = found.loc["dpo", "1.0", "perturbed", "returned"]
     assert pushed["value"] == pytest.approx((0.6 * 0.5 / 0.8 + 0.0) / 2)
     assert tuple(pushed[["n_modes", "n_modes_without_verb", "n_continuations", "n_seeds"]]) == (4, 1, 12, 2)
+    assert pushed["covered"] == pytest.approx((0.8 + 1.0) / 2)
     assert found.loc["dpo", "1.0", "unperturbed", "returned"]["value"] == pytest.approx(
         ((0.6 + 0.2 * 0.5) / 0.8 + 1) / 2
     )
