@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 from modecollapse.analysis.costs import BOUND
 from modecollapse.analysis.table_files import SCHEMAS
 from modecollapse.analysis.tokens import UNITS
-from modecollapse.figures.context import FigureContext
+from modecollapse.figures.context import FigureContext, records
 from modecollapse.measures.semantic import QUANTITIES
 from modecollapse.measures.toy_bandit import ToyBanditSettings, toy_bandit
 from modecollapse.metrics.registry import METRICS, QUALITIES
+from tests import continuation_tables
 
 STAGES = ("plm", "sft", "dpo")
 
@@ -28,6 +29,11 @@ LACKING = ("grpo", "dpo2")
 
 def grid(**axes: tuple[Any, ...]) -> pd.DataFrame:
     return pd.MultiIndex.from_product(axes.values(), names=list(axes)).to_frame(index=False)
+
+
+def of_stage(frame: pd.DataFrame, levels: dict[str, float]) -> "pd.Series[float]":
+    """A number for each row by its stage; of stages that are not named, the largest."""
+    return frame["stage"].map(levels).astype(float).fillna(max(levels.values()))
 
 
 def measured(name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -132,6 +138,10 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         **filter_tables(),
         "data_cards": card_table(),
         **semantic_tables(),
+        **continuation_tables.figure_tables(SIZES, STAGES),
+        **top_entropy_tables(),
+        **probe_tables(),
+        **persona_tables(),
         "toy_bandit": toy_bandit(ToyBanditSettings(runs=20, simulated_updates=50)).to_pandas(),
         "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
@@ -150,6 +160,107 @@ def semantic_tables() -> dict[str, pd.DataFrame]:
         y=np.sin(angle), similarity=outputs["sample"].where(outputs["sample"] != 4) / 60, text="A $ sign.",
     )  # fmt: skip
     return {"semantic": found, "semantic_outputs": outputs[SCHEMAS["semantic_outputs"].names]}
+
+
+def top_entropy_tables() -> dict[str, pd.DataFrame]:
+    """Twenty outputs of each stage, and the first six tokens of one; the truth of the smaller size is known."""
+    model = {"size": SIZES, "stage": STAGES}
+    outputs = grid(**model, sample=tuple(range(20))).assign(seed=0, n_tokens=9, ended=True)
+    level = of_stage(outputs, {"plm": 1.6, "sft": 1.2, "dpo": 0.9}) + 0.02 * (outputs["sample"] % 7)
+    shares = {"top_entropy": 1.0, "top_entropy_renormalised": 1.1, "entropy": 2.0, "mass_of_top": 0.5}
+    outputs = outputs.assign(**{name: level * share for name, share in shares.items()}, entropy_per_output=level * 18)
+    found = grid(**model, quantity=(*shares, "entropy_per_output")).assign(value=1.0, ended=1.0, n_outputs=20)
+    known = (found["quantity"] == "entropy_per_output") & (found["size"] == SIZES[0])
+    found = found.assign(truth=np.where(known, 22.9, math.nan))
+    drawn = ("\n", " Stories", "$x_1", "\U0001f600", " a", "<|endoftext|>")
+    tokens = grid(**model, position=tuple(range(len(drawn))), rank=(1, 2, 3, 4, 5))
+    token = tokens["position"].map(dict(enumerate(drawn)))
+    entropy = of_stage(tokens, {"plm": 1.6, "sft": 1.2, "dpo": 0.9}) + 0.1 * tokens["position"]
+    tokens = tokens.assign(
+        seed=0, sample=0, token=token, probability=0.3, top_entropy=entropy, top_entropy_renormalised=entropy * 1.1,
+        entropy=entropy * 2, top_token=np.where(tokens["rank"] == 2, token, " b"), top_probability=0.4 / tokens["rank"],
+    )  # fmt: skip
+    frames = {"top_entropy": found, "top_entropy_outputs": outputs, "top_entropy_tokens": tokens}
+    return {name: frame.reindex(columns=SCHEMAS[name].names) for name, frame in frames.items()}
+
+
+def probe_tables() -> dict[str, pd.DataFrame]:
+    """A choice of 101 integers and one of four words, whose truth is known; next tokens; two responses to a prompt."""
+    model = {"size": SIZES, "stage": STAGES}
+    integers = grid(**model, question=("integer",), choice=tuple(map(str, range(101))))
+    favourite = np.where(integers["choice"] == "42", of_stage(integers, {"plm": 0.03, "sft": 0.2, "dpo": 0.5}), 0)
+    integers = integers.assign(probability=0.003 + favourite, true_probability=math.nan)
+    words = grid(**model, question=("animal",), choice=("fox", "hare", "hedgehog", "ox"))
+    words = words.assign(probability=0.2, true_probability=words["choice"].map(len) / 18)
+    quantities = ("mass", "entropy", "effective_number", "total_variation", "kl", "most_probable")
+    summary = measured("choice_summary", grid(**model, question=("integer", "animal"), quantity=quantities))
+    summary = summary.assign(truth=np.where(summary["question"] == "animal", 1.8, math.nan))
+    ranked = grid(**model, question=("integer", "animal"), rank=tuple(range(1, 201)))
+    ranked = ranked.assign(probability=0.5 / ranked["rank"] ** 1.5, token=" " + ranked["rank"].astype(str))
+    ranked.loc[ranked["rank"] == 3, "token"] = "\n\U0001f600 and many more $ words"
+    texts = grid(**model, question=("new-word",), sample=(0, 1))
+    texts = texts.assign(format="human", text="“Flumplenook” costs $5 and \U0001f600. " * 20)
+    frames = {"choices": pd.concat([integers, words]), "choice_summary": summary, "next_tokens": ranked}
+    frames |= {"responses": texts}
+    return {name: frame.assign(seed=0)[SCHEMAS[name].names] for name, frame in frames.items()}
+
+
+def persona_tables() -> dict[str, pd.DataFrame]:
+    """Those of personas that are drawn: two fields of names, a category of 25 values, ages, reviews with clusters.
+
+    The last stage has few values, the first size no failures, and of the ages the true distribution is known.
+    """
+    source = np.random.default_rng(0)
+    models = grid(size=SIZES, seed=(0, 1), stage=STAGES).assign(format="human")
+    fields = {
+        "first_name": "name",
+        "last_name": "name",
+        "nationality": "category",
+        "gender": "category",
+        "age": "number",
+    }
+    kinds = {
+        "first_name": [f"Emily{n}" for n in range(40)], "last_name": ["Jones", "$mith", "\U0001f600", "O'Brien"],
+        "nationality": [f"Long nationality {n}" for n in range(25)], "gender": ["female", "male", "non-binary"],
+        "age": [str(age) for age in range(18, 80, 3)],
+    }  # fmt: skip
+    values = []
+    for model in records(models):
+        for name, held in kinds.items():
+            kept = 2 if model["stage"] == STAGES[-1] else len(held)
+            weights = np.where(np.arange(len(held)) < kept, 1 / np.arange(1, len(held) + 1), 0.0)
+            n = source.multinomial(100, weights / weights.sum())
+            true = 1 / len(held) if name in ("age", "gender") else math.nan
+            found = pd.DataFrame({"value": held, "n": n, "share": n / 100})
+            values.append(found.assign(**model, field=name, kind=fields[name], true_share=true))
+    quantities = pd.concat(
+        [
+            pd.DataFrame({"field": "", "quantity": ["failures"], "value": 0.2, "low": 0.1, "high": 0.3}),
+            grid(field=tuple(fields), quantity=("effective", "missing")).assign(value=0.4, low=0.3, high=0.6),
+        ]
+    )
+    summary = grid(size=SIZES, stage=STAGES).merge(quantities, how="cross").assign(n=200, n_seeds=2)
+    samples = models.merge(pd.DataFrame({"sample": range(50)}), how="cross")
+    lengths = source.poisson(40, len(samples)).astype(float)
+    reviews = samples.assign(
+        parsed=True, words=lengths, characters=5 * lengths, polarity=np.tanh(source.normal(1, 1, len(samples)))
+    )
+    angle = samples["sample"] * 0.7
+    sentences = samples.assign(
+        sentence=0,
+        cluster=samples["sample"] % 12,
+        x=np.cos(angle) * samples["sample"],
+        y=np.sin(angle),
+        text="It works.",
+    )
+    clusters = models.merge(pd.DataFrame({"cluster": range(12)}), how="cross").assign(
+        n=4, share=1 / 12, text="I love that my $40 coffee stays warm \U0001f600 while I am out for a run."
+    )
+    made = {
+        "personas": summary, "persona_values": pd.concat(values), "persona_reviews": reviews,
+        "persona_sentences": sentences, "persona_clusters": clusters,
+    }  # fmt: skip
+    return {name: frame.reindex(columns=SCHEMAS[name].names) for name, frame in made.items()}
 
 
 def card_table() -> pd.DataFrame:
@@ -272,7 +383,7 @@ def methods_tables() -> dict[str, pd.DataFrame]:
 
 def _moved(frame: pd.DataFrame, steps: int) -> pd.DataFrame:
     """The same with other numbers."""
-    numbers = [name for name in ("value", "low", "high") if name in frame]
+    numbers = frame.select_dtypes("number").columns.intersection(["value", "low", "high"])
     return frame.assign(**{name: frame[name] * (1 + 0.04 * steps) for name in numbers})
 
 

@@ -218,3 +218,15 @@ def test_the_world_has_about_700_words(world: World) -> None:
     texts = world.pretraining(8000, 0).column("text").to_pylist()
     rows = world.answers(2000, 0).to_pydict()
     assert 650 <= len(words(texts + rows["prompt"] + rows["completion"])) <= 750
+
+
+def test_the_phrases_of_a_rule_have_the_probabilities_of_its_draws(world: World) -> None:
+    assert world.phrases("post.dear") == {"dear": 3 / 7, "good": 2 / 7, "kind": 1 / 7, "brave": 1 / 7}
+    whole = world.phrases("remedy")
+    assert sum(whole.values()) == pytest.approx(1)
+    source = random.Random(0)
+    drawn = Counter(world.grammar.sample("remedy", source).text for _ in range(4_000))
+    assert set(drawn) <= set(whole)
+    assert drawn["salt"] / 4_000 == pytest.approx(whole["salt"], abs=0.01)
+    with pytest.raises(ValueError, match="remembers"):
+        world.phrases("post.greet")

@@ -46,7 +46,7 @@ BAD = {
         put("measures", "diversity", {"controlled_completions": 1}),
         ["measures.diversity.controlled_completions", "1", "2 or more, 0 or null"],
     ),
-    "an unknown measure": (put("measures", "personas", {}), ["measures.personas", "no such key", "rewards, semantic"]),
+    "an unknown measure": (put("measures", "persona", {}), ["measures.persona", "no such key", "personas"]),
     "a published size without published stages": (
         put("models", "tiny", "published_as", "pythia-70m"),
         ["models.tiny.published_as", "pythia-70m", "no stage says", "published_as: plm"],

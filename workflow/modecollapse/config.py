@@ -15,13 +15,17 @@ from modecollapse.data_lineage import stages_of
 from modecollapse.format_config import OwnFormat
 from modecollapse.generation.settings import EngineName, SamplingSettings
 from modecollapse.judging.settings import JudgementSettings
+from modecollapse.measures.attractor import AttractorSettings
 from modecollapse.measures.benchmarks import BenchmarkSettings
 from modecollapse.measures.divergence import DivergenceSettings
 from modecollapse.measures.embedder import EmbedderSettings
 from modecollapse.measures.guard_rails import GuardRailSettings
+from modecollapse.measures.personas import PersonaSettings
+from modecollapse.measures.probes import ProbeSettings
 from modecollapse.measures.repetition import RepetitionSettings
 from modecollapse.measures.semantic import SemanticSettings
 from modecollapse.measures.tokens import TokenSettings
+from modecollapse.measures.top_entropy import TopEntropySettings
 from modecollapse.measures.toy_bandit import ToyBanditSettings
 from modecollapse.methods.architecture import ArchitectureSettings
 from modecollapse.methods.reward_functions import FUNCTIONS
@@ -130,6 +134,15 @@ class Measures(Strict):
     them out."""
     semantic: SemanticSettings | None = None
     """Similarities and clusters of the outputs of single prompts; null leaves them out."""
+    personas: PersonaSettings | None = None
+    """Customer personas and their reviews; `{}` takes the paper's, null leaves them out."""
+    top_entropy: TopEntropySettings | None = None
+    """Entropy over the most probable tokens along outputs; `{}` takes the paper's prompt, null leaves it out."""
+    attractor: AttractorSettings | None = None
+    """Whether models that are pushed off a mode go back to it; needs `semantic.asked`; null leaves it out."""
+    probes: ProbeSettings | None = None
+    """Confidence along continuations, next-token choices and sample responses; `{}` takes the paper's prompts, null
+    leaves them out."""
     toy_bandit: ToyBanditSettings | None = None
     """The CR paper's worked example of mode collapse, and a simulation; `{}` takes the paper's numbers, null leaves it
     out."""

@@ -72,6 +72,14 @@ class Paths:
     def reward_scores(self, model: Model) -> str:
         return f"{self.root}/rewards/{model}.parquet"
 
+    def experiment(self, model: Model, kind: str) -> str:
+        """`kind` is one of those in `measures.asking.KINDS`."""
+        return f"{self.root}/experiments/{model}.{kind}.parquet"
+
+    def personas(self, model: Model, kind: str) -> str:
+        """`kind` is "outputs", "answers", "sentences" or "clusters"."""
+        return f"{self.root}/personas/{model}.{kind}.parquet"
+
     def semantic(self, model: Model, kind: str) -> str:
         """`kind` is "outputs" or "values"."""
         return f"{self.root}/semantic/{model}.{kind}.parquet"
@@ -92,6 +100,9 @@ class Paths:
 
     def data_cards(self, suffix: str) -> str:
         return f"{self.root}/tables/data_cards_page.{suffix}"
+
+    def coloured_tokens(self, suffix: str) -> str:
+        return f"{self.root}/tables/coloured_tokens.{suffix}"
 
     def embeddings(self, size: str, seed: int | str) -> str:
         return f"{self.root}/embeddings/{size}/s{seed}.parquet"

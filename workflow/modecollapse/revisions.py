@@ -41,6 +41,8 @@ REVISIONS: Mapping[str, int] = {
     # 4: intervals of shares, correlations and agreements end where these do.
     "analysis": 4,
     "semantic": 1,
+    "experiments": 1,
+    "personas": 1,
     "toy_bandit": 1,
     # 2: the divergence of tilted answers, and more tilts.
     "truth": 2,
@@ -223,17 +225,45 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "data.sources.sampling",
         "data.task_types",
         "data.transformations",
+        "figures.token_colours",
+        "jobs.continuations",
         "jobs.data_cards",
         "labelling.labels",
         "lineage",
+        "metrics.categories",
         "wordings",
         "jobs.tables",
         "jobs.judgement_tables",
+        "jobs.probe_tables",
         "judging.verdicts",
         "comparison.page",
     ),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "semantic": ("measures.semantic", "metrics.modes", "metrics.similarity", "jobs.semantic"),
+    "experiments": (
+        "cell_tables",
+        "generation.models",
+        "jobs.experiments",
+        "measures.asking",
+        "measures.attractor",
+        "measures.experimenter",
+        "measures.personas",
+        "measures.probes",
+        "measures.semantic",
+        "measures.top_entropy",
+        "metrics.attractors",
+        "metrics.modes",
+        "prompts",
+        "rendering",
+        *SAMPLING_MODULES,
+    ),
+    "personas": (
+        "measures.persona_outputs",
+        "measures.persona_parsing",
+        "measures.personas",
+        "metrics.modes",
+        "jobs.personas",
+    ),
     "toy_bandit": ("measures.toy_bandit", "jobs.toy_bandit", "analysis.table_files"),
     "comparison": (
         "comparison",
@@ -283,11 +313,15 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "method rejection_sft": ("data.nano",),
     "truth": ("data.nano",),
     "semantic": ("jobs.embeddings", "metrics.lexical"),
+    # How long the batches are in which answers are read, and nothing else of the divergence.
+    "experiments": ("jobs.embeddings", "measures.divergence", "metrics.similarity"),
+    "personas": ("jobs.embeddings", "measures.semantic", "metrics.lexical"),
     "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),
-    # Of the metrics it needs no more than which way diversity lies, of repetition what its counts are called.
-    "analysis": ("metrics.registry", "measures.repetition"),
+    # Of the metrics it needs no more than which way diversity lies, and how a verb is negated; of repetition what its
+    # counts are called.
+    "analysis": ("data.nano", "metrics.attractors", "metrics.modes", "metrics.registry", "measures.repetition"),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""
@@ -305,6 +339,7 @@ DECIDE_NOTHING = (
     "judging.comparisons",
     "labelling.settings",
     "manifest",
+    "measures.asking",
     "methods.base",
     "methods.progress",
     "methods.resume",

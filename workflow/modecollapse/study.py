@@ -59,6 +59,29 @@ class Study(Sources):
                 named[model.size, model.stage] = (size, stage)
         return named
 
+    def experiments(self) -> list[str]:
+        """The creativity measures that sample outputs of their own."""
+        measures = self.config.measures
+        asked = measures.semantic is not None and bool(measures.semantic.asked)
+        wanted = {
+            "personas": measures.personas is not None,
+            "semantic": asked,
+            "top_entropy": measures.top_entropy is not None,
+            "attractor": measures.attractor is not None,
+            "probes": measures.probes is not None,
+        }
+        return [name for name, is_wanted in wanted.items() if is_wanted]
+
+    def experimented(self) -> list[Model]:
+        """The models that are asked for them: those that have weights and predict tokens."""
+        return self.language_models() if self.experiments() else []
+
+    def persona_format(self, stage: str) -> str:
+        """The prompt format that a stage is asked for personas in."""
+        settings = self.config.measures.personas
+        assert settings is not None
+        return next(form for form in self.formats(stage) if form in settings.templates)
+
     def diverging(self) -> list[Model]:
         """The models whose divergence from the reference stage is measured: those that descend from it and predict."""
         settings = self.config.measures.divergence

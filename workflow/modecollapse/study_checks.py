@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from modecollapse.attractor_checks import check_attractor
 from modecollapse.comparison_checks import check_controlled, check_divergence, check_published, check_wordings
 from modecollapse.config import StudyConfig
 from modecollapse.config_errors import check_names
@@ -11,6 +12,8 @@ from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
 from modecollapse.format_config import FORMATS
 from modecollapse.methods import METHODS
+from modecollapse.persona_checks import check_personas
+from modecollapse.probe_checks import check_probes
 from modecollapse.prompts import PromptSet
 from modecollapse.reward_checks import check_reward_data
 from modecollapse.serving.temperatures import check_temperature
@@ -45,6 +48,9 @@ def check_references(config: StudyConfig) -> None:
     if semantic:
         check_names("measures.semantic.prompts", semantic.prompts, config.prompts, "prompt set")
         _check_sampled(config, "measures.semantic.temperature", semantic.temperature)
+    check_attractor(config)
+    check_probes(config)
+    check_personas(config)
     if config.measures.tokens:
         check_columns(config, "measures.tokens.data", config.measures.tokens.data, ("text",))
     for name, data in config.data.items():

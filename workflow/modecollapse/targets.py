@@ -1,6 +1,6 @@
 """What a study's rules read and write: the lists that the rules declare as inputs and targets."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ import modecollapse
 from modecollapse.card_targets import CardTargets
 from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
 from modecollapse.epochs import epoch_stage
+from modecollapse.experiment_targets import ExperimentTargets
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.guard_rails.targets import GuardRailTargets
@@ -27,7 +28,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
+class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -292,7 +293,8 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
     def measurements(self) -> list[str]:
         embeddings = [path for model in self.study.answering() for path in self.embeddings_of(model)]
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
-        tokens += self.all_reward_scores() + self.all_repetition() + self.all_semantic() + self.all_judgements()
+        tokens += self.all_reward_scores() + self.all_repetition() + self.all_judgements()
+        tokens += self.all_experiments() + self.all_semantic() + self.all_personas()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -319,20 +321,6 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
             "weights": ancient(self.paths.weights(model)),
             "data": [self.data_of(model, name) for name in self.study.reward_data(model).values()],
         }
-
-    def all_semantic(self, kinds: Sequence[str] = ("outputs", "values")) -> list[str]:
-        """The outputs of each model with their clusters, and what was found of each prompt."""
-        models = self.study.answering() if self.study.config.measures.semantic else []
-        return [self.paths.semantic(model, kind) for model in models for kind in kinds]
-
-    def semantic_cells(self, model: Model) -> list[str]:
-        """The cells whose outputs are looked at."""
-        settings = self.study.config.measures.semantic
-        return [
-            self.paths.cell(cell)
-            for cell in self.study.cells(model)
-            if settings and cell.prompts in settings.prompts and cell.temperature == settings.temperature
-        ]
 
     def all_repetition(self) -> list[str]:
         """How many completions of each model repeat themselves."""
@@ -408,17 +396,12 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
-        names += self.semantic_tables()
+        names += self.creativity_tables()
         if self.study.config.measures.toy_bandit:
             names += ["toy_bandit"]
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
-
-    def semantic_tables(self) -> list[str]:
-        """The tables of the rule `tabulate_semantic`."""
-        names = ["semantic", "semantic_outputs", "semantic_clusters"]
-        return names if self.study.config.measures.semantic else []
 
     def filter_tables(self) -> list[str]:
         """The tables of the rule `tabulate_filters`."""
@@ -438,10 +421,13 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets):
         }
 
     def pages(self) -> list[str]:
-        """Pages of the report, and their digests: what a comparison found, judged pairs to be read, data cards."""
+        """Pages of the report, and their digests: what a comparison found, judged pairs to be read, data cards, and
+        continuations coloured by confidence.
+        """
         named = [self.paths.finding] if self.study.compares() else []
         named += [self.paths.judged_pairs] if self.judgement_tables() else []
         named += [self.paths.data_cards] if self.card_tables() else []
+        named += [self.paths.coloured_tokens] if self.continuation_tables() else []
         return [of(suffix) for of in named for suffix in ("html", "sha256")]
 
     def digest_lists(self) -> list[str]:

@@ -188,6 +188,106 @@ if targets.semantic_tables():
             "../../scripts/tabulate_semantic.py"
 
 
+if targets.persona_tables():
+
+    rule tabulate_personas:
+        input:
+            read=lambda wildcards: targets.all_personas(["outputs"]),
+            answers=lambda wildcards: targets.all_personas(["answers"]),
+            sentences=lambda wildcards: targets.all_personas(["sentences"]),
+            clusters=lambda wildcards: targets.all_personas(["clusters"]),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.persona_tables()),
+        log:
+            paths.log("tabulate_personas", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_personas", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.personas_table_spec(study),
+        script:
+            "../../scripts/tabulate_personas.py"
+
+
+if targets.continuation_tables():
+
+    rule tabulate_continuations:
+        input:
+            unpack(lambda wildcards: targets.continuation_inputs()),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.continuation_tables()),
+            page=report(
+                paths.coloured_tokens("html"),
+                caption="../report/coloured_tokens_page.rst",
+                category="Creativity",
+                labels={"page": "continuations by confidence"},
+            ),
+            page_sha256=paths.coloured_tokens("sha256"),
+        log:
+            paths.log("tabulate_continuations", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_continuations", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.continuations_spec(study),
+        script:
+            "../../scripts/tabulate_continuations.py"
+
+
+if targets.top_entropy_tables():
+
+    rule tabulate_top_entropy:
+        input:
+            tokens=lambda wildcards: targets.of_experiments("top_entropy"),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.top_entropy_tables()),
+        log:
+            paths.log("tabulate_top_entropy", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources(
+                "tabulate_top_entropy", lambda wildcards: demands.analysis()
+            ),
+        params:
+            spec=specs.top_entropy_table_spec(study),
+        script:
+            "../../scripts/tabulate_top_entropy.py"
+
+
+if targets.probe_tables():
+
+    rule tabulate_probes:
+        input:
+            unpack(lambda wildcards: targets.probe_inputs()),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.probe_tables()),
+        log:
+            paths.log("tabulate_probes", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources("tabulate_probes", lambda wildcards: demands.analysis()),
+        params:
+            spec=specs.probes_table_spec(study),
+        script:
+            "../../scripts/tabulate_probes.py"
+
+
 if targets.derived_sets():
 
     rule tabulate_filters:

@@ -170,7 +170,32 @@ if study.judged_rewards():
             "../../scripts/score_rewards.py"
 
 
-if study.config.measures.semantic:
+# The creativity measures ask each model with one loading of it.
+if targets.experiment_kinds():
+
+    rule run_experiments:
+        input:
+            manifest=paths.manifest(ANY),
+            weights=ancient(paths.weights(ANY)),
+        output:
+            **targets.experiment_outputs(ANY),
+        log:
+            paths.log("run_experiments", ANY),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "run_experiments",
+                lambda wildcards: demands.experiments(model_of(wildcards)),
+            ),
+        params:
+            spec=lambda wildcards: specs.experiments_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/run_experiments.py"
+
+
+if targets.all_semantic():
 
     rule measure_semantic:
         input:
@@ -192,6 +217,31 @@ if study.config.measures.semantic:
             spec=specs.semantic_spec(study),
         script:
             "../../scripts/measure_semantic.py"
+
+
+if study.config.measures.personas:
+
+    rule measure_personas:
+        input:
+            sampled=paths.experiment(ANY, "personas"),
+        output:
+            persona_outputs=paths.personas(ANY, "outputs"),
+            persona_answers=paths.personas(ANY, "answers"),
+            persona_sentences=paths.personas(ANY, "sentences"),
+            persona_clusters=paths.personas(ANY, "clusters"),
+        log:
+            paths.log("measure_personas", ANY),
+        conda:
+            "../../envs/models.yaml"
+        threads: study.config.threads
+        resources:
+            **demands.resources(
+                "measure_personas", lambda wildcards: demands.personas()
+            ),
+        params:
+            spec=lambda wildcards: specs.personas_spec(study, model_of(wildcards)),
+        script:
+            "../../scripts/measure_personas.py"
 
 
 if study.config.measures.repetition:

@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from modecollapse.analysis.attribution import row_index
-from modecollapse.analysis.bootstrap import Bootstrap, estimate
+from modecollapse.analysis.beside_parents import DEFINITION, WHOLE, beside_parents
+from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.grid import Block, blocks
 from modecollapse.analysis.table_files import SCHEMAS
-from modecollapse.lineage import Lineage, nearest_before
-
-_WHOLE, _DEFINITION = 0, "corrected"
+from modecollapse.lineage import Lineage
 
 
 def semantic_parts(values: Iterable[pd.DataFrame], lineage: Lineage, bootstrap: Bootstrap) -> Iterator[pd.DataFrame]:
@@ -27,34 +25,20 @@ def semantic_parts(values: Iterable[pd.DataFrame], lineage: Lineage, bootstrap: 
             same prompt format.
     """
     scores = (
-        frame.rename(columns={"quantity": "metric"}).assign(words=_WHOLE, definition=_DEFINITION) for frame in values
+        frame.rename(columns={"quantity": "metric"}).assign(words=WHOLE, definition=DEFINITION) for frame in values
     )
     for block in blocks(scores):
         yield pd.DataFrame(_rows(block, lineage, bootstrap), columns=SCHEMAS["semantic"].names)
 
 
 def _rows(block: Block, lineage: Lineage, bootstrap: Bootstrap) -> Iterator[dict[str, object]]:
-    befores = nearest_before(lineage, set(block.rows["stage"]))
-    index = row_index(block)
-    base = np.full_like(block.values, np.nan)
-    for place, row in enumerate(block.rows.itertuples()):
-        key = (befores.get(str(row.stage)), row.format, row.temperature, _WHOLE, row.metric, _DEFINITION)
-        if key in index:
-            base[place] = block.values[index[key]]
-    found = estimate(block.values, block.prompts, bootstrap)
-    before = estimate(np.where(np.isnan(block.values), np.nan, base), block.prompts, bootstrap)
-    change = estimate(block.values - base, block.prompts, bootstrap)
-    for place, row in enumerate(block.rows.itertuples()):
-        if not found.n_prompts[place]:
+    for place, row in beside_parents(block, lineage, bootstrap):
+        if not row["n_seeds"]:
             continue
+        asked, values = block.rows.iloc[place], block.values[place]
         yield {
-            "size": block.size, "stage": row.stage, "prompts": block.prompts, "format": row.format,
-            "temperature": row.temperature, "quantity": row.metric, "value": found.value[place],
-            "low": found.low[place], "high": found.high[place],
-            "parent": befores.get(str(row.stage)) if change.n_prompts[place] else None, "before": before.value[place],
-            "difference": change.value[place], "difference_low": change.low[place],
-            "difference_high": change.high[place], "n_seeds": found.n_seeds[place], "n_prompts": found.n_prompts[place],
-            "n_outputs": int(block.completions[place].sum()),
+            **row, "prompts": block.prompts, "format": asked["format"], "temperature": asked["temperature"],
+            "n_prompts": int((~np.isnan(values)).any(axis=0).sum()), "n_outputs": int(block.completions[place].sum()),
         }  # fmt: skip
 
 

@@ -182,6 +182,121 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("text", pa.string()),
         ]
     ),
+    "attractor": pa.schema(
+        [
+            *(*_POOLED, ("temperature", pa.string()), ("arm", pa.string()), ("quantity", pa.string()), *_INTERVAL),
+            *_numbers("covered"),
+            *_counts("n_modes", "n_modes_without_verb", "n_continuations", "n_seeds"),
+        ]
+    ),
+    "attractor_modes": pa.schema(
+        [
+            *(*_MODEL, ("temperature", pa.string()), ("mode", pa.int32())),
+            *_numbers("share", "returned_perturbed", "returned_unperturbed"),
+            *((name, pa.string()) for name in ("prefix", "negated", "text")),
+        ]
+    ),
+    "attractor_tokens": pa.schema(
+        [
+            *(*_MODEL, ("temperature", pa.string()), ("mode", pa.int32()), ("arm", pa.string())),
+            *(("position", pa.int32()), ("token", pa.string()), *_numbers("probability"), ("before", pa.string())),
+        ]
+    ),
+    "confidence": pa.schema(
+        [*_POOLED, ("question", pa.string()), *_numbers("mean", "median", "top_mean"), *_counts("n_tokens", "n_seeds")]
+    ),
+    "confidence_tokens": pa.schema(
+        [
+            *(*_MODEL, ("question", pa.string()), ("position", pa.int32()), ("token", pa.string())),
+            *(*_numbers("probability", "top_prob"), ("before", pa.string())),
+        ]
+    ),
+    "top_entropy": pa.schema(
+        [
+            *(*_POOLED, ("quantity", pa.string()), *_numbers("value", "sd", "low", "high"), ("parent", pa.string())),
+            *_numbers("before", "difference", "difference_low", "difference_high", "p_value", "truth", "ended"),
+            *_counts("n_seeds", "n_outputs"),
+        ]
+    ),
+    "top_entropy_outputs": pa.schema(
+        [
+            *(*_MODEL, ("sample", pa.int32()), *_numbers("top_entropy", "top_entropy_renormalised", "entropy")),
+            *(*_numbers("mass_of_top", "entropy_per_output"), *_counts("n_tokens"), ("ended", pa.bool_())),
+        ]
+    ),
+    "top_entropy_tokens": pa.schema(
+        [
+            *(*_MODEL, ("sample", pa.int32()), ("position", pa.int32()), ("token", pa.string())),
+            *_numbers("probability", "top_entropy", "top_entropy_renormalised", "entropy"),
+            *(("rank", pa.int32()), ("top_token", pa.string()), *_numbers("top_probability")),
+        ]
+    ),
+    "choices": pa.schema(
+        [
+            *(*_MODEL, ("question", pa.string()), ("choice", pa.string())),
+            *_numbers("probability", "true_probability"),
+        ]
+    ),
+    "choice_summary": pa.schema(
+        [
+            *(*_POOLED, ("question", pa.string()), ("quantity", pa.string()), *_INTERVAL, *_numbers("truth")),
+            *(("parent", pa.string()), *_numbers("before", "difference", "difference_low", "difference_high")),
+            *_counts("n_seeds"),
+        ]
+    ),
+    "next_tokens": pa.schema(
+        [
+            *(*_MODEL, ("question", pa.string()), ("rank", pa.int32()), ("token", pa.string())),
+            *_numbers("probability"),
+        ]
+    ),
+    "responses": pa.schema(
+        [
+            *(*_MODEL, ("question", pa.string()), ("format", pa.string()), ("sample", pa.int32())),
+            ("text", pa.string()),
+        ]
+    ),
+    "personas": pa.schema(
+        [
+            *(*_POOLED, *((name, pa.string()) for name in ("format", "field", "quantity")), *_INTERVAL),
+            *(("parent", pa.string()), *_numbers("before", "difference"), ("test", pa.string())),
+            *(*_numbers("p", "p_holm", "truth"), *_counts("n_seeds", "n", "n_family")),
+        ]
+    ),
+    "persona_values": pa.schema(
+        [
+            *(*_MODEL, *((name, pa.string()) for name in ("format", "field", "kind", "value"))),
+            *(*_counts("n"), *_numbers("share", "true_share")),
+        ]
+    ),
+    "persona_reviews": pa.schema(
+        [
+            *(
+                *_MODEL,
+                ("format", pa.string()),
+                ("sample", pa.int32()),
+                ("parsed", pa.bool_()),
+                ("reason", pa.string()),
+            ),
+            *_numbers("characters", "words", "polarity"),
+        ]
+    ),
+    "persona_sentences": pa.schema(
+        [
+            *(*_MODEL, ("format", pa.string()), ("sample", pa.int32()), ("sentence", pa.int32())),
+            *(("cluster", pa.int32()), *_numbers("x", "y"), ("text", pa.string())),
+        ]
+    ),
+    "persona_clusters": pa.schema(
+        [
+            *_MODEL,
+            ("format", pa.string()),
+            ("cluster", pa.int32()),
+            *_counts("n"),
+            *_numbers("share"),
+            ("text", pa.string()),
+        ]
+    ),
     "samples": pa.schema([*_MODEL, *_CELL, ("prompt", pa.string()), ("sample", pa.int32()), ("text", pa.string())]),
     "comparison": pa.schema(
         [

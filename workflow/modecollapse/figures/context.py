@@ -99,6 +99,9 @@ class FigureContext:
     sharpness: float = 1.0
     """The annotators of a world prefer an answer to another with log-odds of this times the difference of utilities;
     where a figure asks for it."""
+    questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Kind of question ("choices", "responses", "semantic" or "top_entropy") → name → text; where a figure asks for
+    it."""
     failing: tuple[str, ...] = ()
     """What is said of each stage that fails its guard rails, in the order of stages; their labels have a dagger."""
 
@@ -130,6 +133,10 @@ class FigureContext:
             return frame
         shown = frame[frame["format"] == frame["stage"].map(self.view.formats)]
         return shown.assign(format=self.view.name)
+
+    def question(self, kind: str, name: str) -> str:
+        """The text of a question; its name where that is not known."""
+        return self.questions.get(kind, {}).get(name, name)
 
     def compared(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The rows of a table of changes, whose `format` is the name of a view, that this figure shows."""
@@ -171,5 +178,5 @@ class FigureContext:
         sets = sorted(spec["prompts"], key=lambda name: name != "factual")
         prompts = {name: spec["prompts"][name] for name in sets}
         view = View(spec["view"]["name"], spec["view"]["formats"]) if "view" in spec else None
-        facts = {name: spec[name] for name in ("rewards", "log_ratio_scales", "sharpness") if name in spec}
+        facts = {name: spec[name] for name in ("rewards", "log_ratio_scales", "sharpness", "questions") if name in spec}
         return cls(spec["title"], stages, tuple(sizes), prompts, spec["temperature"], size, view=view, **facts)

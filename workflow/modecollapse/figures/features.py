@@ -67,10 +67,23 @@ def _some_sizes(study: "Study") -> dict[str, list[str]] | None:
     return {name: list(stage.sizes) for name, stage in stages if stage.sizes is not None} or None
 
 
+def _questions(study: "Study") -> dict[str, dict[str, str]]:
+    measures = study.config.measures
+    entropy, probes = measures.top_entropy, measures.probes
+    choices = {name: choice.text for name, choice in probes.choices.items()} if probes else {}
+    return {
+        "top_entropy": {"top_entropy": entropy.text} if entropy else {},
+        "choices": choices,
+        "responses": dict(probes.responses) if probes else {},
+        "semantic": dict(measures.semantic.asked) if measures.semantic else {},
+    }
+
+
 FACTS: Mapping[str, Callable[["Study"], Any]] = {
     "some_sizes": _some_sizes,
     "rewards": _rewards,
     "log_ratio_scales": _log_ratio_scales,
     "sharpness": _sharpness,
+    "questions": _questions,
 }
 """Facts by the key of a figure's spec that holds them; None is left out of it."""

@@ -1,6 +1,7 @@
 """Semantic modes: where the outputs of a prompt lie, and how similar and how clustered they are by stage."""
 
 import itertools
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from modecollapse.figures import style
 from modecollapse.figures.context import FigureContext, Tables, records
 from modecollapse.figures.panel_grid import panel_grid
+from modecollapse.measures.semantic import ASKED
 
 _PANELS = {
     "tfidf_similarity": "TF-IDF similarity\n← more diverse",
@@ -30,7 +32,7 @@ _PROMPTS = 3
 _NARROWEST = 1.05
 """Inches that a stage has at least."""
 _COLOURS = colormaps["viridis"]
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 """One for each cluster, the largest first."""
 
 
@@ -40,9 +42,7 @@ def semantic(tables: Tables, context: FigureContext) -> Figure:
 
     Reads `semantic`.
     """
-    table = context.in_view(tables["semantic"])
-    table = table[(table["size"] == context.size) & table["prompts"].isin(context.prompts)]
-    sets = [name for name in context.prompts if (table["prompts"] == name).any()]
+    table, sets = _shown(tables["semantic"], context)
     stages = [stage for stage in context.stages if (table["stage"] == stage).any()]
     drawn = panel_grid(len(_PANELS), 3, 1.35, (0.55, 0.1, 0.5, 0.62), gaps=(0.72, 0.42))
     looks = style.marks(context.stages)
@@ -76,11 +76,10 @@ def semantic_map(tables: Tables, context: FigureContext) -> Figure:
     A row per prompt, a column per stage; colours are TF-IDF similarities to the prompt's other outputs, markers
     clusters. Reads `semantic_outputs`.
     """
-    table = context.in_view(tables["semantic_outputs"])
-    table = table[(table["size"] == context.size) & table["prompts"].isin(context.prompts)]
+    table, sets = _shown(tables["semantic_outputs"], context)
     table = table[table["seed"] == table["seed"].min()]
     stages = [stage for stage in context.stages if (table["stage"] == stage).any()]
-    prompts = _prompts(table, context)
+    prompts = _prompts(table, sets)
     left, right, top, bottom, gap = 0.1, 0.62, 0.42, 0.4, 0.08
     page = max(style.PAGE_WIDTH, len(stages) * _NARROWEST + left + right)
     columns, rows = max(1, len(stages)), max(1, len(prompts))
@@ -99,7 +98,7 @@ def semantic_map(tables: Tables, context: FigureContext) -> Figure:
         if row == 0:
             axes.set_title(context.label(stage), color=style.marks(context.stages)[stage].colour, pad=16)
         if column == 0:
-            question = context.prompts[name].get(prompt, prompt)
+            question = sets[name].get(prompt, prompt)
             wide = sum(widths) + gap * (columns - 1)
             axes.annotate(
                 style.shortened(style.printable(f"{name}: {question}"), wide, style.TINY), (0, 1), (0, 4),
@@ -122,11 +121,23 @@ def semantic_map(tables: Tables, context: FigureContext) -> Figure:
     return sheet.figure
 
 
-def _prompts(table: pd.DataFrame, context: FigureContext) -> list[tuple[str, str]]:
+def _shown(table: pd.DataFrame, context: FigureContext) -> tuple[pd.DataFrame, dict[str, Mapping[str, str]]]:
+    """The rows of this figure, and the prompt sets that they are of with their wording.
+
+    Prompts that were asked for this measure alone are the same in every view: all stages have one format for them.
+    """
+    table = table[table["size"] == context.size]
+    own = table["prompts"] == ASKED
+    table = pd.concat([context.in_view(table[~own]), table[own]])
+    sets = {ASKED: context.questions.get("semantic", {}), **context.prompts}
+    found = {name: wording for name, wording in sets.items() if (table["prompts"] == name).any()}
+    return table[table["prompts"].isin(list(found))], found
+
+
+def _prompts(table: pd.DataFrame, sets: Iterable[str]) -> list[tuple[str, str]]:
     """The prompts that are drawn: of each set in turn the first, then the second."""
     of_sets = [
-        [(name, prompt) for prompt in dict.fromkeys(table.loc[table["prompts"] == name, "prompt"])]
-        for name in context.prompts
+        [(name, prompt) for prompt in dict.fromkeys(table.loc[table["prompts"] == name, "prompt"])] for name in sets
     ]
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*of_sets))
     return [asked for asked in in_turn if asked is not None][:_PROMPTS]
@@ -142,7 +153,7 @@ def _outputs(axes: Axes, rows: pd.DataFrame, scale: Normalize) -> None:
         known = part["similarity"].notna().to_numpy()
         colours = np.where(known[:, None], _COLOURS(scale(part["similarity"].fillna(0.0))), (0.7, 0.7, 0.7, 1.0))
         axes.scatter(
-            part["x"], part["y"], color=colours, marker=_MARKERS[int(cluster) % len(_MARKERS)],
+            part["x"], part["y"], color=colours, marker=MARKERS[int(cluster) % len(MARKERS)],
             s=style.marker_size(len(rows)) ** 2, linewidths=0,
         )  # fmt: skip
     if len(rows):

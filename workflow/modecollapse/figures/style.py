@@ -339,6 +339,11 @@ def printable(text: str) -> str:
     return "".join(c if c == "\n" or (ord(c) >= 32 and ord(c) in drawable) else "▯" for c in text)
 
 
+def visible(token: str) -> str:
+    """A token as figures show it: printable, its spaces, tabs and line breaks as signs; ∅ if it has no text."""
+    return printable(token.translate({ord(" "): "␣", ord("\n"): "⏎", ord("\t"): "⇥", ord("\r"): "⏎"})) or "∅"
+
+
 def wrapped(text: str, inches: float, points: float) -> list[str]:
     """`text` broken into lines that are at most `inches` wide at a type size of `points`; long words are cut."""
     lines = [""]

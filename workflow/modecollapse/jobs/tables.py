@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from modecollapse.analysis import table_files, tables
+from modecollapse.analysis import personas, table_files, tables
 from modecollapse.analysis.attribution import attribution_parts
 from modecollapse.analysis.benchmarks import benchmark_tests_table, benchmarks_pooled_table, benchmarks_table
 from modecollapse.analysis.bootstrap import Bootstrap
@@ -21,6 +21,7 @@ from modecollapse.analysis.grid import COUNTED_COLUMNS, VALUE_COLUMNS
 from modecollapse.analysis.guard_rails import candidates_table, merits_table
 from modecollapse.analysis.label_agreement import agreement_table
 from modecollapse.analysis.matched import matched_parts
+from modecollapse.analysis.personas import Personas
 from modecollapse.analysis.published_tokens import published_tokens_table, read_published_tokens
 from modecollapse.analysis.repetition import repetition_parts
 from modecollapse.analysis.rewards import rewards_table
@@ -245,6 +246,33 @@ def tabulate_semantic(
     _write("semantic", semantic_parts(_frames(values), spec["lineage"], _bootstrap(spec)), outputs)
     _write("semantic_outputs", map(outputs_part, _frames(found)), outputs)
     _write("semantic_clusters", map(clusters_part, _frames(found)), outputs)
+
+
+def tabulate_personas(
+    spec: Mapping[str, Any],
+    read: Sequence[Path],
+    answers: Sequence[Path],
+    sentences: Sequence[Path],
+    clusters: Sequence[Path],
+    outputs: Mapping[str, Path],
+) -> None:
+    """Write those tables of personas that there are outputs for.
+
+    Args:
+        spec: the spec of these tables.
+        read: of each model what is known of every output.
+        answers: of each model the values of fields.
+        sentences: of each model the sentences of its reviews.
+        clusters: of each model what is known of these sentences' clusters.
+        outputs: the tables' files.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+    """
+    found = (pd.concat(_frames(files), ignore_index=True) for files in (read, answers, sentences, clusters))
+    for name, table in personas.tables(Personas(*found), spec, _bootstrap(spec)).items():
+        if name in outputs:
+            _write(name, [table], outputs)
 
 
 def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Mapping[str, Path]) -> None:

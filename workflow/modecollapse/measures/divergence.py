@@ -86,7 +86,7 @@ def divergence_table(
     vocabulary = max(policy.vocabulary_size, base.vocabulary_size)
     sums: list[tuple[float, float]] = [(0.0, 0.0)] * len(rows)
     most = max(1, _ENTRIES[device.split(":")[0]] // vocabulary)
-    for start, end in pairwise(_bounds([len(whole[row]) for row in order], most)):
+    for start, end in pairwise(batch_bounds([len(whole[row]) for row in order], most)):
         stopping.check()
         batch = order[start:end]
         found = _sums(policy, base, [whole[row] for row in batch], [len(answers[row]) for row in batch])
@@ -106,8 +106,8 @@ def divergence_table(
     )
 
 
-def _bounds(lengths: Sequence[int], positions: int) -> list[int]:
-    """Where batches of falling lengths begin and end: padded, each has at most so many positions, or one row."""
+def batch_bounds(lengths: Sequence[int], positions: int) -> list[int]:
+    """Where batches of falling lengths begin and end: padded, each has so many positions at most, or one row."""
     bounds = [0]
     while bounds[-1] < len(lengths):
         rows = max(1, positions // lengths[bounds[-1]])

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from modecollapse.metrics.similarity import mean_pairwise_cosine
 from modecollapse.schema import Name, Strict, distinct
@@ -41,6 +41,9 @@ OUTPUTS = pa.schema(
 """One row per output: its mean TF-IDF similarity to the others of the prompt; its cluster, 0 the largest; whether it is
 the closest to its cluster's centre; and where t-SNE puts it."""
 
+ASKED = "asked"
+"""What tables call the set of a study's own prompts for this measure."""
+
 VALUES = pa.schema(
     [("prompt", pa.string()), ("quantity", pa.string()), ("value", pa.float64()), ("n", pa.int32())],
 )
@@ -61,10 +64,25 @@ class ModeSettings(Strict):
 class SemanticSettings(ModeSettings):
     """Semantic modes: similarities and clusters of the whole outputs of each prompt (the CR paper's experiment 2)."""
 
-    prompts: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(distinct)]
-    """Prompt sets, each of whose prompts is looked at by itself."""
+    prompts: Annotated[tuple[Name, ...], AfterValidator(distinct)] = ()
+    """Prompt sets, each of whose prompts is looked at by itself, with the completions that there are of it."""
+    asked: dict[Name, str] = Field(default_factory=dict)
+    """Further prompts, name → text, of which outputs are sampled for this measure alone; the paper's is
+    `grace-hopper: Grace Hopper was`."""
+    format: Name = "plain"
+    """The prompt format of `asked`, for all stages."""
+    completions: int = Field(200, ge=2)
+    """Outputs of each prompt of `asked`."""
+    max_new_tokens: int = Field(128, ge=1)
+    """Tokens of each of them at most, the end-of-text token included."""
     temperature: Temperature = "1.0"
     """The temperature whose outputs are looked at."""
+
+    @model_validator(mode="after")
+    def _something(self) -> "SemanticSettings":
+        if not self.prompts and not self.asked:
+            raise ValueError("state prompts (names of prompt sets), asked (prompts of this measure's own), or both")
+        return self
 
 
 def semantic_modes(

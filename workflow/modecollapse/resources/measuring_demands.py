@@ -1,6 +1,7 @@
 """What it takes to sample from finished models and to measure them."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _EMBEDDER = 4.0 * GB
 """Memory of a GPU for an embedder and a batch of long texts."""
+
+_ASKED_TOKENS = 256
+"""Tokens of a prompt of the creativity measures, at most."""
 
 _REPLIES_PER_SECOND = 0.5
 """Of one request of a judge at a time, about."""
@@ -212,8 +216,80 @@ class MeasuringDemands(Known):
         assert settings is not None
         prompts = sum(len(self.study.prompts[name].prompts) for name in settings.prompts)
         asked = prompts * len(self.study.formats(model.stage))
-        texts = asked * self.study.config.generation.completions
-        return self._vectors(texts, texts * 2e-2 + asked * 3.0, 8000)
+        texts = asked * self.study.config.generation.completions + len(settings.asked) * settings.completions
+        return self._vectors(texts, texts * 2e-2 + (asked + len(settings.asked)) * 3.0, 8000)
+
+    def experiments(self, model: Model) -> Demand:
+        """What creativity measures sample from a model, and the sentence vectors that they find modes with."""
+        return self.of_model(self._experiments, model)
+
+    def _experiments(self, model: Model) -> Demand:
+        study, shape = self.study, self.shape(model)
+        sampled = [
+            inference.Generating(
+                shape=shape,
+                cells=1,
+                rows=outputs,
+                prompts=prompts,
+                prompt_length=_ASKED_TOKENS + (tokens if continued else 0),
+                new_tokens=tokens,
+                rows_per_batch=study.config.generation.rows_per_batch,
+                dtype=study.config.generation.dtype,
+            )
+            for outputs, prompts, tokens, continued in self._asked()
+        ]
+        read = inference.Scoring(
+            shape=shape,
+            tokens=float(sum(job.rows * job.new_tokens for job in sampled)),
+            documents=sum(job.rows for job in sampled),
+            batch=max(job.new_tokens for job in sampled) + _ASKED_TOKENS,
+            groups=0,
+            dtype=study.config.generation.dtype,
+            reference=False,
+        )
+        seconds = sum(inference.generation_seconds(job, self.machine, self.threads) for job in sampled)
+        seconds += inference.scoring_seconds(read, self.machine, self.threads)
+        peak = max(inference.generation_bytes(job, self.machine) for job in sampled)
+        peak = max(peak, inference.scoring_bytes(read, self.machine.computes_on_gpus))
+        texts = sum(job.rows for job in sampled) if study.config.measures.attractor else 0
+        vectors = self._vectors(texts, texts * 2e-2, 8000) if texts else None
+        disk = 2.0 * sum(job.rows * job.new_tokens * 150.0 for job in sampled)
+        demand = self.with_model(peak, shape, seconds, disk, study.config.generation.dtype)
+        if vectors is None:
+            return demand
+        return replace(
+            demand,
+            memory=demand.memory + vectors.memory - PROCESS,
+            device=demand.device + vectors.device,
+            seconds=demand.seconds + vectors.seconds,
+        )
+
+    def _asked(self) -> Iterator[tuple[int, int, int, bool]]:
+        """(outputs, prompts, tokens, whether they continue others) of what the creativity measures sample."""
+        measures = self.study.config.measures
+        semantic, attractor, probes = measures.semantic, measures.attractor, measures.probes
+        for each in (measures.personas, measures.top_entropy):
+            if each is not None:
+                yield each.completions, 1, each.max_new_tokens, False
+        if semantic is not None and semantic.asked:
+            outputs = len(semantic.asked) * semantic.completions * (3 if attractor else 1)
+            yield outputs, len(semantic.asked), semantic.max_new_tokens, False
+            if attractor is not None:
+                arms = 4 * semantic.most_clusters
+                yield arms * attractor.continuations, arms, semantic.max_new_tokens, True
+        if probes is not None:
+            asked = len(probes.continuations) + len(probes.responses) * probes.samples + len(probes.choices)
+            yield asked, asked, probes.max_new_tokens, False
+
+    def personas(self) -> Demand:
+        """Sentence vectors of one model's reviews, and their clusters; t-SNE's time and memory grow with n²."""
+        settings = self.study.config.measures.personas
+        assert settings is not None
+        # A sentence of a review has ten tokens or more.
+        texts = settings.completions * max(1, settings.max_new_tokens // 10)
+        clustering = texts * settings.most_clusters * 5e-3 + texts**2 * 5e-5
+        found = self._vectors(texts, texts * 4e-3 + clustering, 8000)
+        return replace(found, memory=found.memory + texts**2 * 50.0)
 
     def _vectors(self, texts: int, seconds: float, bytes_per_text: int) -> Demand:
         """A job that embeds so many texts, and works for so long in all."""

@@ -8,6 +8,12 @@ from modecollapse.specs.answers import cell_spec, choice_spec, generation_spec, 
 from modecollapse.specs.cards import data_cards_spec
 from modecollapse.specs.data import data_spec, label_spec, sampled_spec, sheet_spec, tokenizer_spec
 from modecollapse.specs.derived import derived_spec, filters_spec, own_answers_spec
+from modecollapse.specs.experiments import (
+    continuations_spec,
+    experiments_spec,
+    probes_table_spec,
+    top_entropy_table_spec,
+)
 from modecollapse.specs.figures import figure_spec
 from modecollapse.specs.measures import (
     benchmark_spec,
@@ -24,6 +30,7 @@ from modecollapse.specs.measures import (
 )
 from modecollapse.specs.models import model_spec, reference_spec, run_spec
 from modecollapse.specs.parts import reward_part
+from modecollapse.specs.personas import personas_spec, personas_table_spec
 from modecollapse.specs.tables import (
     analysis_spec,
     comparison_spec,
@@ -42,12 +49,14 @@ __all__ = [
     "cell_spec",
     "choice_spec",
     "comparison_spec",
+    "continuations_spec",
     "costs_spec",
     "data_cards_spec",
     "data_spec",
     "derived_spec",
     "divergence_spec",
     "embedding_spec",
+    "experiments_spec",
     "figure_spec",
     "filters_spec",
     "format_effect_spec",
@@ -58,6 +67,9 @@ __all__ = [
     "lineage_table_spec",
     "model_spec",
     "own_answers_spec",
+    "personas_spec",
+    "personas_table_spec",
+    "probes_table_spec",
     "published_tokens_spec",
     "reference_spec",
     "repetition_spec",
@@ -71,6 +83,7 @@ __all__ = [
     "sheet_spec",
     "tokenizer_spec",
     "tokens_spec",
+    "top_entropy_table_spec",
     "toy_bandit_spec",
     "truth_spec",
 ]

@@ -6,9 +6,10 @@ from typing import Any
 from modecollapse.cells import Model
 from modecollapse.digests import canonical
 from modecollapse.measures.benchmarks import harness_version
+from modecollapse.measures.semantic import ModeSettings
 from modecollapse.methods.reward_file import TruncationSettings
 from modecollapse.revisions import REVISIONS
-from modecollapse.specs.parts import embedder_part, plain, prompt_parts, world_part
+from modecollapse.specs.parts import embedder_part, embedding_part, plain, prompt_parts, world_part
 from modecollapse.study import Study
 
 
@@ -100,9 +101,11 @@ def semantic_spec(study: Study) -> str:
     """What decides the semantic modes of given completions."""
     settings = study.config.measures.semantic
     assert settings is not None
-    embedding = {"revision": REVISIONS["embedding"], **embedder_part(study), "threads": study.config.threads}
-    decides = {"revision": REVISIONS["semantic"], "settings": plain(settings, "prompts", "temperature")}
-    return canonical({**decides, "embedding": embedding})
+    decides = {
+        "revision": REVISIONS["semantic"],
+        "settings": settings.model_dump(include=set(ModeSettings.model_fields)),
+    }
+    return canonical({**decides, "embedding": embedding_part(study)})
 
 
 def embedding_spec(study: Study) -> str:

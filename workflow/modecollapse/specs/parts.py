@@ -34,6 +34,11 @@ def embedder_part(study: Study) -> dict[str, Any]:
     return {"embedder": plain(embedder), "files": files}
 
 
+def embedding_part(study: Study) -> dict[str, Any]:
+    """What decides the sentence vectors of whole texts."""
+    return {"revision": REVISIONS["embedding"], **embedder_part(study), "threads": study.config.threads}
+
+
 def prompt_parts(prompts: PromptSet) -> list[list[Any]]:
     """Prompts with what scores are computed from: identity, text, start and right answers."""
     return [[prompt.id, prompt.text, prompt.start, list(prompt.answers)] for prompt in prompts.prompts]

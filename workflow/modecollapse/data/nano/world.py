@@ -189,6 +189,36 @@ class World:
             n -= 1
             yield question
 
+    def phrases(self, rule: str) -> dict[str, float]:
+        """The texts that a rule of the grammar without remembered slots writes, each with its probability.
+
+        Raises:
+            KeyError: there is no such rule.
+            ValueError: it remembers a value, which then depends on what was written before.
+        """
+        found: dict[str, float] = {}
+        described = self.grammar.rules[rule]
+        for option, probability in zip(described.options, described.probabilities, strict=True):
+            texts = {"": probability}
+            for piece in option.pieces:
+                if isinstance(piece, str):
+                    following = {piece: 1.0}
+                elif piece.remembered:
+                    raise ValueError(f"the rule {rule!r} of the world's grammar remembers {piece.rule!r}")
+                else:
+                    following = self.phrases(piece.rule)
+                texts = {
+                    text + phrase: known * share for text, known in texts.items() for phrase, share in following.items()
+                }
+            for text, known in texts.items():
+                found[text] = found.get(text, 0.0) + known
+        return found
+
+    def answer_entropy(self, prompt_text: str) -> float | None:
+        """Entropy (nats) of a true answer to a text, in closed form; None if this world cannot ask it."""
+        question = self.understand(prompt_text)
+        return None if question is None else self.answer_model.entropy(question)
+
     def tokens_per_document(self, count: Callable[[str], int], n: int = 1_000) -> float:
         """Mean number of tokens, as `count` counts them, of a pretraining document (from `n` documents)."""
         texts = self.pretraining(n, seed=0).column("text").to_pylist()
