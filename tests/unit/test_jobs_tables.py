@@ -20,7 +20,7 @@ from modecollapse.analysis.token_replica import REPLICA_COLUMNS
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS
 from modecollapse.cells import Model
 from modecollapse.identities import identity_metadata
-from modecollapse.jobs import tables
+from modecollapse.jobs import table_parts, tables
 from modecollapse.measures.harness import RESULTS, SAMPLES
 from modecollapse.measures.token_sums import DOCUMENTS, VOCABULARY
 from modecollapse.sealed import read_sealed, write_sealed, write_sealed_parts
@@ -80,7 +80,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Sequence[str] | No
         seen.append((path.name, columns))
         return read_sealed(path, columns, **options)
 
-    monkeypatch.setattr(tables, "read_sealed", read)
+    for module in (tables, table_parts):
+        monkeypatch.setattr(module, "read_sealed", read)
     return seen
 
 

@@ -232,6 +232,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "lineage",
         "metrics.categories",
         "wordings",
+        "jobs.table_parts",
         "jobs.tables",
         "jobs.judgement_tables",
         "jobs.probe_tables",

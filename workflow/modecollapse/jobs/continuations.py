@@ -14,13 +14,11 @@ from modecollapse.analysis.attractor import (
     shown_continuations,
     tokens_table,
 )
-from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.coloured_page import ColouredText, render
 from modecollapse.analysis.confidence import confidence_table, confidence_tokens_part
-from modecollapse.analysis.table_files import write_table
 from modecollapse.cells import Model
 from modecollapse.identities import model_of_table
-from modecollapse.jobs.running import failing_of
+from modecollapse.jobs.table_parts import bootstrap_of, model_frames, write_parts
 from modecollapse.publishing import publish_file, write_digests
 from modecollapse.sealed import read_sealed
 
@@ -51,7 +49,7 @@ def tabulate_continuations(
     Raises:
         CorruptFile: a file is not what was published.
     """
-    bootstrap = Bootstrap(resamples=spec["analysis"]["resamples"], seed=spec["analysis"]["seed"])
+    bootstrap = bootstrap_of(spec)
     negations, questions = spec["negations"], dict(spec["questions"])
     frames: dict[str, list[pd.DataFrame]] = {}
     texts: list[ColouredText] = []
@@ -60,12 +58,11 @@ def tabulate_continuations(
         frames.setdefault("attractor_modes", []).append(modes_table(measured, negations))
         frames.setdefault("attractor_tokens", []).append(tokens_table(measured, negations))
         texts += attractor_texts(size, measured, negations, spec["labels"])
-    sure = [confidence_tokens_part(frame, questions) for frame in map(_with_model, confidence)]
+    sure = [confidence_tokens_part(frame, questions) for frame in model_frames(confidence)]
     frames |= {"confidence": [confidence_table(sure)], "confidence_tokens": sure}
-    failing = failing_of(outputs)
     for name in ("attractor", "attractor_modes", "attractor_tokens", "confidence", "confidence_tokens"):
         if name in outputs:
-            write_table(name, frames.get(name, []), outputs[name], outputs[f"{name}_csv"], failing)
+            write_parts(name, frames.get(name, []), outputs)
     texts += confidence_texts(sure, spec["labels"])
     with publish_file(outputs["page"]) as partial:
         partial.write_text(render(texts, "Continuations by confidence", _ABOUT), encoding="utf-8")
@@ -81,12 +78,6 @@ def _of_sizes(modes: Sequence[Path], continuations: Sequence[Path]) -> Iterator[
     # The continuations of one size at a time are in memory.
     for size, models in groupby(read(), lambda entry: entry[0].size):
         yield size, dict(models)
-
-
-def _with_model(path: Path) -> pd.DataFrame:
-    table = read_sealed(path)
-    model = model_of_table(table)
-    return table.to_pandas().assign(size=model.size, seed=model.seed, stage=model.stage)
 
 
 def attractor_texts(

@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from modecollapse.analysis import personas, table_files, tables
+from modecollapse.analysis import personas, tables
 from modecollapse.analysis.attribution import attribution_parts
 from modecollapse.analysis.benchmarks import benchmark_tests_table, benchmarks_pooled_table, benchmarks_table
-from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.costs import costs_parts, divergence_table
 from modecollapse.analysis.filters import filters_table, perplexities_table
 from modecollapse.analysis.format_effects import format_effect_parts
@@ -31,7 +30,7 @@ from modecollapse.analysis.token_replica import REPLICA_COLUMNS, replica_statist
 from modecollapse.analysis.tokens import DOCUMENT_COLUMNS, VOCABULARY_COLUMNS, token_statistics
 from modecollapse.cells import Cell, Model
 from modecollapse.identities import cell_of_table, model_of_table
-from modecollapse.jobs.running import failing_of
+from modecollapse.jobs.table_parts import bootstrap_of, model_frames, write_parts
 from modecollapse.lineage import below, paths
 from modecollapse.sealed import read_sealed
 from modecollapse.wordings import Change
@@ -45,22 +44,8 @@ _REPEATED = ("prompts", "prompt", "format", "temperature", "metric", "definition
 """Columns of scores with few different texts."""
 
 
-def _bootstrap(spec: Mapping[str, Any]) -> Bootstrap:
-    return Bootstrap(resamples=spec["analysis"]["resamples"], seed=spec["analysis"]["seed"])
-
-
 def _scores(files: Iterable[Path], columns: Sequence[str] = COUNTED_COLUMNS) -> Iterator[pd.DataFrame]:
-    return _frames(files, columns, [name for name in columns if name in _REPEATED])
-
-
-def _frames(
-    files: Iterable[Path], columns: Sequence[str] | None = None, encoded: Sequence[str] = ()
-) -> Iterator[pd.DataFrame]:
-    """What was measured of each model, with size, seed and stage; `columns` and `encoded` as in `read_sealed`."""
-    for path in files:
-        table = read_sealed(path, columns, encoded=encoded)
-        model = model_of_table(table)
-        yield table.to_pandas().assign(seed=model.seed, size=model.size, stage=model.stage)
+    return model_frames(files, columns, [name for name in columns if name in _REPEATED])
 
 
 def _cells(files: Iterable[Path]) -> Iterator[tuple[Cell, pa.Table]]:
@@ -90,10 +75,6 @@ def _benchmarks(
         yield model_of_table(table), (table.to_pandas(), read_sealed(beside).to_pandas())
 
 
-def _write(name: str, parts: Iterable[pd.DataFrame], outputs: Mapping[str, Path]) -> None:
-    table_files.write_table(name, parts, outputs[name], outputs[f"{name}_csv"], failing_of(outputs))
-
-
 def tabulate(
     spec: Mapping[str, Any],
     scores: Sequence[Path],
@@ -108,19 +89,19 @@ def tabulate(
     Raises:
         CorruptFile: a file is not what was published.
     """
-    bootstrap = _bootstrap(spec)
+    bootstrap = bootstrap_of(spec)
     # Read anew for each table: the scores of one size at a time are in memory.
-    _write("diversity", tables.diversity_parts(_scores(scores), bootstrap), outputs)
-    _write("curves", tables.curves_parts(_scores(scores), bootstrap), outputs)
+    write_parts("diversity", tables.diversity_parts(_scores(scores), bootstrap), outputs)
+    write_parts("curves", tables.curves_parts(_scores(scores), bootstrap), outputs)
     seed = spec["analysis"]["seed"]
-    _write("samples", [tables.samples_table(_cells(cells), PROMPTS_PER_SET, SAMPLES_PER_PROMPT, seed)], outputs)
+    write_parts("samples", [tables.samples_table(_cells(cells), PROMPTS_PER_SET, SAMPLES_PER_PROMPT, seed)], outputs)
     if "training" in outputs:
         logged = {}
         for path in curves:
             table = read_sealed(path)
             if table.num_columns:
                 logged[model_of_table(table)] = table.to_pandas()
-        _write("training", [tables.training_table(logged)], outputs)
+        write_parts("training", [tables.training_table(logged)], outputs)
 
 
 def tabulate_tokens(
@@ -131,7 +112,7 @@ def tabulate_tokens(
     Raises:
         CorruptFile: a file is not what was published.
     """
-    bootstrap = _bootstrap(spec)
+    bootstrap = bootstrap_of(spec)
     parts: dict[str, list[pd.DataFrame]] = {"tokens": [], "tokens_pooled": [], "vocabulary_cdf": []}
     measured = _tokens(documents, vocabularies, (*DOCUMENT_COLUMNS, *REPLICA_COLUMNS))
     # Of one size at a time the resamples are in memory, and of one model the distributions over the vocabulary.
@@ -146,7 +127,7 @@ def tabulate_tokens(
         parts["tokens"].append(tables.tokens_table(statistics, bootstrap))
         parts["tokens_pooled"].append(tables.tokens_pooled_table(statistics, bootstrap))
     for name, of_sizes in parts.items():
-        _write(name, of_sizes, outputs)
+        write_parts(name, of_sizes, outputs)
 
 
 def tabulate_benchmarks(
@@ -166,7 +147,7 @@ def tabulate_benchmarks(
         parts["benchmarks_pooled"].append(benchmarks_pooled_table(read, answered))
         parts["benchmark_tests"].append(benchmark_tests_table(answered, paths(spec["lineage"])))
     for name, of_sizes in parts.items():
-        _write(name, of_sizes, outputs)
+        write_parts(name, of_sizes, outputs)
 
 
 def judge_candidates(spec: Mapping[str, Any], samples: Sequence[Path], outputs: Mapping[str, Path]) -> None:
@@ -183,7 +164,7 @@ def judge_candidates(spec: Mapping[str, Any], samples: Sequence[Path], outputs: 
         for _, models in groupby(tables, lambda entry: entry[0].size):
             yield candidates_table(dict(models), *known)
 
-    _write("candidates", parts(), outputs)
+    write_parts("candidates", parts(), outputs)
 
 
 def tabulate_merits(
@@ -202,7 +183,7 @@ def tabulate_merits(
     """
     known, won = (read_sealed(paths[0]).to_pandas() if paths else None for paths in (costs, win_rates))
     judged = read_sealed(candidates).to_pandas()
-    _write("candidate_merits", [merits_table(judged, known, won, spec["temperature"])], outputs)
+    write_parts("candidate_merits", [merits_table(judged, known, won, spec["temperature"])], outputs)
 
 
 def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:
@@ -216,8 +197,8 @@ def tabulate_rewards(spec: Mapping[str, Any], scores: Sequence[Path], outputs: M
         table = read_sealed(path)
         model = model_of_table(table)
         judged.setdefault((model.size, model.stage), {})[model] = table.to_pandas()
-    bootstrap = _bootstrap(spec)
-    _write("rewards", (rewards_table(models, bootstrap) for models in judged.values()), outputs)
+    bootstrap = bootstrap_of(spec)
+    write_parts("rewards", (rewards_table(models, bootstrap) for models in judged.values()), outputs)
 
 
 def tabulate_repetition(spec: Mapping[str, Any], counts: Sequence[Path], outputs: Mapping[str, Path]) -> None:
@@ -226,7 +207,7 @@ def tabulate_repetition(spec: Mapping[str, Any], counts: Sequence[Path], outputs
     Raises:
         CorruptFile: a file is not what was published.
     """
-    _write("repetition", repetition_parts(_frames(counts), spec["lineage"], _bootstrap(spec)), outputs)
+    write_parts("repetition", repetition_parts(model_frames(counts), spec["lineage"], bootstrap_of(spec)), outputs)
 
 
 def tabulate_semantic(
@@ -243,9 +224,9 @@ def tabulate_semantic(
     Raises:
         CorruptFile: a file is not what was published.
     """
-    _write("semantic", semantic_parts(_frames(values), spec["lineage"], _bootstrap(spec)), outputs)
-    _write("semantic_outputs", map(outputs_part, _frames(found)), outputs)
-    _write("semantic_clusters", map(clusters_part, _frames(found)), outputs)
+    write_parts("semantic", semantic_parts(model_frames(values), spec["lineage"], bootstrap_of(spec)), outputs)
+    write_parts("semantic_outputs", map(outputs_part, model_frames(found)), outputs)
+    write_parts("semantic_clusters", map(clusters_part, model_frames(found)), outputs)
 
 
 def tabulate_personas(
@@ -269,10 +250,10 @@ def tabulate_personas(
     Raises:
         CorruptFile: a file is not what was published.
     """
-    found = (pd.concat(_frames(files), ignore_index=True) for files in (read, answers, sentences, clusters))
-    for name, table in personas.tables(Personas(*found), spec, _bootstrap(spec)).items():
+    found = (pd.concat(model_frames(files), ignore_index=True) for files in (read, answers, sentences, clusters))
+    for name, table in personas.tables(Personas(*found), spec, bootstrap_of(spec)).items():
         if name in outputs:
-            _write(name, [table], outputs)
+            write_parts(name, [table], outputs)
 
 
 def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Mapping[str, Path]) -> None:
@@ -285,9 +266,9 @@ def tabulate_filters(spec: Mapping[str, Any], data: Sequence[Path], outputs: Map
     for (name, size, seed), path in zip(spec["sets"], data, strict=True):
         metadata = read_sealed(path, []).schema.metadata
         reports.append(({"data": name, "size": size, "seed": seed}, json.loads(metadata[b"report"])))
-    _write("filters", [filters_table(reports)], outputs)
+    write_parts("filters", [filters_table(reports)], outputs)
     if "perplexities" in outputs:
-        _write("perplexities", [perplexities_table(reports)], outputs)
+        write_parts("perplexities", [perplexities_table(reports)], outputs)
 
 
 def tabulate_label_agreement(spec: Mapping[str, Any], labels: Sequence[Path], outputs: Mapping[str, Path]) -> None:
@@ -299,7 +280,7 @@ def tabulate_label_agreement(spec: Mapping[str, Any], labels: Sequence[Path], ou
     labelled: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
     for path, (size, _, data, labelled_by) in zip(labels, spec["labels"], strict=True):
         labelled.setdefault((size, data, labelled_by), []).append(read_sealed(path).to_pandas())
-    _write("label_agreement", [agreement_table(labelled, _bootstrap(spec))], outputs)
+    write_parts("label_agreement", [agreement_table(labelled, bootstrap_of(spec))], outputs)
 
 
 def compare_published_tokens(
@@ -312,7 +293,7 @@ def compare_published_tokens(
     """
     models = [(size, stage, model, theirs) for size, stage, model, theirs in spec["models"]]
     frame = published_tokens_table(read_sealed(tokens).to_pandas(), models, read_published_tokens(published))
-    _write("published_tokens", [frame], outputs)
+    write_parts("published_tokens", [frame], outputs)
 
 
 def attribute(
@@ -328,17 +309,17 @@ def attribute(
         CorruptFile: a file is not what was published.
         StudyError: stages that are to be compared were measured under different prompt formats only.
     """
-    bootstrap = _bootstrap(spec)
+    bootstrap = bootstrap_of(spec)
     statistics = (
         (model, token_statistics(of_documents, vocabulary, bootstrap))
         for model, of_documents, vocabulary in _tokens(documents, vocabularies, DOCUMENT_COLUMNS)
     )
     lines, across = paths(spec["lineage"]), spec["analysis"].get("across_formats", {})
-    _write("attribution", attribution_parts(_scores(scores), statistics, lines, bootstrap, across), outputs)
-    _write("tests", tests_parts(_scores(scores, VALUE_COLUMNS), lines, across), outputs)
+    write_parts("attribution", attribution_parts(_scores(scores), statistics, lines, bootstrap, across), outputs)
+    write_parts("tests", tests_parts(_scores(scores, VALUE_COLUMNS), lines, across), outputs)
     if "matched_attribution" in outputs:
         values = _scores(scores, VALUE_COLUMNS)
-        _write("matched_attribution", matched_parts(values, lines, bootstrap, across), outputs)
+        write_parts("matched_attribution", matched_parts(values, lines, bootstrap, across), outputs)
 
 
 def tabulate_costs(
@@ -355,7 +336,7 @@ def tabulate_costs(
     Raises:
         CorruptFile: a file is not what was published.
     """
-    bootstrap, reference = _bootstrap(spec), spec["reference"]
+    bootstrap, reference = bootstrap_of(spec), spec["reference"]
     measured = (
         (model_of_table(table), table.to_pandas())
         for table in (read_sealed(path, ["prompts", "prompt", "n_tokens", "kl"]) for path in divergences)
@@ -364,9 +345,9 @@ def tabulate_costs(
     descendants = below(paths(spec["lineage"]), reference)
     stages = [stage for stage in spec["stages"] if stage in descendants]
     known = read_sealed(truth[0]).to_pandas() if truth else None
-    _write("divergence", [distances], outputs)
+    write_parts("divergence", [distances], outputs)
     values = _scores(scores, VALUE_COLUMNS)
-    _write("costs", costs_parts(values, distances, stages, reference, bootstrap, known), outputs)
+    write_parts("costs", costs_parts(values, distances, stages, reference, bootstrap, known), outputs)
 
 
 def split_format_effects(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:
@@ -376,5 +357,5 @@ def split_format_effects(spec: Mapping[str, Any], scores: Sequence[Path], output
         CorruptFile: a file is not what was published.
     """
     changes = [Change(*change) for change in spec["changes"]]
-    parts = format_effect_parts(_scores(scores), changes, spec["formats"], _bootstrap(spec))
-    _write("format_effect", parts, outputs)
+    parts = format_effect_parts(_scores(scores), changes, spec["formats"], bootstrap_of(spec))
+    write_parts("format_effect", parts, outputs)
