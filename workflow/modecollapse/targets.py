@@ -1,13 +1,13 @@
 """What a study's rules read and write: the lists that the rules declare as inputs and targets."""
 
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import modecollapse
 from modecollapse.card_targets import CardTargets
-from modecollapse.cells import Cell, Model, ModelData, ReferenceScores
+from modecollapse.cells import Cell, Model
+from modecollapse.data_targets import DataTargets
 from modecollapse.epochs import epoch_stage
 from modecollapse.experiment_targets import ExperimentTargets
 from modecollapse.figures.features import features_of
@@ -28,7 +28,7 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets):
+class Targets(DataTargets, LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -61,72 +61,6 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
             ]
         )
 
-    def all_sampled_data(self) -> list[str]:
-        """The data sets that models write."""
-        return [self.paths.sampled(each) for each in self.study.all_sampled_data()]
-
-    def data_of(self, model: Model, name: str) -> str:
-        """The file of a data set for a model: its own, if a stage writes it."""
-        if not self.study.is_of_model(name):
-            return self.paths.data(name)
-        data = self.study.data_for(name, model)
-        return self.paths.derived(data) if self.study.config.data[name].parents else self.paths.sampled(data)
-
-    def all_derived_data(self) -> list[str]:
-        """The data sets that are made from others."""
-        return [path for *_, path in self.derived_sets()]
-
-    def derived_sets(self) -> list[tuple[str, str, str, str]]:
-        """(name, size, seed, file) of each of them; without size and seed those that are the same for all models."""
-        once = [(name, "", "", self.paths.data(name)) for name in self.study.derived_once()]
-        of_models = self.study.derived_of_models()
-        return once + [(data.data, data.size, str(data.seed), self.paths.derived(data)) for data in of_models]
-
-    def all_own_answers(self) -> list[str]:
-        """What scorers of perplexity filters answer themselves."""
-        return [self.paths.own_answers(data) for data in self.study.filtered()]
-
-    def own_answers_inputs(self, data: ModelData) -> dict[str, object]:
-        """What the job reads that has a scorer answer, by name."""
-        scorer = self.study.scorer(data)
-        prompts = [self.data_of(scorer, name) for name in self.study.asked_sets(data)]
-        return {**self._model_inputs("", scorer), "prompts": prompts}
-
-    def parents_of(self, name: str) -> list[str]:
-        """The files of the sets that a set is made from which is the same for all models."""
-        return [self.paths.data(parent) for parent in self.study.config.data[name].parents]
-
-    def derived_inputs(self, data: ModelData) -> dict[str, object]:
-        """What the job reads that makes a model's data set from others, by name."""
-        model, own = Model(data.size, data.seed, ""), self.study.config.data[data.data]
-        inputs: dict[str, object] = {"data": [self.data_of(model, parent) for parent in own.parents]}
-        if own.perplexity is not None:
-            scores = self.study.filter_scores(data)
-            inputs["references"] = [self.paths.reference_scores(each.model, each.pairs) for each in scores]
-            inputs["own"] = self.paths.own_answers(data)
-        return inputs
-
-    def sampling_inputs(self, data: ModelData) -> dict[str, object]:
-        """What the job reads that has a stage write a data set, by name."""
-        inputs = self._model_inputs("", self.study.writer(data)) | self._reward_inputs(self.study.judge(data))
-        return {**inputs, "prompts": self.data_of(self.study.writer(data), self.study.sampling(data).prompts)}
-
-    def all_reference_scores(self) -> list[str]:
-        """The files of all reference log-probabilities."""
-        return [self.paths.reference_scores(each.model, each.pairs) for each in self._reference_scores.values()]
-
-    def reference_scores(self, model: Model, pairs: str) -> ReferenceScores:
-        """The reference log-probabilities whose file is named so."""
-        return self._reference_scores[model, pairs]
-
-    @cached_property
-    def _reference_scores(self) -> dict[tuple[Model, str], ReferenceScores]:
-        return {(each.model, each.pairs): each for each in self.study.all_reference_scores()}
-
-    def reference_inputs(self, scores: ReferenceScores) -> dict[str, object]:
-        """What the job reads that computes them, by name."""
-        return {**self._model_inputs("", scores.model), "data": self.data_of(scores.model, scores.data)}
-
     def embeddings_of(self, model: Model) -> list[str]:
         """The sentence vectors that a model's scores need: one file, or none."""
         return [self.paths.embeddings(model.size, model.seed)] if self.study.embeds() else []
@@ -141,13 +75,13 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
         inputs: dict[str, object] = {}
         parent = self.study.start(model)
         if parent is not None:
-            inputs |= self._model_inputs("parent_", parent)
+            inputs |= self.model_inputs("parent_", parent)
         if (source := self.study.local_source(model)) is not None:
             # Its files are in the spec by their SHA-256, so touching them makes nothing stale.
             inputs["source"] = ancient(str(source))
         if stage.data is not None:
             inputs["data"] = self.data_of(model, stage.data)
-        inputs |= self._reward_inputs(self.study.reward(model))
+        inputs |= self.scorer_inputs(self.study.reward(model))
         if self.study.run_rails(model):
             inputs["guard_data"] = self.guard_data(model)
         if (scores := self.study.reference_scores(model)) is not None:
@@ -197,18 +131,6 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
                 needed += [Needed(revision) for revision in hub_revisions(self.study.benchmarks)]
         return [need for need in needed if need is not None]
 
-    def world_data(self) -> list[str]:
-        """The data sets that are parts of the world."""
-        return [name for name, data in self.study.config.data.items() if data.world is not None]
-
-    def source_data(self) -> list[str]:
-        """The data sets that are read from the hub or from files."""
-        return [name for name, data in self.study.config.data.items() if data.source is not None]
-
-    def data_files(self, name: str) -> list[str]:
-        """The local files that a data set is read from; none if it is in the hub's cache."""
-        return [str(path) for path in self.study.data_files(name)]
-
     def priority(self, makes: Literal["vectors", "completions", "models"], size: str) -> int:
         """Scheduling priority of a job, above that of measures, whose results only tables wait for.
 
@@ -250,18 +172,7 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
         """What a job reads that chooses, by name."""
         parent = self.study.parent(model)
         assert parent is not None
-        return {**self._model_inputs("", parent), **self._reward_inputs(self.study.reward(model))}
-
-    def _model_inputs(self, prefix: str, model: Model) -> dict[str, object]:
-        from snakemake.io import ancient
-
-        return {
-            f"{prefix}manifest": self.paths.manifest(model),
-            f"{prefix}weights": ancient(self.paths.weights(model)),
-        }
-
-    def _reward_inputs(self, reward: Model | None) -> dict[str, object]:
-        return {} if reward is None else self._model_inputs("reward_", reward)
+        return {**self.model_inputs("", parent), **self.scorer_inputs(self.study.reward(model))}
 
     def importing_rules(self, pattern: Model) -> list[tuple[str, list[str], list[str]]]:
         """The same for the stages whose completions are read from files."""
@@ -314,13 +225,8 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
 
     def reward_inputs(self, model: Model) -> dict[str, object]:
         """What the job reads that computes them, by name."""
-        from snakemake.io import ancient
-
-        return {
-            "manifest": self.paths.manifest(model),
-            "weights": ancient(self.paths.weights(model)),
-            "data": [self.data_of(model, name) for name in self.study.reward_data(model).values()],
-        }
+        data = [self.data_of(model, name) for name in self.study.reward_data(model).values()]
+        return {**self.model_inputs("", model), "data": data}
 
     def all_repetition(self) -> list[str]:
         """How many completions of each model repeat themselves."""
@@ -332,15 +238,8 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
 
     def divergence_inputs(self, model: Model) -> dict[str, object]:
         """What the job reads that measures how far a model is from its reference, by name."""
-        from snakemake.io import ancient
-
         reference = self.study.diverging_from(model)
-        return {
-            "manifest": self.paths.manifest(model),
-            "weights": ancient(self.paths.weights(model)),
-            "reference_manifest": self.paths.manifest(reference),
-            "reference_weights": ancient(self.paths.weights(reference)),
-        }
+        return {**self.model_inputs("", model), **self.model_inputs("reference_", reference)}
 
     def has_costs(self) -> bool:
         """Whether the costs of stages are told: the study names their reference, and there is something to gain."""
@@ -402,10 +301,6 @@ class Targets(LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, Exp
         if self.study.config.measures.truth:
             names += ["truth"]
         return [*names, *self.comparison_tables()]
-
-    def filter_tables(self) -> list[str]:
-        """The tables of the rule `tabulate_filters`."""
-        return ["filters", *(["perplexities"] if self.study.filtered() else [])]
 
     def comparison_tables(self) -> list[str]:
         """The tables of the rule `compare`."""
