@@ -9,9 +9,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import wait as wait_for_end
@@ -74,10 +75,11 @@ def extract(
     chunks = list(_chunks(distinct))
     done: dict[int, _Chunk] = {}
     finished = 0
-    for number, chunk in _computed(chunks, settings, processes):
-        done[number] = chunk
-        finished += len(chunk.reasons)
-        report(finished, len(distinct))
+    with closing(_computed(chunks, settings, processes)) as computed:
+        for number, chunk in computed:
+            done[number] = chunk
+            finished += len(chunk.reasons)
+            report(finished, len(distinct))
     in_order = [done[number] for number in range(len(chunks))]
     places = {text: place for place, text in enumerate(distinct)}
     rows = [places[text] for text in texts]
@@ -108,7 +110,7 @@ def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
 
 def _computed(
     chunks: Sequence[list[str]], settings: PipelineSettings, processes: int
-) -> Iterator[tuple[int, "_Chunk"]]:
+) -> Generator[tuple[int, _Chunk], None, None]:
     """The chunks' numbers and features, as they get done."""
     if min(processes, len(chunks)) <= 1:
         with threadpool_limits(limits=1):

@@ -16,6 +16,7 @@ import numpy as np
 from spacy.attrs import IDX, LENGTH, ORTH
 from spacy.language import Language
 from spacy.tokens import Doc
+from spacy.util import load_language_data, registry
 from textdescriptives.components import coherence, dependency_distance, descriptive_stats, pos_proportions, readability
 from textdescriptives.components import information_theory as information
 from textdescriptives.components import quality as library
@@ -74,6 +75,20 @@ class _Text:
         return iter(self.words)
 
 
+class _Statistics(descriptive_stats.DescriptiveStatistics):
+    """The library's, which would register itself for all texts of this process, those of other languages included."""
+
+    def __init__(self, nlp: Language) -> None:
+        self.can_calculate_syllables = descriptive_stats.language_exists_in_pyphen(nlp.lang)
+
+
+class _Readability(readability.Readability):
+    """As `_Statistics`."""
+
+    def __init__(self, nlp: Language) -> None:
+        self.can_calculate_syllables = descriptive_stats.language_exists_in_pyphen(nlp.lang)
+
+
 class FeatureValues:
     """Features of the texts that one pipeline has read.
 
@@ -84,15 +99,12 @@ class FeatureValues:
 
     def __init__(self, nlp: Language, lexemes: bool) -> None:
         self._nlp = nlp
-        self._statistics = descriptive_stats.DescriptiveStatistics(nlp, verbose=False)
-        self._readability = readability.Readability(nlp)
+        self._statistics, self._readability = _Statistics(nlp), _Readability(nlp)
         self._thresholds = QualityThresholds()
         self._words: dict[int, _Word] = {}
-        try:
-            information.set_lexeme_prob_table(nlp.vocab)
-            self._table = nlp.vocab.lookups.get_table("lexeme_prob")
-        except ValueError:  # the language has none
-            self._table = None
+        self._probabilities = _word_probabilities(nlp)
+        settings = nlp.vocab.lookups.get_table("lexeme_settings", {})
+        self._unknown_prob: float = settings.get("oov_prob", -20.0)  # spaCy's default
         self._lexemes = lexemes
         lacks = self._lacks()
         self.missing: Mapping[str, str] = {
@@ -146,7 +158,7 @@ class FeatureValues:
         lacks: dict[Needs | None, str] = {}
         if not descriptive_stats.language_exists_in_pyphen(nlp.lang):
             lacks["syllables"] = f"Pyphen has no hyphenation of {language}"
-        if self._table is None:
+        if self._probabilities is None:
             lacks["probabilities"] = f"spaCy has no table of word probabilities of {language}"
         if "token.pos" not in assigned and not ("tagger" in factories and _rules_give_parts_of_speech(nlp)):
             lacks["tagger"] = "the pipeline gives no parts of speech"
@@ -156,7 +168,7 @@ class FeatureValues:
         if vectors.size == 0:
             # With a tok2vec, spaCy would silently take its outputs, which are no vectors of words.
             lacks["vectors"] = "the pipeline has no word vectors"
-        if self._lexemes and self._table is None:
+        if self._lexemes and self._probabilities is None:
             lacks["vocabulary"] = lacks["probabilities"]
         elif not self._lexemes and vectors.size == 0:
             lacks["vocabulary"] = "the pipeline has no word vectors, and the vocabulary is that of vectors"
@@ -169,10 +181,13 @@ class FeatureValues:
         ids = doc.to_array(ORTH).tolist()
         for orth in ids:
             if orth not in known:
-                lexeme = doc.vocab[orth]
-                in_vocabulary = lexeme.orth_ in self._table if self._lexemes and self._table else not lexeme.is_oov
-                known[orth] = _Word(lexeme, lexeme.prob, in_vocabulary)
+                known[orth] = self._word(doc.vocab[orth])
         return [known[orth] for orth in ids]
+
+    def _word(self, lexeme: Any) -> _Word:
+        probabilities = self._probabilities or {}
+        prob = probabilities.get(lexeme.orth_, self._unknown_prob)
+        return _Word(lexeme, prob, lexeme.orth_ in probabilities if self._lexemes else not lexeme.is_oov)
 
     def _described(self, text: _Text) -> dict[str, float]:
         kept, statistics = text._, self._statistics
@@ -252,6 +267,19 @@ def ngram_fractions(text: str, tokens: np.ndarray) -> tuple[dict[str, float], di
         characters += ends[end - 1] - starts[first] if end else 0
         duplicate[str(n)] = characters / len(text) if text else 0.0
     return top, duplicate
+
+
+def _word_probabilities(nlp: Language) -> Mapping[str, float] | None:
+    """Word → its log-probability (nats); None if the language has no table of them.
+
+    The library puts the table into the vocabulary of the pipeline, which copies a million words twice, for seconds.
+    """
+    name = "lexeme_prob"
+    if nlp.vocab.lookups.has_table(name):
+        own: Mapping[str, float] = nlp.vocab.lookups.get_table(name)
+        return own
+    tables = registry.lookups.get(nlp.lang) if nlp.lang in registry.lookups else {}
+    return load_language_data(tables[name]) if name in tables else None
 
 
 def _rules_give_parts_of_speech(nlp: Language) -> bool:
