@@ -15,6 +15,7 @@ from pathlib import Path
 SUBJECTS = (
     "lexical_metrics",
     "repetition",
+    "features",
     "bootstrap",
     "embedding",
     "tokens",

@@ -10,6 +10,7 @@ import pytest
 from modecollapse.yaml_files import read_yaml
 from tests import pretend_hub
 from tests.pretend_hub import PretendHub
+from tests.sharing import made_by_one_worker, shared_directory
 from tests.studies import SMOKE
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 @pytest.fixture
 def content() -> dict[str, Any]:
     return copy.deepcopy(read_yaml(SMOKE))
+
+
+@pytest.fixture(scope="session")
+def trained_pipeline(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory with a small trained spaCy pipeline: tagger, morphologizer, parser and word vectors."""
+    from tests.text_pipelines import write_trained_pipeline
+
+    return made_by_one_worker(shared_directory(tmp_path_factory, worker_id) / "pipeline", write_trained_pipeline)
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ REVISIONS: Mapping[str, int] = {
     # 4: intervals of shares, correlations and agreements end where these do.
     "analysis": 4,
     "semantic": 1,
+    "features": 1,
     "experiments": 1,
     "personas": 1,
     "toy_bandit": 1,
@@ -241,6 +242,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "semantic": ("measures.semantic", "metrics.modes", "metrics.similarity", "jobs.semantic"),
+    "features": (
+        "measures.feature_extractor",
+        "measures.feature_pipeline",
+        "measures.feature_values",
+        "metrics.text_features",
+    ),
     "experiments": (
         "cell_tables",
         "generation.models",
