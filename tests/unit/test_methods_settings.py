@@ -30,7 +30,7 @@ def test_importing_the_registry_loads_no_slow_library():
 
 def test_every_method_is_registered_under_its_own_name_and_names_modules_that_exist():
     names = {"pretrain", "sft", "dpo", "ipo", "kto", "simpo", "orpo", "reward", "ppo"}
-    names |= {"rloo", "grpo", "best_of_n", "rejection_sft", "checkpoint", "adapter"}
+    names |= {"rloo", "grpo", "best_of_n", "rejection_sft", "checkpoint", "adapter", "unmerged"}
     assert set(METHODS) == names
     for name, method in METHODS.items():
         assert method.name == name

@@ -1,5 +1,6 @@
 """Data sets that are made from others: what is refused of them, what they descend from, and what decides them."""
 
+import json
 from typing import Any
 
 import pytest
@@ -54,6 +55,20 @@ DATA = ("data",)
         (put("data", "unique", "seed", 3), r"`seed` has no effect here"),
         (put("data", "unique", "deduplicate", "near", 1.5), r"data\.unique\.deduplicate\.near: found 1\.5"),
         (put("data", "unique", "deduplicate", "nearly", 1), r"nearly: no such key.*Did you mean 'near'"),
+        (
+            put("data", "even", {"from": "unique", "split": "train"}),
+            r"part of the rows is drawn: found 'train'\. Al",
+        ),
+        (put("data", "even", {"from": "unique", "split": {}}), r"data\.even\.split\.share: this key is missing"),
+        (put("data", "even", {"from": "unique", "split": {"share": 1}}), r"data\.even\.split\.share: found 1"),
+        (
+            put("data", "even", {"from": "unique", "split": {"share": 0.9, "part": "test"}}),
+            r"data\.even\.split\.part: found 'test'\. Allowed: 'drawn' or 'rest'",
+        ),
+        (
+            put("data", "more", {"source": {"hub": "org/pairs"}, "split": {"share": 0.9}}),
+            r"data\.more: .*`split` names a split of a hub data set\. .*`\{from: SET, split",
+        ),
         (put("data", "unique", "from", ["preferences", "answers"]), r"but answers has prompt, completion, task"),
         (put("data", "unique", "from", "questions"), r"only sets of texts can be made into others"),
         (put("data", "even", "balance", {}), r"data\.even\.balance: nothing is balanced"),
@@ -226,3 +241,18 @@ def test_every_job_of_derived_sets_asks_for_resources():
     own = demands.own_answers(_on_dist())
     assert own.seconds > 0
     assert own.memory > 0
+
+
+def test_the_two_parts_of_a_split_are_two_sets_that_are_decided_by_their_seed():
+    study = content()
+    study["data"]["train"] = {"from": "unique", "split": {"share": 0.9}, "seed": 3}
+    study["data"]["rest"] = {"from": "unique", "split": {"share": 0.9, "part": "rest"}}
+    study["data"]["read"] = {"source": {"hub": "org/pairs"}, "split": "train_prefs"}
+    study["stages"]["tuned"]["data"] = "train"
+    parsed = parse(study)
+    assert parsed.derived_once() == ["unique", "train"]
+    train, rest = (json.loads(derived_spec(parsed, name)) for name in ("train", "rest"))
+    assert (train["transformation"], train["seed"]) == ({"split": {"share": 0.9, "part": "drawn"}}, 3)
+    assert (rest["transformation"]["split"]["part"], rest["seed"]) == ("rest", 0)
+    assert parsed.config.data["read"].transformation is None
+    assert parsed.config.data["read"].hub_split == "train_prefs"

@@ -15,6 +15,7 @@ from modecollapse.data.transformations.classify import ClassifySettings, tasks_t
 from modecollapse.data.transformations.decontaminate import DecontaminateSettings, decontaminate
 from modecollapse.data.transformations.deduplicate import DeduplicateSettings, deduplicate, near_duplicates
 from modecollapse.data.transformations.perplexity import PerplexitySettings, filter_by_perplexity, least
+from modecollapse.data.transformations.split import SplitSettings, split
 from modecollapse.data.transformations.words import normalised, words_of
 
 
@@ -278,3 +279,44 @@ def test_pairs_of_equal_answers_are_left_out_of_every_set():
         {"task": "x", "outcome": KEPT, "kept": True, "n": 1},
     ]
     assert merge({"prompt": ["p"], "completion": ["p"]}).kept == [True]
+
+
+def parts(columns, share, seed=0):
+    """Which rows the drawn part has, and which the rest."""
+    settings = (SplitSettings(share=share), SplitSettings(share=share, part="rest"))
+    return [split(columns, each, Given(seed)).kept for each in settings]
+
+
+@pytest.mark.parametrize(("share", "seed", "rows"), [(0.9, 0, 1000), (0.5, 7, 33), (0.123, 1, 200)])
+def test_the_two_parts_of_a_split_have_all_rows_and_none_in_common(share, seed, rows):
+    columns = pairs([("a", *LONGER)] * rows)
+    drawn, rest = parts(columns, share, seed)
+    assert [one + other for one, other in zip(drawn, rest, strict=True)] == [1] * rows
+    assert sum(drawn) == round(share * rows)
+    assert parts(columns, share, seed) == [drawn, rest]
+    assert parts(columns, share, seed + 1)[0] != drawn
+    larger = parts(columns, share + 0.05, seed)[0]
+    assert all(more or not fewer for more, fewer in zip(larger, drawn, strict=True)), "a part of more"
+
+
+def test_no_prompt_stands_on_both_sides_of_a_split():
+    source = random.Random(3)
+    names = [source.choice("abcdefghijklmnopqrst") for _ in range(300)]
+    written = [source.choice([name, name.upper(), f" {name}\n"]) for name in names]
+    columns = {"prompt": written, "chosen": ["c"] * 300, "rejected": ["r"] * 300}
+    drawn, rest = ({name for name, kept in zip(names, part, strict=True) if kept} for part in parts(columns, 0.7))
+    assert not drawn & rest
+    assert len(drawn) == 14, "of the twenty prompts, whatever their rows"
+
+
+def test_rows_without_prompts_are_split_one_by_one():
+    drawn, rest = parts({"text": ["the same"] * 20}, 0.75)
+    assert (sum(drawn), sum(rest)) == (15, 5)
+
+
+def test_rows_that_are_left_out_of_a_part_are_counted_as_the_other_one():
+    selection = split({"text": list("abcd")}, SplitSettings(share=0.5), Given())
+    assert counted(["all"] * 4, selection) == [
+        {"task": "all", "outcome": "kept", "kept": True, "n": 2},
+        {"task": "all", "outcome": "other part", "kept": False, "n": 2},
+    ]

@@ -153,6 +153,7 @@ def test_the_ten_lines_of_the_documentation_are_ten_and_run_as_they_stand(tmp_pa
         ("pythia-epochs", 16, 16 * 2 * 2 * 15),
         ("llama2", 8, 8 * 2 * 2 * 15),
         ("rlhf", 7, 7 * 2 * 2 * 5),
+        ("mistral-orca", 3, 3 * 2 * 2),
     ],
 )
 def test_the_whole_grid_of_a_study_of_real_models_is_planned_without_a_network(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from modecollapse.data.columns import LabelColumn, TextColumn
 from modecollapse.data.transformations.balance import BalanceSettings
@@ -12,6 +12,7 @@ from modecollapse.data.transformations.decontaminate import DecontaminateSetting
 from modecollapse.data.transformations.deduplicate import DeduplicateSettings
 from modecollapse.data.transformations.perplexity import PerplexitySettings
 from modecollapse.data.transformations.registry import TRANSFORMATIONS
+from modecollapse.data.transformations.split import SplitSettings
 from modecollapse.labelling.settings import PairSettings
 from modecollapse.resources.settings import Expected
 from modecollapse.schema import Name, Strict, distinct, listed
@@ -41,10 +42,23 @@ class Sampled(PairSettings):
     """Prompts that are answered, drawn from the set with all alike probable; null takes all. Pairs are rather fewer."""
 
 
+def _kind_of_split(value: Any) -> str:
+    if value is None:
+        return "null"
+    return "SplitSettings" if isinstance(value, dict | SplitSettings) else "text"
+
+
+Split = Annotated[
+    Annotated[str, Tag("text")] | Annotated[SplitSettings, Tag("SplitSettings")] | Annotated[None, Tag("null")],
+    Discriminator(_kind_of_split),
+]
+"""The split of a hub data set, or how a set is split here; faults are told of the kind that it is."""
+
+
 class Data(Strict):
     """A data set: a part of the nano world (`world`), rows of text from the hub or from files (`source`), pairs that a
     stage writes (`sampled`), or rows of other sets (`from`), one set after another, that a transformation keeps: one of
-    `perplexity`, `balance`, `deduplicate`, `decontaminate`, `classify`, or none. See docs/data.md.
+    `perplexity`, `balance`, `deduplicate`, `decontaminate`, `classify`, `split`, or none. See docs/data.md.
 
     Of a source, only its named columns are kept, as text. The white space around answers (`completion`, `chosen`,
     `rejected`) is removed, since training puts exactly one space between prompt and answer; prompts keep theirs, and a
@@ -78,8 +92,8 @@ class Data(Strict):
     """Where the rows come from."""
     subset: str | None = None
     """Configuration of a hub data set that has several; null is its default one."""
-    split: str | None = None
-    """Split of a hub data set; null is `train`."""
+    split: Split = None
+    """Split of a hub data set by its name; null is `train`. Of a set that is made from others: a random part."""
     files: str | None = None
     """Files of a hub data set instead of a split: a pattern such as `val.jsonl.zst` or `data/*.parquet`. `*` stays
     within one directory, `**` stands for any number of them."""
@@ -120,6 +134,11 @@ class Data(Strict):
             raise ValueError("`n` is missing. Say how many rows of the world to sample")
         if self.source is not None and "seed" in self.model_fields_set and self.sample is None:
             raise ValueError("`seed` has no effect without `sample`. Add `sample: N`, or remove it")
+        if isinstance(self.split, SplitSettings):
+            raise ValueError(
+                "`split` names a split of a hub data set. To draw a part of a set, make another one from it, "
+                "`{from: SET, split: {share: 0.9}}`"
+            )
         if self.files is not None and (self.split or self.subset):
             raise ValueError("`files` takes the place of `split` and `subset`. Give one or the other")
         if self.columns and self.columns.get("chosen", 1) == self.columns.get("rejected", 2):
@@ -127,12 +146,24 @@ class Data(Strict):
         return self
 
     @property
+    def hub_split(self) -> str | None:
+        """The split that is read of a hub data set, if it is named."""
+        return self.split if isinstance(self.split, str) else None
+
+    @property
     def transformation(self) -> tuple[Transformation, Any] | None:
         """What makes it from its parents, with its settings; None if it has them all, or none."""
+        if not self.parents:
+            return None
         found = ((each, getattr(self, name)) for name, each in TRANSFORMATIONS.items())
         return next(((each, settings) for each, settings in found if settings is not None), None)
 
     def _check_derived(self) -> None:
+        if self.hub_split is not None:
+            raise ValueError(
+                f"`split` says which part of the rows is drawn: found {self.hub_split!r}. Allowed: a mapping such as "
+                "{share: 0.9} or {share: 0.9, part: rest}. Write one, or remove it"
+            )
         given = [name for name in TRANSFORMATIONS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(

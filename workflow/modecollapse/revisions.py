@@ -135,7 +135,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jobs.labelling",
         "methods.reward_functions",
     ),
-    "generation": ("generation", "cell_tables", "prompts", "rendering", "jobs.generations"),
+    "generation": ("generation", "methods.lora", "cell_tables", "prompts", "rendering", "jobs.generations"),
     "vllm": (
         "serving",
         "generation.completions",
@@ -153,11 +153,13 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "measures.windows",
         "measures.encoding",
         "generation.models",
+        "methods.lora",
         "jobs.tokens",
     ),
     "divergence": (
         "measures.divergence",
         "generation.models",
+        "methods.lora",
         *SAMPLING_MODULES,
         "prompts",
         "rendering",
@@ -168,6 +170,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "measures.harness",
         "measures.task_files",
         "generation.models",
+        "methods.lora",
         "jobs.benchmarks",
     ),
     "rewards": (
@@ -251,6 +254,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "experiments": (
         "cell_tables",
         "generation.models",
+        "methods.lora",
         "jobs.experiments",
         "measures.asking",
         "measures.attractor",

@@ -26,7 +26,7 @@ from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.reward_checks import check_rewards, check_sampled
 from modecollapse.stage_config import STAGE_MODELS, Stage, StageBase
-from modecollapse.study_checks import check_prompts, check_references, check_stage
+from modecollapse.study_checks import check_kept_adapters, check_prompts, check_references, check_stage
 from modecollapse.study_likeness import resolved_likeness
 from modecollapse.study_sources import Sources
 
@@ -160,6 +160,7 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
     if not config.generation.starts:
         prompts = {key: prompt_set.without_starts() for key, prompt_set in prompts.items()}
     try:
+        check_kept_adapters(config, resolved)
         for (size, key), stage in resolved.items():
             check_stage(config, size, key, stage)
             check_run_guards(config, key, stage)

@@ -108,6 +108,12 @@ def _check_sizes(config: StudyConfig) -> None:
 def _check_engine(config: StudyConfig) -> None:
     """The engine can sample at every temperature."""
     if config.generation.engine == "vllm":
+        for name, stage in config.stages.items():
+            if stage.has("keeps_adapter"):
+                raise StudyError(
+                    f"generation.engine: found vllm, which serves whole weights, but {name} keeps its adapter apart "
+                    f"(method {stage.method}). Allowed: transformers. Set that, or remove the stage."
+                )
         for temperature in config.generation.temperatures:
             check_temperature(float(temperature), "generation.temperatures")
 
@@ -164,6 +170,26 @@ def _origin(config: StudyConfig, stage: StageBase) -> StageBase:
     if not stage.has("needs_parent") or stage.parent is None:
         return stage
     return _origin(config, config.stages[stage.parent])
+
+
+def check_kept_adapters(config: StudyConfig, resolved: Mapping[tuple[str, str], StageBase]) -> None:
+    """An adapter that is kept apart is one of its parent stage, and nothing continues it."""
+    for (size, name), stage in resolved.items():
+        method, parent = METHODS.get(stage.method), config.stages.get(stage.parent or "")
+        if method is None or parent is None or not method.needs_parent:
+            continue
+        if parent.has("keeps_adapter") and not method.decodes:
+            raise StudyError(
+                f"stages.{name}.from: found {stage.parent}, which keeps its adapter apart from its weights (method "
+                f"{parent.method}), so that nothing continues it. Allowed: stages with whole weights. Name "
+                f"{parent.parent}, whose weights have the adapter merged in."
+            )
+        if method.keeps_adapter and getattr(resolved[size, str(stage.parent)], "lora", None) is None:
+            tuned = [other for (at, other), each in resolved.items() if at == size and getattr(each, "lora", None)]
+            raise StudyError(
+                f"stages.{name}.from ({size}): found {stage.parent}, which trains no adapter. Allowed: stages with "
+                f"`lora` ({', '.join(tuned) or 'there are none'}). Name one, or set stages.{stage.parent}.lora."
+            )
 
 
 def check_lengths(config: StudyConfig, size: str, name: str, stage: StageBase, context: int) -> None:

@@ -132,6 +132,11 @@ class Grid:
         """The model whose weights the training run begins with; None if it begins with nothing."""
         return self.parent(self.run(model)[0]) if self.stage(model).has("needs_parent") else None
 
+    def adapted(self, model: Model) -> Model | None:
+        """The model that its parent's adapter was trained on, if the model keeps that apart."""
+        parent = self.parent(model) if self.stage(model).has("keeps_adapter") else None
+        return None if parent is None else self.start(parent)
+
     def reward(self, model: Model) -> Model | None:
         """The reward model that scores answers for this one; None if a function does, or nothing."""
         name = self.stage(model).reward

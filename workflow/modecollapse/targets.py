@@ -76,6 +76,8 @@ class Targets(DataTargets, LabelTargets, JudgementTargets, GuardRailTargets, Car
         parent = self.study.start(model)
         if parent is not None:
             inputs |= self.model_inputs("parent_", parent)
+        if (base := self.study.adapted(model)) is not None:
+            inputs |= self.model_inputs("base_", base)
         if (source := self.study.local_source(model)) is not None:
             # Its files are in the spec by their SHA-256, so touching them makes nothing stale.
             inputs["source"] = ancient(str(source))

@@ -1,5 +1,6 @@
 """Loading a causal language model from a directory: safetensors only, no remote code, every weight accounted for."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from modecollapse.errors import StudyError
+from modecollapse.methods import lora
 
 # Constants that older checkpoints store beside the weights; the library computes them itself.
 _STORED_CONSTANTS = (".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias")
@@ -41,14 +43,19 @@ class CausalModel:
 def load_causal_model(directory: Path, dtype: str, threads: int, device: str, quantization: Any = None) -> CausalModel:
     """The model and tokenizer in `directory`, on `device`; sets the process's number of CPU threads.
 
-    With `quantization` (a description of the library's), weights of linear layers are quantized as they are read.
+    With `quantization` (a description of the library's), weights of linear layers are quantized as they are read. A
+    directory whose adapter is kept apart (`methods.unmerged`) says itself how its base is quantized.
 
     Raises:
         StudyError: the directory holds no loadable safetensors model and tokenizer, weights are missing or of another
             shape, no end-of-text token is known, or the attention is of a kind that generation does not support.
     """
     torch.set_num_threads(threads)
-    network = load_network(AutoModelForCausalLM, directory, dtype, device, quantization)
+    if (directory / lora.UNMERGED).is_file():
+        assert quantization is None, "nothing is trained from it"
+        network = _load_unmerged(directory, dtype, device)
+    else:
+        network = load_network(AutoModelForCausalLM, directory, dtype, device, quantization)
     tokenizer = load_tokenizer(directory)
     ends = end_tokens_of(tokenizer, network.config, directory)
     return CausalModel(
@@ -58,6 +65,18 @@ def load_causal_model(directory: Path, dtype: str, threads: int, device: str, qu
         end_tokens=ends,
         context=getattr(network.config, "max_position_embeddings", None),
     )
+
+
+def _load_unmerged(directory: Path, dtype: str, device: str) -> Any:
+    """The network with its adapter, in evaluation mode."""
+    held = json.loads((directory / lora.UNMERGED).read_text(encoding="utf-8"))
+    quantization = lora.quantization(lora.LoraSettings(quantization=held["quantization"]), held["dtype"])
+    read_as = dtype if quantization is None else "float32"  # what training quantizes
+    base = load_network(AutoModelForCausalLM, directory / lora.BASE, read_as, device, quantization)
+    for parameter in base.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(getattr(torch, dtype))
+    return lora.attached(base, directory / lora.DIRECTORY).eval()
 
 
 def load_network(

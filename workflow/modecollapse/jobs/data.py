@@ -31,7 +31,7 @@ def files_of(study: Study, name: str) -> list[Path]:
     revision = needed.revision
     directory = snapshot(needed, study.lock.commit(revision), study.called())
     try:
-        return hub_files(directory, data.subset, data.split, data.files)
+        return hub_files(directory, data.subset, data.hub_split, data.files)
     except StudyError as error:
         raise StudyError(f"{study.file}: data.{name} ({revision}): {error}") from error
 

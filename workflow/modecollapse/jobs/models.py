@@ -24,7 +24,7 @@ from modecollapse.jobs.tokenizers import verify_tokenizer
 from modecollapse.manifest import Manifest, Run, read_manifest, write_manifest, write_run
 from modecollapse.methods import METHODS, launching, lora
 from modecollapse.methods.architecture import ArchitectureSettings
-from modecollapse.methods.base import RewardSource, TrainingJob
+from modecollapse.methods.base import AdaptedBase, RewardSource, TrainingJob
 from modecollapse.methods.guard_settings import GuardSource
 from modecollapse.methods.layout import Layout
 from modecollapse.methods.processes import computes_on
@@ -53,6 +53,9 @@ class Inputs:
     data: Path | None = None
     tokenizer: Path | None = None
     tokenizer_manifest: Path | None = None
+    base_weights: Path | None = None
+    base_manifest: Path | None = None
+    """What the parent's adapter was trained on."""
     reward_weights: Path | None = None
     reward_manifest: Path | None = None
     reward: str | None = None
@@ -79,6 +82,15 @@ class Inputs:
             parent = read_manifest(self.parent_manifest)
             parent.verify(self.parent_weights)
             digests["parent"] = parent.weights
+        if self.base_manifest and self.base_weights and self.parent_manifest:
+            base = read_manifest(self.base_manifest)
+            base.verify(self.base_weights)
+            digests["base"] = base.weights
+            if read_manifest(self.parent_manifest).inputs["parent"] != base.weights:
+                raise StudyError(
+                    f"The adapter in {self.parent_weights} was trained on other weights than {self.base_weights} has. "
+                    "Delete both directories and run the same command again: what is in the store comes back."
+                )
         if self.data:
             read_sealed(self.data)
             digests["data"] = read_metadata(self.data)[SEAL]
@@ -97,6 +109,10 @@ class Inputs:
                 read_sealed(data)
                 digests[f"guard {task.name}"] = read_metadata(data)[SEAL]
         return digests
+
+    def adapted(self, spec: Mapping[str, Any]) -> AdaptedBase | None:
+        """What the parent's adapter was trained on, for a model that keeps it apart; else None."""
+        return None if self.base_weights is None else AdaptedBase(self.base_weights, **spec["adapted"])
 
     def reward_source(self, spec: Mapping[str, Any]) -> RewardSource | None:
         """What scores answers of the model that `spec` decides; None if nothing does.
@@ -301,6 +317,7 @@ def _train(
             architecture=ArchitectureSettings.model_validate(last["architecture"]) if "architecture" in last else None,
             tokenizer=inputs.tokenizer,
             data=inputs.data,
+            adapted=inputs.adapted(last),
             reference_scores=inputs.reference_scores,
             reward=inputs.reward_source(last),
             world=inputs.world,

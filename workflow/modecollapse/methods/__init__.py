@@ -16,11 +16,12 @@ from modecollapse.methods import (
     rloo,
     sft,
     simpo,
+    unmerged,
 )
 from modecollapse.methods.base import Method
 
 _TRAINED = (pretrain, sft, dpo, ipo, kto, simpo, orpo, reward, ppo, rloo, grpo, rejection_sft)
-_MODULES = (*_TRAINED, best_of_n, checkpoint, adapter)
+_MODULES = (*_TRAINED, best_of_n, checkpoint, adapter, unmerged)
 
 METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in _MODULES}
 """Every method by the name that a study gives in `stages.NAME.method`."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # its world needs numpy, which who only reads a study can do 
 Capability = Literal[
     "copies_source",
     "decodes",
+    "keeps_adapter",
     "merges_adapter",
     "needs_parent",
     "needs_reference",
@@ -41,6 +42,17 @@ class RewardSource:
 
 
 @dataclass(frozen=True)
+class AdaptedBase:
+    """The weights that an adapter was trained on, and how they were held meanwhile."""
+
+    weights: Path
+    """Model directory."""
+    quantization: Literal["nf4"] | None
+    dtype: str | None
+    """Number format in which quantized weights were computed with; None if they were not quantized."""
+
+
+@dataclass(frozen=True)
 class TrainingJob:
     """Everything a method may use. All paths exist and have been verified before the method is called."""
 
@@ -57,6 +69,8 @@ class TrainingJob:
     which is the only one of other runs."""
     parent: Path | None = None
     """Model directory of the parent stage (weights and tokenizer)."""
+    adapted: AdaptedBase | None = None
+    """What the adapter of the parent was trained on, of a method that keeps it apart."""
     reference_scores: Path | None = None
     """Sealed Parquet file of the log-probabilities that the parent gives to the data (`methods.reference_file`)."""
     source: Path | None = None
@@ -132,6 +146,8 @@ class Method:
     """Whether its result is a reward model: it gives a number to an answer, and cannot be sampled from."""
     decodes: bool = False
     """Whether it only chooses among the answers of its parent stage, and makes no weights of its own."""
+    keeps_adapter: bool = False
+    """Whether it is the adapter of its parent stage beside what that was trained on, so that nothing continues it."""
     reward_setting: str | None = None
     """The setting that rewards on its curves are multiples of, if they are log-ratios to the reference."""
     column_setting: str | None = None
@@ -155,7 +171,7 @@ class Method:
     @property
     def merges_adapter(self) -> bool:
         """Whether its source is an adapter, which it merges into the weights of its parent stage."""
-        return not self.trains and self.needs_parent and not self.decodes
+        return not self.trains and self.needs_parent and not self.decodes and not self.keeps_adapter
 
     def change_of_chosen(self, settings: Strict, point: Mapping[str, float]) -> float | None:
         """By how many nats an answer that was chosen has become more likely than it was before training, on average.

@@ -18,6 +18,7 @@ _PATHS = ("output", "state", "parent", "source", "tokenizer", "data", "reference
 def write_job(method: Method, job: TrainingJob, path: Path) -> None:
     """Write `job` of `method` to `path`; paths become absolute. What guard rails watch is one process."""
     assert job.guard is None
+    assert job.adapted is None
     description: dict[str, Any] = {
         "method": method.name,
         "settings": json.loads(job.settings.model_dump_json()),
@@ -30,6 +31,7 @@ def write_job(method: Method, job: TrainingJob, path: Path) -> None:
         "world": json.loads(job.world.model_dump_json()) if job.world else None,
         "reward": _reward_description(job.reward) if job.reward else None,
         "guard": None,
+        "adapted": None,
     }
     for name in _PATHS:
         value: Path | None = getattr(job, name)

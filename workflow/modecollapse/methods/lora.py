@@ -1,7 +1,8 @@
 """LoRA: training a low-rank adapter of the linear layers instead of the weights (Hu et al., 2022).
 
 With quantization, the frozen weights are held in four bits (QLoRA: Dettmers et al., 2023). The published model is the
-parent's unquantized weights with the adapter merged into them, so that nothing else has to know of adapters.
+parent's unquantized weights with the adapter merged into them, so that only a stage that keeps it apart
+(`methods.unmerged`), and what loads models, have to know of adapters.
 """
 
 import json
@@ -14,7 +15,11 @@ from modecollapse.errors import StudyError
 from modecollapse.schema import Strict
 
 DIRECTORY = "adapter"
-"""Directory of the adapter beside the merged weights."""
+"""Directory of the adapter beside the merged weights, or those that it is kept apart from."""
+UNMERGED = "unmerged.json"
+"""File of a model directory whose adapter is kept apart: how its base is held (`quantization`, `dtype`)."""
+BASE = "base"
+"""Directory of that base."""
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 
@@ -131,6 +136,25 @@ def restore_adapter(model: Any, checkpoint: Path) -> None:
     if weights.keys() != adapter_weights(model).keys():
         raise RuntimeError(f"the adapter in {checkpoint} is not one of this model")
     set_peft_model_state_dict(model, weights)
+
+
+def attached(network: Any, directory: Path) -> Any:
+    """`network` with the adapter in `directory` on its layers, in float32 and not merged.
+
+    Raises:
+        StudyError: the adapter is not one of this network.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    configuration: Any = LoraConfig.from_pretrained(str(directory), local_files_only=True)
+    configuration.inference_mode = False
+    whole: Any = get_peft_model(network, configuration)
+    train_in_float32(whole)
+    try:
+        restore_adapter(whole, directory)
+    except (OSError, RuntimeError) as error:
+        raise StudyError(f"The adapter in {directory} does not fit the model beside it: {error}") from error
+    return whole.requires_grad_(False).get_base_model()
 
 
 def write_merged(model: Any, base: Any, directory: Path) -> None:

@@ -268,6 +268,11 @@ class TrainingDemands(Known):
 
     def _taken_over(self, model: Model, shape: Shape) -> Demand:
         """Linked, copied, converted, or merged with an adapter, which is done in float32 on a processor."""
+        if (base := self.study.adapted(model)) is not None:
+            size = (shape.stored_bytes if self.study.stage(base).has("copies_source") else 4) * float(shape.parameters)
+            # Read to be verified: the base, and the merged weights in float32.
+            read = 2 * (size + 4.0 * shape.parameters)
+            return Demand(memory=PROCESS, seconds=START + read / (0.3 * GB), disk=size, cores=self.threads)
         merges = self.study.stage(model).has("merges_adapter")
         memory = PROCESS + (2 * 4 * shape.parameters if merges else 2 * shape.stored_bytes * shape.parameters)
         size = shape.stored_bytes * float(shape.parameters)

@@ -66,7 +66,7 @@ def _origin(study: Study, name: str) -> str:
     columns = ", ".join(f"{ours} from {theirs}" for ours, theirs in study.data_columns(name).items())
     if isinstance(data.source, HubSource):
         commit = study.lock.commit(data.source.of(Kind.DATASET))
-        part = data.files or f"{data.subset or 'default'}/{data.split or 'train'}"
+        part = data.files or f"{data.subset or 'default'}/{data.hub_split or 'train'}"
         return f"{name}: {data.source.hub} on the hub at {commit}, {part}{rows} ({columns})"
     digests = ", ".join(study.file_digests.sha256(path) for path in study.data_files(name))
     return f"{name}: files of SHA-256 {digests}{rows} ({columns})"

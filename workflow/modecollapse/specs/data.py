@@ -28,7 +28,7 @@ def data_spec(study: Study, name: str) -> str:
     if isinstance(data.source, HubSource):
         commit = study.lock.commit(data.source.of(Kind.DATASET))
         spec["hub"] = {"repository": data.source.hub, "commit": commit}
-        spec["hub"] |= {"subset": data.subset, "split": data.split or "train", "files": data.files}
+        spec["hub"] |= {"subset": data.subset, "split": data.hub_split or "train", "files": data.files}
     else:
         # Content and format, in the order of reading; where the files lie and what they are called is no matter.
         files = study.data_files(name)

@@ -91,6 +91,11 @@ def _run_guards(study: Study, model: Model) -> dict[str, Any]:
 
 def _taken_over(study: Study, model: Model) -> dict[str, Any]:
     """What a stage takes over: a commit of the hub (None before it is locked), or SHA-256 of files; never a path."""
+    parent = study.parent(model)
+    if parent is not None and study.adapted(model) is not None:
+        tuned: Any = study.settings(parent)
+        quantization = tuned.lora.quantization
+        return {"adapted": {"quantization": quantization, "dtype": tuned.dtype if quantization else None}}
     source, path = study.source(model), study.local_source(model)
     if path is None:
         assert isinstance(source, HubSource | GgufSource)

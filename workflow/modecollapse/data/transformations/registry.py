@@ -11,7 +11,8 @@ from modecollapse.data.transformations.classify import CLASSIFY
 from modecollapse.data.transformations.decontaminate import DECONTAMINATE
 from modecollapse.data.transformations.deduplicate import DEDUPLICATE
 from modecollapse.data.transformations.perplexity import PERPLEXITY
+from modecollapse.data.transformations.split import SPLIT
 
 TRANSFORMATIONS: Mapping[str, Transformation] = {
-    each.name: each for each in (PERPLEXITY, BALANCE, DEDUPLICATE, DECONTAMINATE, CLASSIFY)
+    each.name: each for each in (PERPLEXITY, BALANCE, DEDUPLICATE, DECONTAMINATE, CLASSIFY, SPLIT)
 }
