@@ -158,13 +158,11 @@ def test_the_intervals_of_normalised_means_are_students_of_the_pairs(
 
 
 def test_shuffled_sides_give_uniform_p_values() -> None:
-    source = np.random.default_rng(5)
-    p = []
-    for _ in range(120):
-        chosen, rejected = ({"length": source.exponential(1.0, 30)} for _ in range(2))
-        found = tables({"train": pair(chosen, rejected, "orca")}, bootstrap=Bootstrap(resamples=20))["text_features"]
-        p.append(row(found, definition="corrected", feature="length")["data_p"])
-    assert kstest(p, "uniform").pvalue > 0.01
+    categories, pairs, _ = of_many_features(30, 150, (0.0, 0.0))
+    found = text_feature_tables(text_feature_parts({"train": pairs}, [], {}, categories, [], Bootstrap(resamples=20)))
+    corrected = found["text_features"][found["text_features"]["definition"] == "corrected"]
+    assert kstest(corrected["data_p"], "uniform").pvalue > 0.01
+    assert (corrected["data_q"] >= corrected["data_p"]).all()
 
 
 def test_samples_of_an_item_are_averaged_and_seeds_are_averaged_for_tests_where_the_replica_takes_the_first() -> None:
@@ -284,7 +282,11 @@ def test_the_table_of_rows_says_who_drops_how_many_and_how_long_those_answers_ar
     replica = found[(found["definition"] == "replica") & (found["stage"] == "dpo")].set_index("whose")
     assert list(replica["n"]) == [7] * 5, "the base model did not answer the last"
     assert dict(replica["dropped"]) == {"chosen": 0, "rejected": 2, "stage": 2, "reference": 0, "any": 3}
-    assert dict(replica["words_dropped"].dropna()) == {"rejected": 3.0, "stage": 2.0, "any": pytest.approx((31 + 35 + 73) / 12)}
+    assert dict(replica["words_dropped"].dropna()) == {
+        "rejected": 3.0,
+        "stage": 2.0,
+        "any": pytest.approx((31 + 35 + 73) / 12),
+    }
     assert replica.loc["rejected", "words_kept"] == 30.0
     assert replica["feature"].isna().all()
     alone = found[(found["definition"] == "replica") & found["stage"].isna()].set_index("whose")
@@ -295,11 +297,13 @@ def test_the_table_of_rows_says_who_drops_how_many_and_how_long_those_answers_ar
     assert row(corrected, feature="length", whose="stage")["dropped"] == 0
 
 
-def of_many_features(n: int, features: int) -> tuple[dict[str, str], pd.DataFrame, list[pd.DataFrame]]:
+def of_many_features(
+    n: int, features: int, ends: tuple[float, float] = (-1.0, 1.0)
+) -> tuple[dict[str, str], pd.DataFrame, list[pd.DataFrame]]:
     """Pairs and answers whose features move together, each by its own amount."""
     source = np.random.default_rng(2)
     names = [f"f{place}" for place in range(features)]
-    shift = np.linspace(-1, 1, features)
+    shift = np.linspace(*ends, features)
 
     def frame(moved: np.ndarray, **keys: Any) -> pd.DataFrame:
         made = answers({"length": np.zeros(n)}, set="orca", **keys)[

@@ -78,7 +78,7 @@ class Study:
         firsts = {role: values.first() for role, values in roles.items()}
         rows: NDArray[np.bool_] = np.logical_and.reduce([values.answered for values in firsts.values()])
         gaps: dict[str, NDArray[np.bool_]] = {
-            role: np.isnan(values.features[:, 0]).any(axis=0) for role, values in firsts.items()
+            role: np.logical_or.reduce(np.isnan(values.features[:, 0]), axis=0) for role, values in firsts.items()
         }
         gaps["any"] = np.logical_or.reduce(list(gaps.values()))
         words = {role: values.words[0] for role, values in firsts.items()}
