@@ -142,6 +142,7 @@ def figure_tables() -> dict[str, pd.DataFrame]:
         **top_entropy_tables(),
         **probe_tables(),
         **persona_tables(),
+        **text_feature_tables(),
         "toy_bandit": toy_bandit(ToyBanditSettings(runs=20, simulated_updates=50)).to_pandas(),
         "candidates": candidate_table([(SIZES[0], "dpo")]),
     }
@@ -261,6 +262,54 @@ def persona_tables() -> dict[str, pd.DataFrame]:
         "persona_sentences": sentences, "persona_clusters": clusters,
     }  # fmt: skip
     return {name: frame.reindex(columns=SCHEMAS[name].names) for name, frame in made.items()}
+
+
+def text_feature_tables(
+    stages: Sequence[str] = STAGES, features: int = 12, steps: Sequence[tuple[str, str]] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Those of text features: two splits of pairs, every stage against the one before it; the last fourth is lacking.
+
+    The first stage compared goes the data's way, the next the other way, and so on. Some features are constant.
+    """
+    source = np.random.default_rng(1)
+    categories = ("descriptive statistics", "readability", "quality", "parts of speech")
+    of_category = -(-features // len(categories))
+    named = [
+        (category, f"{category.replace(' ', '_')}_feature_{n}") for category in categories for n in range(of_category)
+    ]
+    named = named[:features]
+    lacking = "needs a tagger, which the pipeline 'blank' does not have"
+    pairs = list(itertools.pairwise(stages)) if steps is None else list(steps)
+    rows, alignments = [], []
+    level = dict(zip(named, source.normal(0, 0.4, features), strict=True))
+    for size, (before, after), split in itertools.product(SIZES, [(None, None), *pairs], ("train", "validation")):
+        keys = {"definition": "corrected", "size": size if after else None, "stage": after, "reference": before}
+        if after is None and size != SIZES[0]:
+            continue
+        direction = 0.7 * (-1) ** pairs.index((before, after)) if after else 0.0
+        for place, (category, name) in enumerate(named):
+            row = {**keys, "kind": "pairs", "split": split, "category": category, "feature": name, "data_n": 900}
+            row["scaled_by"] = "chosen − rejected"
+            if category == categories[-1]:
+                rows.append(row | {"data_n": 0, "reason": lacking})
+                continue
+            if place == 1:
+                rows.append(row | {"data_difference": 0.0, "reason": "chosen − rejected does not vary"})
+                continue
+            data = level[category, name] + source.normal(0, 0.03)
+            answer = direction * level[category, name] + source.normal(0, 0.1) if after else math.nan
+            for side, value in (("data", data), ("answer", answer)):
+                p = 10.0 ** (-40 * abs(value))
+                row |= {f"{side}_{column}": value for column in ("difference", "normalised")}
+                row |= {f"{side}_low": value - 0.06, f"{side}_high": value + 0.06, f"{side}_p": p, f"{side}_q": p}
+            row |= {"answer_n": 880 if after else 0, "agreement": np.sign(data) * np.sign(answer)}
+            rows.append(row)
+        if after:
+            found = {"pearson": 0.8 * np.sign(direction), "spearman": 0.7 * np.sign(direction)}
+            found |= {f"{name}_{end}": found[name] + by for name in found for end, by in (("low", -0.1), ("high", 0.1))}
+            alignments.append({**keys, "split": split, "features": 8, "agreeing": 6, **found})
+    frames = {"text_features": rows, "text_feature_alignment": alignments}
+    return {name: pd.DataFrame(each, columns=SCHEMAS[name].names) for name, each in frames.items()}
 
 
 def card_table() -> pd.DataFrame:

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from modecollapse.analysis import bootstrap
 from modecollapse.analysis.bootstrap import Bootstrap, estimate, resampled_means
 
 BOOTSTRAP = Bootstrap(resamples=2_000, seed=3)
@@ -120,3 +121,17 @@ def test_ten_thousand_resamples_of_thousands_of_cells_take_seconds() -> None:
     start = time.process_time()
     estimate(values, "creative", Bootstrap())
     assert time.process_time() - start < 6
+
+
+def test_counts_in_pieces_are_the_same_draws_so_large_populations_need_little_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = scores(2, 2, 700)
+    values[1, 0, :50] = np.nan
+    whole, at_once = BOOTSTRAP.counts("prompts/many", 700), resampled_means(values, "many", BOOTSTRAP)
+    monkeypatch.setattr(bootstrap, "_KEPT_BYTES", 2**20)
+    monkeypatch.setattr(bootstrap, "_CHUNK_BYTES", 2**20)
+    pieces = list(BOOTSTRAP.count_pieces("prompts/many", 700))
+    assert len(pieces) > 10
+    assert np.array_equal(np.concatenate(pieces), whole)
+    assert resampled_means(values, "many", BOOTSTRAP) == pytest.approx(at_once, abs=1e-12)

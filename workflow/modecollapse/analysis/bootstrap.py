@@ -18,6 +18,7 @@ prompt, nothing else can be resampled, and the interval is over completions, by 
 
 import hashlib
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,6 +30,9 @@ from modecollapse.digests import canonical
 
 _CHUNK_BYTES = 32 * 2**20
 """Resampled means are made and reduced in pieces of about this size, so memory does not grow with the study."""
+
+_KEPT_BYTES = 256 * 2**20
+"""Counts that would be larger than this are drawn in pieces, and anew each time."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ class Bootstrap:
         `population` names what is resampled (e.g. "seeds", "prompts/creative"): populations have streams of their own.
         """
         return _counts(self.seed, population, units, self.resamples)
+
+    def count_pieces(self, population: str, units: int) -> Iterator[Array]:
+        """The rows of `counts` in their order, a piece at a time where all of them would fill the memory."""
+        if 8 * self.resamples * units <= _KEPT_BYTES:
+            yield self.counts(population, units)
+            return
+        generator, rows = _generator(self.seed, population, units), max(1, _CHUNK_BYTES // (8 * units))
+        for start in range(0, self.resamples, rows):
+            yield _drawn(generator, units, min(rows, self.resamples - start))
 
     def normals(self, population: str) -> Array:
         """Standard normal draws, [resamples], from a stream of the population's own. The array is read-only."""
@@ -145,13 +158,19 @@ def resampled_means(values: Array, prompts: str, bootstrap: Bootstrap) -> Array:
     NaN where a resample holds no defined value.
     """
     seeds = bootstrap.counts("seeds", values.shape[1])
-    units = bootstrap.counts(f"prompts/{prompts}", values.shape[2])
     defined = ~np.isnan(values)
-    if defined.all():
-        return _weighted_sums(values, seeds, units) / (values.shape[1] * values.shape[2])
-    sums = _weighted_sums(np.where(defined, values, 0.0), seeds, units)
-    weights = _weighted_sums(defined.astype(np.float64), seeds, units)
-    return np.divide(sums, weights, out=np.full_like(sums, np.nan), where=weights > 0)
+    known, means = np.where(defined, values, 0.0), np.full((len(values), bootstrap.resamples), np.nan)
+    start = 0
+    for units in bootstrap.count_pieces(f"prompts/{prompts}", values.shape[2]):
+        part = slice(start, start + len(units))
+        start = part.stop
+        sums = _weighted_sums(known, seeds[part], units)
+        if defined.all():
+            means[:, part] = sums / (values.shape[1] * values.shape[2])
+            continue
+        weights = _weighted_sums(defined.astype(np.float64), seeds[part], units)
+        means[:, part] = np.divide(sums, weights, out=np.full_like(sums, np.nan), where=weights > 0)
+    return means
 
 
 def _weighted_sums(values: Array, seeds: Array, units: Array) -> Array:
@@ -164,11 +183,15 @@ def _weighted_sums(values: Array, seeds: Array, units: Array) -> Array:
 
 @cache
 def _counts(seed: int, population: str, units: int, resamples: int) -> Array:
-    drawn = _generator(seed, population, units).integers(units, size=(resamples, units))
-    drawn += units * np.arange(resamples)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
+    counts = _drawn(_generator(seed, population, units), units, resamples)
     counts.flags.writeable = False
     return counts
+
+
+def _drawn(generator: np.random.Generator, units: int, resamples: int) -> Array:
+    drawn = generator.integers(units, size=(resamples, units))
+    drawn += units * np.arange(resamples)[:, None]
+    return np.bincount(drawn.ravel(), minlength=resamples * units).reshape(resamples, units).astype(np.float64)
 
 
 @cache

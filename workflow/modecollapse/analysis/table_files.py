@@ -35,6 +35,8 @@ _ASKED = [
     *(("n", pa.int64()), ("chance", pa.float64()), ("higher_is_better", pa.bool_()), ("n_truncated", pa.int64())),
     ("version", pa.string()),
 ]
+_CONTRAST = [(name, pa.string()) for name in ("definition", "size", "stage", "reference")]
+_SIDE = ("difference", "normalised", "low", "high", "normalised_mad", "effect", "effect_low", "effect_high", "p", "q")
 _TOKENS = [("metric", pa.string()), ("definition", pa.string()), ("unit", pa.string())]
 
 SCHEMAS: Mapping[str, pa.Schema] = {
@@ -350,6 +352,33 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             *((name, pa.string()) for name in ("order", "verdict", "reply", "answered_by")),
             *_numbers("score", "reference_score"),
             *((name, pa.string()) for name in ("question", "text", "reference_text")),
+        ]
+    ),
+    "text_features": pa.schema(
+        [
+            *(*_CONTRAST, *((name, pa.string()) for name in ("kind", "split", "category", "feature"))),
+            *(*_numbers("scale", "scale_mad"), ("scaled_by", pa.string())),
+            *(*_counts("data_n"), *_numbers(*(f"data_{name}" for name in _SIDE))),
+            *(*_counts("answer_n"), *_numbers(*(f"answer_{name}" for name in _SIDE))),
+            *(*_numbers("agreement"), ("reason", pa.string())),
+        ]
+    ),
+    "text_feature_alignment": pa.schema(
+        [
+            *(*_CONTRAST, ("split", pa.string()), *_counts("features", "agreeing")),
+            *_numbers("pearson", "pearson_low", "pearson_high", "spearman", "spearman_low", "spearman_high"),
+        ]
+    ),
+    "text_feature_rows": pa.schema(
+        [
+            *(*_CONTRAST, *((name, pa.string()) for name in ("kind", "split", "feature", "whose"))),
+            *(*_counts("n", "dropped"), *_numbers("words_kept", "words_dropped")),
+        ]
+    ),
+    "text_feature_means": pa.schema(
+        [
+            *(*_POOLED, *((name, pa.string()) for name in ("kind", "split", "role", "category", "feature"))),
+            *(*_counts("n", "undefined"), *_numbers("mean", "sd", "median")),
         ]
     ),
     "training": pa.schema(

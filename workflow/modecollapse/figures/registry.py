@@ -28,6 +28,8 @@ class FigureSpec:
     needs: str | None = None
     """What it shows that not every study has, one of `features.FEATURES`."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    without_sizes: bool = False
+    """Whether there is one in studies that have no sizes."""
     per_view: bool = False
     """One figure for each prompt format, or choice of formats, in studies that have several."""
     compares: bool = False
@@ -84,6 +86,7 @@ _REWARDS = "Reward models"
 _DATA = "Preference data"
 _JUDGES = "Judges"
 _CREATIVITY = "Creativity"
+_FEATURES = "Text features"
 
 FIGURES: Mapping[str, FigureSpec] = {
     "lineage": FigureSpec("lineage", "lineage", (), _STUDY, facts=("some_sizes",)),
@@ -286,6 +289,40 @@ FIGURES: Mapping[str, FigureSpec] = {
         per_size=True,
         uses=("panel_grid", "semantic"),
     ),
+    "feature_differences": FigureSpec(
+        "text_features",
+        "feature_differences",
+        ("text_features",),
+        _FEATURES,
+        per_size=True,
+        without_sizes=True,
+        uses=("feature_labels", "feature_sides"),
+    ),
+    "feature_agreement": FigureSpec(
+        "text_features",
+        "feature_agreement",
+        ("text_features", "text_feature_alignment"),
+        _FEATURES,
+        per_size=True,
+        uses=("feature_labels", "feature_sides"),
+    ),
+    "feature_p_values": FigureSpec(
+        "text_features",
+        "feature_p_values",
+        ("text_features",),
+        _FEATURES,
+        per_size=True,
+        without_sizes=True,
+        uses=("feature_labels", "feature_sides"),
+    ),
+    "feature_alignment": FigureSpec(
+        "text_features",
+        "feature_alignment",
+        ("text_features", "text_feature_alignment"),
+        _FEATURES,
+        per_size=True,
+        uses=("feature_labels", "feature_sides"),
+    ),
     "toy_bandit": FigureSpec("toy_bandit", "toy_bandit", ("toy_bandit",), _CREATIVITY),
 }
 
@@ -313,6 +350,8 @@ def figures_of(
         of_kind = (compared if spec.compares else views) if spec.per_view else ()
         each_view: Sequence[str | None] = of_kind or [None]
         each_size: Sequence[str | None] = sizes if spec.per_size else [None]
+        if not sizes and spec.without_sizes:
+            each_size = [None]
         for size, view in itertools.product(each_size, each_view):
             name = kind if size is None else f"{kind}_{size}"
             # No size or format has a "+" in its name, so no two figures have one name.

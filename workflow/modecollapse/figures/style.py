@@ -1,5 +1,6 @@
 """The one style of all figures: type, sizes, colours, markers, and how a figure becomes files."""
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,6 +119,12 @@ def marks(stages: Mapping[str, StageInfo]) -> dict[str, Mark]:
         for epoch, stage in enumerate(members):
             looks[stage] = Mark(_shade(colour, epoch / (len(members) - 1)) if len(members) > 1 else colour, marker)
     return looks
+
+
+def looks(names: Sequence[str]) -> dict[str, Mark]:
+    """The look of each of up to 18 names that are no stages, in their order."""
+    each = zip(names, itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), strict=False)
+    return {name: Mark(colour, marker) for name, colour, marker in each}
 
 
 def _shade(colour: str, share: float) -> str:
