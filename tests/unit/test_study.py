@@ -47,6 +47,54 @@ BAD = {
         ["measures.diversity.controlled_completions", "1", "2 or more, 0 or null"],
     ),
     "an unknown measure": (put("measures", "persona", {}), ["measures.persona", "no such key", "personas"]),
+    "text features of nothing": (
+        put("measures", "text_features", {}),
+        ["measures.text_features", "nothing is compared", "train: SET", "prompts: [SET]"],
+    ),
+    "validation pairs without training pairs": (
+        put("measures", "text_features", {"validation": "preferences", "prompts": ["creative"]}),
+        ["measures.text_features", "measured in the spread of `train`"],
+    ),
+    "the same pairs twice": (
+        put("measures", "text_features", {"train": "preferences", "validation": "preferences"}),
+        ["measures.text_features", "both 'preferences'", "Name two sets"],
+    ),
+    "text features of no pairs": (
+        put("measures", "text_features", {"train": "answers"}),
+        ["measures.text_features.train", "answers has the columns", "chosen, rejected is needed"],
+    ),
+    "text features of unknown pairs": (
+        put("measures", "text_features", {"train": "preference"}),
+        ["measures.text_features.train", "preference", "Allowed", "preferences"],
+    ),
+    "a contrast of an unknown stage": (
+        put("measures", "text_features", {"train": "preferences", "contrasts": [["dpo", "base"]]}),
+        ["measures.text_features.contrasts", "'base'", "plm, sft, dpo"],
+    ),
+    "a contrast of a stage with itself": (
+        put("measures", "text_features", {"train": "preferences", "contrasts": [["dpo", "dpo"]]}),
+        ["measures.text_features.contrasts", "dpo would be compared with itself"],
+    ),
+    "answers longer than the context": (
+        put("measures", "text_features", {"train": "preferences", "max_new_tokens": 300}),
+        ["measures.text_features.max_new_tokens", "300", "at most 127"],
+    ),
+    "completions at another temperature": (
+        put("measures", "text_features", {"prompts": ["creative"], "temperature": "0.7"}),
+        ["measures.text_features.temperature", "0.7 is not sampled", "0.5, 1.0"],
+    ),
+    "completions in another format": (
+        put("measures", "text_features", {"prompts": ["creative"], "format": "okay"}),
+        ["measures.text_features.format", "okay", "Allowed: human"],
+    ),
+    "stages without prompts": (
+        lambda content: content.pop("prompts"),
+        ["prompts: it is missing or empty", "models, stages, prompts, generation", "text_features.train"],
+    ),
+    "a world without stages": (
+        lambda content: [content.pop(key) for key in ("models", "stages", "prompts", "generation")],
+        ["models: it is missing or empty", "compares preference pairs alone"],
+    ),
     "a published size without published stages": (
         put("models", "tiny", "published_as", "pythia-70m"),
         ["models.tiny.published_as", "pythia-70m", "no stage says", "published_as: plm"],

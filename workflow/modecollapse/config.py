@@ -24,6 +24,7 @@ from modecollapse.measures.personas import PersonaSettings
 from modecollapse.measures.probes import ProbeSettings
 from modecollapse.measures.repetition import RepetitionSettings
 from modecollapse.measures.semantic import SemanticSettings
+from modecollapse.measures.text_features import TextFeatureSettings
 from modecollapse.measures.tokens import TokenSettings
 from modecollapse.measures.top_entropy import TopEntropySettings
 from modecollapse.measures.toy_bandit import ToyBanditSettings
@@ -143,6 +144,8 @@ class Measures(Strict):
     probes: ProbeSettings | None = None
     """Confidence along continuations, next-token choices and sample responses; `{}` takes the paper's prompts, null
     leaves them out."""
+    text_features: TextFeatureSettings | None = None
+    """Features of chosen and rejected answers and of each stage's answers; null leaves them out."""
     toy_bandit: ToyBanditSettings | None = None
     """The CR paper's worked example of mode collapse, and a simulation; `{}` takes the paper's numbers, null leaves it
     out."""
@@ -193,10 +196,11 @@ class StudyConfig(Strict):
     """Data sets by name: parts of the world, hub data sets, local files."""
     tokenizer: Tokenizer | None = None
     """Tokenizer of the models that are pretrained here."""
-    models: Annotated[dict[Name, ModelSize], Field(min_length=1)]
+    models: dict[Name, ModelSize] = Field(default_factory=dict)
     """The sizes."""
-    stages: Annotated[dict[Name, Stage], Field(min_length=1)]
-    """The lineage; order of writing is the order in figures."""
+    stages: dict[Name, Stage] = Field(default_factory=dict)
+    """The lineage; order of writing is the order in figures. A study without stages, models, prompts and generation
+    compares the answers of preference pairs alone (`measures.text_features`)."""
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1), AfterValidator(distinct)
     ] = (0,)
@@ -204,9 +208,9 @@ class StudyConfig(Strict):
     formats: dict[Name, OwnFormat] = Field(default_factory=dict)
     """Further prompt formats beside the built-in ones: a text with `{prompt}` and perhaps `{start}`, a chat (see
     ChatFormat), or null where the words around finished completions differ."""
-    prompts: Annotated[dict[Name, str], Field(min_length=1)]
+    prompts: dict[Name, str] = Field(default_factory=dict)
     """Prompt sets: name → YAML file, relative to the study file or to `config/`."""
-    generation: Generation
+    generation: Generation = Field(default_factory=lambda: Generation(temperatures=("1.0",)))
     """What is sampled."""
     measures: Measures = Measures()
     """Which measures are taken of every model."""

@@ -84,6 +84,15 @@ class Paths:
         """`kind` is "outputs" or "values"."""
         return f"{self.root}/semantic/{model}.{kind}.parquet"
 
+    def feature_answers(self, model: Model) -> str:
+        return f"{self.root}/features/answers/{model}.parquet"
+
+    def pair_features(self, data: str) -> str:
+        return f"{self.root}/features/pairs/{data}.parquet"
+
+    def answer_features(self, model: Model) -> str:
+        return f"{self.root}/features/{model}.parquet"
+
     def repetition(self, model: Model) -> str:
         return f"{self.root}/repetition/{model}.parquet"
 

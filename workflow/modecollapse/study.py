@@ -26,7 +26,7 @@ from modecollapse.paths import Paths
 from modecollapse.prompt_files import read_prompts
 from modecollapse.reward_checks import check_rewards, check_sampled
 from modecollapse.stage_config import STAGE_MODELS, Stage, StageBase
-from modecollapse.study_checks import check_kept_adapters, check_prompts, check_references, check_stage
+from modecollapse.study_checks import check_kept_adapters, check_parts, check_prompts, check_references, check_stage
 from modecollapse.study_likeness import resolved_likeness
 from modecollapse.study_sources import Sources
 
@@ -141,6 +141,7 @@ def parse_study(content: Mapping[str, Any], name: str, path: Path, config_direct
     try:
         runs = Runs.of(config)
         written, config = config, runs.expanded(config)
+        check_parts(config)
         check_rewards(config)
         check_derived(config)
         check_sampled(config)

@@ -10,6 +10,7 @@ from modecollapse.data.nano.benchmarks import FACTS
 from modecollapse.data_checks import check_columns, check_task_data, check_tokenizer_data
 from modecollapse.data_lineage import is_of_model
 from modecollapse.errors import StudyError
+from modecollapse.feature_checks import check_text_features
 from modecollapse.format_config import FORMATS
 from modecollapse.methods import METHODS
 from modecollapse.persona_checks import check_personas
@@ -19,12 +20,44 @@ from modecollapse.reward_checks import check_reward_data
 from modecollapse.serving.temperatures import check_temperature
 from modecollapse.stage_config import CompletionsStage, StageBase
 
+_OF_STAGES = ("models", "stages", "prompts", "generation")
+"""Keys that belong together: a study has all of them, or compares data alone and has none."""
+
+
+def check_parts(config: StudyConfig) -> None:
+    """A study has models, stages, prompts and generation; or none of them, and preference pairs that are compared.
+
+    Raises:
+        StudyError: some of these keys are missing, or a measure needs them.
+    """
+    given = [key for key in _OF_STAGES if key in config.model_fields_set and getattr(config, key)]
+    missing = [key for key in _OF_STAGES if key not in given]
+    features = config.measures.text_features
+    if not missing:
+        return
+    if given or features is None or features.train is None:
+        raise StudyError(
+            f"{missing[0]}: it is missing or empty. Allowed: a study with {', '.join(_OF_STAGES)}, or without all four "
+            f"if it compares preference pairs alone (measures.text_features.train). Add `{missing[0]}`."
+        )
+    measured = [name for name in config.measures.model_fields_set - {"text_features"} if getattr(config.measures, name)]
+    if measured:
+        raise StudyError(
+            f"measures.{sorted(measured)[0]}: the study has no stages, so there is nothing to measure. Allowed: "
+            "text_features. Remove it, or add models, stages, prompts and generation."
+        )
+
 
 def check_references(config: StudyConfig) -> None:
     """What parts of the study say of other parts fits these: names, sizes, formats, data sets and measures."""
     for size, model in config.models.items():
         check_names(f"models.{size}.stages", model.stages, config.stages, "stage")
     _check_sizes(config)
+    if any(data.world for data in config.data.values()) and config.world is None:
+        raise StudyError("data: its sets are parts of a world, but the study has no `world`. Add `world: {seed: 0}`.")
+    check_text_features(config)
+    if not config.stages:
+        return
     formats = {**FORMATS, **config.formats}
     check_names("generation.formats", config.generation.formats, formats, "prompt format")
     unknown = [name for name, template in config.formats.items() if template is None]
@@ -40,8 +73,6 @@ def check_references(config: StudyConfig) -> None:
     taken = set(config.formats) & set(FORMATS)
     if taken:
         raise StudyError(f"formats.{sorted(taken)[0]}: this format is built in; give yours another name.")
-    if any(data.world for data in config.data.values()) and config.world is None:
-        raise StudyError("data: its sets are parts of a world, but the study has no `world`. Add `world: {seed: 0}`.")
     if config.measures.truth and config.world is None:
         raise StudyError("measures.truth: true values are known only in a `world`. Set it to false, or add `world`.")
     semantic = config.measures.semantic
@@ -205,6 +236,9 @@ def check_lengths(config: StudyConfig, size: str, name: str, stage: StageBase, c
             limits[f"data.{written}.sampled.max_new_tokens"] = (data.sampled.max_new_tokens, context - 1)
         if data.perplexity is not None and data.perplexity.scorer == name:
             limits[f"data.{written}.perplexity.max_length"] = (data.perplexity.max_length, context)
+    features = config.measures.text_features
+    if features and features.train is not None and not stage.has("scores"):
+        limits["measures.text_features.max_new_tokens"] = (features.max_new_tokens, context - 1)
     if config.measures.tokens:
         limits["measures.tokens.context"] = (config.measures.tokens.context, context)
     for setting, (length, limit) in limits.items():

@@ -28,6 +28,7 @@ class DataSets(Grid):
         used.update(config.tokenizer.data if config.tokenizer else ())
         used.update([measures.tokens.data] if measures.tokens and tokens else ())
         used.update(measures.rewards.data if measures.rewards else ())
+        used.update(measures.text_features.pair_sets if measures.text_features else ())
         used.update(task.data for task in (measures.benchmarks.tasks.values() if measures.benchmarks else ()))
         needed = {each for name in used if name is not None for each in family(config, name)}
         return [name for name in config.data if name in needed]
@@ -58,7 +59,9 @@ class DataSets(Grid):
                 used.update(METHODS[stage.method].columns(stage))
         if measures.tokens and measures.tokens.data == name:
             used.add("text")
-        if measures.rewards and name in measures.rewards.data:
+        of_pairs = [*(measures.rewards.data if measures.rewards else ())]
+        of_pairs += measures.text_features.pair_sets if measures.text_features else ()
+        if name in of_pairs:
             used.update(PAIR_COLUMNS)
         for derived, data in self.config.data.items():
             if name in data.parents:

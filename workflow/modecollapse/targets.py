@@ -10,6 +10,7 @@ from modecollapse.cells import Cell, Model
 from modecollapse.data_targets import DataTargets
 from modecollapse.epochs import epoch_stage
 from modecollapse.experiment_targets import ExperimentTargets
+from modecollapse.feature_targets import FeatureTargets
 from modecollapse.figures.features import features_of
 from modecollapse.figures.registry import Drawing, figures_of
 from modecollapse.guard_rails.targets import GuardRailTargets
@@ -28,7 +29,9 @@ def _in_package(*names: str) -> str:
     return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
-class Targets(DataTargets, LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets):
+class Targets(
+    DataTargets, LabelTargets, JudgementTargets, GuardRailTargets, CardTargets, ExperimentTargets, FeatureTargets
+):
     """The files of one study, by phase."""
 
     def everything(self) -> list[str]:
@@ -208,6 +211,7 @@ class Targets(DataTargets, LabelTargets, JudgementTargets, GuardRailTargets, Car
         tokens = self.all_token_documents() + self.all_token_vocabularies() + self.all_divergences()
         tokens += self.all_reward_scores() + self.all_repetition() + self.all_judgements()
         tokens += self.all_experiments() + self.all_semantic() + self.all_personas()
+        tokens += self.all_feature_answers() + self.all_pair_features() + self.all_answer_features()
         return self.all_scores() + embeddings + tokens + self.all_benchmark_results() + self.all_benchmark_samples()
 
     def all_scores(self) -> list[str]:
@@ -269,10 +273,14 @@ class Targets(DataTargets, LabelTargets, JudgementTargets, GuardRailTargets, Car
 
     def diversity_tables(self) -> list[str]:
         """The tables of the rule `tabulate`."""
+        if not self.study.stages:
+            return []
         return ["diversity", "curves", "samples", *(["training"] if self.study.trained() else [])]
 
     def attribution_tables(self) -> list[str]:
         """The tables of the rule `attribute`. Only of models that are sampled from here is the token entropy known."""
+        if not self.study.stages:
+            return []
         return ["attribution", "tests", *(["matched_attribution"] if self.study.sampled() else [])]
 
     def further_tables(self) -> list[str]:
@@ -297,7 +305,7 @@ class Targets(DataTargets, LabelTargets, JudgementTargets, GuardRailTargets, Car
         names += self.judgement_tables()
         if self.labelled_data():
             names += ["label_agreement"]
-        names += self.creativity_tables()
+        names += self.creativity_tables() + self.text_feature_tables()
         if self.study.config.measures.toy_bandit:
             names += ["toy_bandit"]
         if self.study.config.measures.truth:

@@ -7,25 +7,27 @@ rule tables:
         lambda wildcards: targets.tables(),
 
 
-rule tabulate:
-    input:
-        scores=lambda wildcards: targets.all_scores(),
-        cells=lambda wildcards: targets.shown_cells(),
-        curves=lambda wildcards: targets.all_training_curves(),
-        candidates=targets.marks(),
-    output:
-        **targets.table_outputs(*targets.diversity_tables()),
-    log:
-        paths.log("tabulate", "tables"),
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **demands.resources("tabulate", lambda wildcards: demands.analysis()),
-    params:
-        spec=specs.analysis_spec(study),
-    script:
-        "../../scripts/tabulate.py"
+if study.stages:
+
+    rule tabulate:
+        input:
+            scores=lambda wildcards: targets.all_scores(),
+            cells=lambda wildcards: targets.shown_cells(),
+            curves=lambda wildcards: targets.all_training_curves(),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.diversity_tables()),
+        log:
+            paths.log("tabulate", "tables"),
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources("tabulate", lambda wildcards: demands.analysis()),
+        params:
+            spec=specs.analysis_spec(study),
+        script:
+            "../../scripts/tabulate.py"
 
 
 if study.measures_tokens():
@@ -274,27 +276,29 @@ if targets.compares_tokens():
             "../../scripts/compare_published_tokens.py"
 
 
-rule attribute:
-    input:
-        scores=lambda wildcards: targets.all_scores(),
-        documents=lambda wildcards: targets.all_token_documents(),
-        vocabularies=lambda wildcards: targets.all_token_vocabularies(),
-        candidates=targets.marks(),
-    output:
-        **targets.table_outputs(*targets.attribution_tables()),
-    log:
-        paths.log("attribute", "tables"),
-    # The longest of the tables.
-    priority: 1
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        **demands.resources("attribute", lambda wildcards: demands.analysis()),
-    params:
-        spec=specs.analysis_spec(study),
-    script:
-        "../../scripts/attribute.py"
+if study.stages:
+
+    rule attribute:
+        input:
+            scores=lambda wildcards: targets.all_scores(),
+            documents=lambda wildcards: targets.all_token_documents(),
+            vocabularies=lambda wildcards: targets.all_token_vocabularies(),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.attribution_tables()),
+        log:
+            paths.log("attribute", "tables"),
+        # The longest of the tables.
+        priority: 1
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources("attribute", lambda wildcards: demands.analysis()),
+        params:
+            spec=specs.analysis_spec(study),
+        script:
+            "../../scripts/attribute.py"
 
 
 if targets.has_costs():

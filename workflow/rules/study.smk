@@ -63,9 +63,9 @@ def first_epoch(wildcards):
 
 
 wildcard_constraints:
-    size="|".join(map(re.escape, study.config.models)),
+    size="|".join(map(re.escape, study.config.models)) or "none",
     seed="|".join(map(str, study.config.seeds)),
-    stage="|".join(map(re.escape, study.stages)),
+    stage="|".join(map(re.escape, study.stages)) or "none",
     data="|".join(map(re.escape, study.config.data)) or "none",
 
 

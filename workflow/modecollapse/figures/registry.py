@@ -89,7 +89,7 @@ _CREATIVITY = "Creativity"
 _FEATURES = "Text features"
 
 FIGURES: Mapping[str, FigureSpec] = {
-    "lineage": FigureSpec("lineage", "lineage", (), _STUDY, facts=("some_sizes",)),
+    "lineage": FigureSpec("lineage", "lineage", (), _STUDY, needs="stages", facts=("some_sizes",)),
     "training_curves": FigureSpec("training", "training_curves", ("training",), _STUDY, uses=("logged",)),
     "reward_curves": FigureSpec(
         "optimisation", "reward_curves", ("training",), _TUNING, needs="rewards", facts=("rewards",), uses=("logged",)

@@ -20,7 +20,6 @@ from modecollapse.measures import attractor, personas, probes, top_entropy
 from modecollapse.measures.asking import KINDS, AskingSettings
 from modecollapse.measures.semantic import ASKED, ModeSettings
 from modecollapse.prompts import PromptFormat
-from modecollapse.rendering import render
 from modecollapse.sealed import write_sealed
 from modecollapse.store import Store
 
@@ -97,7 +96,6 @@ class _Experiments:
 
         self._spec, self._identity, self._store, self._job = spec, identity, store, job
         model = load_causal_model(weights, spec["dtype"], spec["threads"], device())
-        self._tokenizer = model.tokenizer
         self._sampled: dict[str, list[Output]] = {}
         self._model: Experimenter = Experimenter(model, spec["stop"], spec["rows_per_batch"])
 
@@ -267,7 +265,7 @@ class _Experiments:
         return AskingSettings(**{key: part[key] for key in AskingSettings.model_fields})
 
     def _rendered(self, form: Mapping[str, Any], text: str, start: str = "") -> str:
-        return render(PromptFormat.from_spec(form["name"], form["spec"]), self._tokenizer, text, start)
+        return self._model.rendered(PromptFormat.from_spec(form["name"], form["spec"]), text, start)
 
     def _vectors(self, texts: Sequence[str], embedding: Mapping[str, Any]) -> np.ndarray:
         """(texts, dimensions)."""

@@ -56,6 +56,7 @@ def failing_in_words(study: Study) -> list[str]:
 
 _THE_WORK = (
     "train",
+    "answer_pairs",
     "sample_pairs",
     "generate",
     "choose",

@@ -17,6 +17,8 @@ from modecollapse.generation.rollouts import Rollout, sample_rollouts
 from modecollapse.generation.tokenized import check_context, tokenize_prompts
 from modecollapse.measures.asking import AskingSettings
 from modecollapse.measures.divergence import batch_bounds
+from modecollapse.prompts import PromptFormat
+from modecollapse.rendering import render
 
 _ENTRIES = {"cpu": 2**22, "cuda": 2**26}
 """Probabilities that are held at a time on a device."""
@@ -64,6 +66,10 @@ class Experimenter:
         self._rows_per_batch = rows_per_batch
         self._finisher = Finisher(model.tokenizer, model.end_tokens, stop)
         self._texts: dict[int, str] = {}
+
+    def rendered(self, form: PromptFormat, text: str, start: str = "") -> str:
+        """A prompt as the model is shown it; see `rendering.render`."""
+        return render(form, self._model.tokenizer, text, start)
 
     def room(self, rendered: str) -> float:
         """Tokens that fit the model's context after a text; infinite if it has no limit."""

@@ -95,6 +95,14 @@ class Demands(TrainingDemands, MeasuringDemands):
         cells = self.cells_of_a_seed() * len(self.study.config.models) * len(self.study.config.seeds)
         return Demand(2 * ANALYSIS + cells * 0.3e6, START + cells * 0.15, cells * 0.1e6)
 
+    def feature_tables(self) -> Demand:
+        """Tables of text features: those of all texts, and the differences of one feature in every resample."""
+        settings = self.study.config.measures.text_features
+        assert settings is not None
+        texts = sum(self.answer_texts() for _ in self.study.answering()) + 2 * self.compared_pairs()
+        resampled = self.study.config.analysis.resamples * self.compared_pairs() * 8.0
+        return Demand(2 * ANALYSIS + texts * 3000.0 + 2 * resampled, START + 60 + texts * 5e-3, 20e6)
+
     def figure(self) -> Demand:
         """A figure, drawn from tables that hold a few rows per cell."""
         cells = self.cells_of_a_seed() * len(self.study.config.models) * len(self.study.config.seeds)

@@ -59,6 +59,8 @@ class Machine(Strict):
     or a program on PATH."""
     node_memory_gb: float | None = Field(None, gt=0)
     """Main memory of a node in GB; no job asks for more. Null: unknown."""
+    feature_processes: int = Field(1, ge=1)
+    """Processes of a job that computes text features. No result depends on it."""
     cpu_gflops: float = Field(15, gt=0)
     """Matrix products of one processor core in float32: 10^9 operations per second."""
     cpu_bandwidth_gb_s: float = Field(10, gt=0)

@@ -26,6 +26,12 @@ _EMBEDDER = 4.0 * GB
 _ASKED_TOKENS = 256
 """Tokens of a prompt of the creativity measures, at most."""
 
+_PIPELINE = 1.0 * GB
+"""Memory of a process with a pipeline of spaCy and its table of words."""
+
+_TEXTS_PER_SECOND = 40.0
+"""Texts of some 200 words whose features one process computes, about."""
+
 _REPLIES_PER_SECOND = 0.5
 """Of one request of a judge at a time, about."""
 
@@ -280,6 +286,66 @@ class MeasuringDemands(Known):
         if probes is not None:
             asked = len(probes.continuations) + len(probes.responses) * probes.samples + len(probes.choices)
             yield asked, asked, probes.max_new_tokens, False
+
+    def feature_answers(self, model: Model) -> Demand:
+        """A model's answers to the prompts of pairs."""
+        return self.of_model(self._feature_answers, model)
+
+    def _feature_answers(self, model: Model) -> Demand:
+        settings, generation = self.study.config.measures.text_features, self.study.config.generation
+        assert settings is not None
+        answers = self.compared_pairs() * settings.completions
+        job = inference.Generating(
+            shape=self.shape(model),
+            cells=1,
+            rows=answers,
+            prompts=self.compared_pairs(),
+            prompt_length=_ASKED_TOKENS,
+            new_tokens=settings.max_new_tokens,
+            rows_per_batch=generation.rows_per_batch,
+            dtype=generation.dtype,
+        )
+        seconds = inference.generation_seconds(job, self.machine, self.threads)
+        # Texts of four bytes for each token: in the store and in the output.
+        disk = 2.0 * answers * settings.max_new_tokens * 4
+        peak = inference.generation_bytes(job, self.machine)
+        found = self.with_model(peak, job.shape, seconds, disk, job.dtype)
+        return replace(found, memory=found.memory + answers * settings.max_new_tokens * 60.0, resumes=True)
+
+    def pair_features(self, name: str) -> Demand:
+        """The features of chosen and rejected answers."""
+        settings = self.study.config.measures.text_features
+        assert settings is not None
+        return self._text_features(2 * min(self.extent(name).rows, settings.count or math.inf))
+
+    def answer_features(self, model: Model) -> Demand:
+        """The features of what a model answers."""
+        settings = self.study.config.measures.text_features
+        assert settings is not None
+        return self._text_features(self.answer_texts())
+
+    def answer_texts(self) -> int:
+        """Answers of one model whose features are compared."""
+        settings = self.study.config.measures.text_features
+        assert settings is not None
+        completed = sum(len(self.study.prompts[name].prompts) for name in settings.prompts)
+        return self.compared_pairs() * settings.completions + completed * self.study.config.generation.completions
+
+    def compared_pairs(self) -> int:
+        """Preference pairs whose answers are compared, of both splits."""
+        settings = self.study.config.measures.text_features
+        assert settings is not None
+        rows = (min(self.extent(name).rows, settings.count or math.inf) for name in settings.pair_sets)
+        return int(sum(rows))
+
+    def _text_features(self, texts: float) -> Demand:
+        processes = self.machine.feature_processes
+        return Demand(
+            PROCESS + processes * _PIPELINE + texts * 6000.0,
+            START + 20 + texts / (_TEXTS_PER_SECOND * processes),
+            texts * 1300.0,
+            cores=processes,
+        )
 
     def personas(self) -> Demand:
         """Sentence vectors of one model's reviews, and their clusters; t-SNE's time and memory grow with n²."""

@@ -14,6 +14,12 @@ from modecollapse.specs.experiments import (
     probes_table_spec,
     top_entropy_table_spec,
 )
+from modecollapse.specs.features import (
+    answer_features_spec,
+    feature_answers_spec,
+    pair_features_spec,
+    text_features_table_spec,
+)
 from modecollapse.specs.figures import figure_spec
 from modecollapse.specs.measures import (
     benchmark_spec,
@@ -44,6 +50,7 @@ from modecollapse.specs.tables import (
 
 __all__ = [
     "analysis_spec",
+    "answer_features_spec",
     "benchmark_spec",
     "benchmarks_spec",
     "cell_spec",
@@ -57,6 +64,7 @@ __all__ = [
     "divergence_spec",
     "embedding_spec",
     "experiments_spec",
+    "feature_answers_spec",
     "figure_spec",
     "filters_spec",
     "format_effect_spec",
@@ -67,6 +75,7 @@ __all__ = [
     "lineage_table_spec",
     "model_spec",
     "own_answers_spec",
+    "pair_features_spec",
     "personas_spec",
     "personas_table_spec",
     "probes_table_spec",
@@ -81,6 +90,7 @@ __all__ = [
     "score_spec",
     "semantic_spec",
     "sheet_spec",
+    "text_features_table_spec",
     "tokenizer_spec",
     "tokens_spec",
     "top_entropy_table_spec",
