@@ -18,6 +18,7 @@ from modecollapse.figures.feature_sides import (
     Step,
     agreement,
     footer_lines,
+    look_of,
     rows_of_size,
     shown_features,
     step_label,
@@ -290,7 +291,7 @@ def _finish(sheet: style.Sheet, shown: Shown, context: FigureContext, text: str)
     series = shown.series() if shown.lines else []
     style.top_legend(
         sheet.figure,
-        [Line2D([], [], label=step_label(step, context), **look_of(step, shown, context)) for step in series],
+        [Line2D([], [], label=step_label(each, context), **look_of(each, shown, context)) for each in series],
     )
 
 
