@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from spacy.attrs import IDX, LENGTH, ORTH
+from spacy.attrs import IDX, LENGTH, ORTH, POS
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import load_language_data, registry
@@ -285,7 +285,7 @@ def _word_probabilities(nlp: Language) -> Mapping[str, float] | None:
 def _rules_give_parts_of_speech(nlp: Language) -> bool:
     """Whether an attribute ruler turns a tagger's tags into parts of speech."""
     return any(
-        "POS" in rule["attrs"]
+        not {"POS", POS}.isdisjoint(rule["attrs"])
         for name in nlp.pipe_names
         if nlp.get_pipe_meta(name).factory == "attribute_ruler"
         for rule in nlp.get_pipe(name).patterns
