@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from bitsandbytes.nn import Linear4bit
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -21,6 +22,8 @@ from modecollapse.generation.transformers_engine import TransformersEngine
 from modecollapse.methods import METHODS
 from modecollapse.methods.base import AdaptedBase, TrainingJob
 from modecollapse.methods.lora import LoraSettings, quantization
+from modecollapse.sealed import read_sealed
+from tests.projects import make_project
 from tests.workflow.test_lora import LORA, NF4, settings
 
 TEXTS = torch.arange(3, 24)[torch.randint(0, 21, (8, 24), generator=torch.Generator().manual_seed(0))]
@@ -162,3 +165,31 @@ def test_weights_or_an_adapter_that_do_not_fit_are_refused(tuned, tmp_path):
     (directory / "base").mkdir()
     with pytest.raises(StudyError, match=r"base is not a model directory: it has no config\.json"):
         network(directory)
+
+
+@pytest.mark.slow
+def test_a_study_samples_and_measures_the_unmerged_stage_beside_the_merged_one(tmp_path):
+    """Of a base in four bits; answers are also chosen among its own."""
+    changes = {
+        "extends": "nano-smoke",
+        "models": {"tiny": {"architecture": {"hidden_size": 64}}},
+        "stages": {
+            "dpo": {"lora": NF4, "dtype": "bfloat16"},
+            "apart": {"method": "unmerged", "from": "dpo"},
+            "chosen": {"method": "best_of_n", "from": "apart", "reward": "words", "n": 2},
+        },
+        "measures": {"divergence": {"reference": "sft"}, "truth": False},
+    }
+    project = make_project(tmp_path / "project", study="small.yaml")
+    (project.root / "small.yaml").write_text(yaml.safe_dump(changes))
+    project.run("tables")
+    results = project.root / "results/small"
+    tokens, divergence = (
+        read_sealed(results / f"tables/{name}.parquet").to_pandas() for name in ("tokens_pooled", "divergence")
+    )
+    assert {"dpo", "apart"} <= set(tokens["stage"])
+    assert {"dpo", "apart"} <= set(divergence["stage"])
+    assert "chosen" in set(read_sealed(results / "tables/curves.parquet")["stage"].to_pylist())
+    (weights,) = results.glob("models/**/apart/weights/unmerged.json")
+    assert json.loads(weights.read_text()) == {"quantization": "nf4", "dtype": "bfloat16"}
+    assert project.plan("tables") == []
