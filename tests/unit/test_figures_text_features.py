@@ -72,8 +72,10 @@ def test_the_scatter_names_its_step_and_split_and_gives_the_correlation_with_its
     ]  # fmt: skip
     assert "r = −0.80 [−0.90, −0.70]\nρ = −0.70 [−0.80, −0.60]\n6 of 8 signs agree" in texts(figure)
     points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
-    row = made["text_features"].query("size == 'small' and stage == 'sft' and split == 'train'").iloc[0]
-    assert (row["data_normalised"], row["answer_normalised"]) in [tuple(line.get_xydata()[0]) for line in points], (
+    table = made["text_features"][made["text_features"]["split"] == "train"]
+    row = table.query("size == 'small' and stage == 'sft'").iloc[0]
+    data = table[table["stage"].isna() & (table["feature"] == row["feature"])].iloc[0]
+    assert (data["data_normalised"], row["answer_normalised"]) in [tuple(line.get_xydata()[0]) for line in points], (
         "the step's own difference is upward"
     )
 

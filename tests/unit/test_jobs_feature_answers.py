@@ -8,10 +8,11 @@ import pytest
 
 from modecollapse import stopping
 from modecollapse.cells import Model
+from modecollapse.data.compared_pairs import pairs_compared
 from modecollapse.errors import StudyError
 from modecollapse.identities import model_of_table
 from modecollapse.jobs import feature_answers as module
-from modecollapse.jobs.feature_answers import answer_pairs, pairs_compared
+from modecollapse.jobs.feature_answers import answer_pairs
 from modecollapse.jobs.running import Job
 from modecollapse.measures.experimenter import Experimenter
 from modecollapse.measures.text_features import ANSWERS

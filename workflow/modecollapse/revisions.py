@@ -236,7 +236,9 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "jobs.feature_tables",
         "labelling.labels",
         "lineage",
+        "measures.text_features",
         "metrics.categories",
+        "metrics.text_features",
         "wordings",
         "jobs.table_parts",
         "jobs.tables",
@@ -248,8 +250,10 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "truth": ("data.nano.truth", "jobs.truth", "analysis.table_files", "metrics.lexical", "metrics.ngrams", "prompts"),
     "semantic": ("measures.semantic", "metrics.modes", "metrics.similarity", "jobs.semantic"),
     "features": (
+        "data.columns",
+        "data.compared_pairs",
         "data.sources.sampling",
-        "jobs.feature_answers",
+        "data.transformations.base",
         "jobs.text_features",
         "measures.feature_extractor",
         "measures.feature_pipeline",
@@ -258,7 +262,10 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "metrics.text_features",
     ),
     "feature_answers": (
+        "data.columns",
+        "data.compared_pairs",
         "data.sources.sampling",
+        "data.transformations.base",
         "generation.models",
         "jobs.feature_answers",
         "measures.asking",
@@ -345,13 +352,21 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "semantic": ("jobs.embeddings", "metrics.lexical"),
     # How long the batches are in which answers are read, and nothing else of the divergence.
     "experiments": ("jobs.embeddings", "measures.divergence", "metrics.similarity"),
+    "feature_answers": ("measures.divergence", "measures.feature_pipeline", "metrics.text_features"),
     "personas": ("jobs.embeddings", "measures.semantic", "metrics.lexical"),
     "method ppo": ("data.nano", "measures.harness"),
     "method rloo": ("data.nano",),
     "method grpo": ("data.nano",),
     # Of the metrics it needs no more than which way diversity lies, and how a verb is negated; of repetition what its
     # counts are called.
-    "analysis": ("data.nano", "metrics.attractors", "metrics.modes", "metrics.registry", "measures.repetition"),
+    "analysis": (
+        "data.nano",
+        "metrics.attractors",
+        "metrics.modes",
+        "metrics.registry",
+        "measures.feature_pipeline",
+        "measures.repetition",
+    ),
 }
 """Modules that a component's modules import and that are watched elsewhere only: another job of the same module uses
 them, or the revision of their own component (the world, the embedding) stands in the same spec."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from modecollapse import stopping
 from modecollapse.cells import Model
-from modecollapse.data.transformations.base import drawn
+from modecollapse.data.compared_pairs import pairs_compared
 from modecollapse.digests import digest
 from modecollapse.errors import StudyError
 from modecollapse.generation.progress import reporter
@@ -19,7 +19,7 @@ from modecollapse.manifest import read_manifest
 from modecollapse.measures.asking import AskingSettings
 from modecollapse.measures.text_features import ANSWERS
 from modecollapse.prompts import PromptFormat
-from modecollapse.sealed import SEAL, read_metadata, read_sealed, write_sealed
+from modecollapse.sealed import SEAL, read_metadata, write_sealed
 from modecollapse.store import Store
 from modecollapse.unfinished import Unfinished
 
@@ -89,17 +89,6 @@ def answer_pairs(
                 store.drop_state(key)
             parts.append(table.replace_schema_metadata(None))
     write_sealed(pa.concat_tables(parts), output, identity_metadata(identity))
-
-
-def pairs_compared(path: Path, count: int | None, seed: int) -> tuple[list[int], pa.Table]:
-    """The rows of a set of pairs that are compared, all or `count` drawn ones, and the set.
-
-    Raises:
-        CorruptFile: the file is not what was published.
-    """
-    table = read_sealed(path)
-    rows = list(range(table.num_rows))
-    return (rows if count is None else sorted(drawn(rows, count, seed))), table
 
 
 def _asking(spec: Mapping[str, Any], weights: Path, job: Job) -> "Experimenter":

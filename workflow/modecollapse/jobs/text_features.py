@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from modecollapse.cells import Model
+from modecollapse.data.compared_pairs import pairs_compared
 from modecollapse.digests import digest
 from modecollapse.generation.progress import reporter
 from modecollapse.identities import identity_metadata
-from modecollapse.jobs.feature_answers import pairs_compared
 from modecollapse.jobs.running import Job
 from modecollapse.measures.feature_pipeline import PipelineSettings
 from modecollapse.measures.text_features import COLUMNS, MISSING, PAIRS, PROMPTS
