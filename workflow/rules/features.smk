@@ -55,9 +55,7 @@ if targets.all_answer_features():
 
     rule measure_answer_features:
         input:
-            unpack(
-                lambda wildcards: targets.answer_feature_inputs(model_of(wildcards))
-            ),
+            unpack(lambda wildcards: targets.answer_feature_inputs(model_of(wildcards))),
         output:
             paths.answer_features(ANY),
         log:

@@ -35,4 +35,4 @@ def _of_size(table: pa.Table, size: str | None) -> pa.Table:
     """The rows about `size` and about all sizes, if the figure is about one: the table of a large study has many."""
     if size is None or "size" not in table.column_names:
         return table
-    return table.filter(pc.is_in(table["size"], pa.array([size, ""])))
+    return table.filter(pc.is_in(table["size"], pa.array([size, "", None])))

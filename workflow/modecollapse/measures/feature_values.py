@@ -229,8 +229,8 @@ class FeatureValues:
             outputs[name] = {
                 key: ThresholdsOutput(value=value, threshold=of_each[key]) for key, value in values.items()
             }
-        values: dict[str, float] = QualityOutput(**outputs).to_flat_value_dict()
-        return values
+        flat: dict[str, float] = QualityOutput(**outputs).to_flat_value_dict()
+        return flat
 
     def _coherence_of(self, doc: Doc) -> dict[str, float]:
         self._coherence(doc)
