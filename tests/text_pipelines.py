@@ -27,6 +27,7 @@ _SENTENCES = (
 """Word, tag, part of speech, head and relation of each token."""
 _WIDTH = 16
 
+_PREFIX = "textdescriptives/"
 COMPONENTS = (
     "descriptive_stats",
     "readability",
@@ -108,7 +109,7 @@ def library_pipeline(nlp: Language, components: Iterable[str]) -> Language:
     """
     for component in components:
         ranges = {"top_ngram_range": (2, 4), "duplicate_n_gram_fraction_range": (5, 10)}
-        nlp.add_pipe(f"textdescriptives/{component}", config=ranges if component == "quality" else {})
+        nlp.add_pipe(_PREFIX + component, config=ranges if component == "quality" else {})
     return nlp
 
 
@@ -120,10 +121,14 @@ def blank_library_pipeline() -> Language:
 
 
 def library_values(nlp: Language, texts: Iterable[str]) -> list[dict[str, Any]]:
-    """The library's features, one text at a time."""
+    """The library's features, one text at a time.
+
+    Asked for by name: otherwise it gives those, too, of components that any other pipeline of the process has.
+    """
+    metrics = [name.removeprefix(_PREFIX) for name in nlp.pipe_names if name.startswith(_PREFIX)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [textdescriptives.extract_dict(nlp(text), include_text=False)[0] for text in texts]
+        return [textdescriptives.extract_dict(nlp(text), metrics, include_text=False)[0] for text in texts]
 
 
 def as_rows(values: Iterable[dict[str, Any]]) -> np.ndarray:

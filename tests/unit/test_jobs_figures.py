@@ -17,18 +17,18 @@ class Drawn(Exception):
 
 
 @pytest.mark.parametrize(
-    ("kind", "size", "given"), [("samples", "M", {"M", ""}), ("training_curves", None, {"S", "M", ""})]
+    ("kind", "size", "given"), [("samples", "M", {"M", "", "none"}), ("training_curves", None, {"S", "M", "", "none"})]
 )
 def test_a_figure_of_one_size_is_given_the_rows_of_that_size_and_of_all(
     kind: str, size: str | None, given: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"seed": 0, "stage": "plm", "step": 1, "quantity": "loss", "value": 0.5}
-    frame = pd.DataFrame([{"size": of, **row} for of in ("S", "M", "")])
+    frame = pd.DataFrame([{"size": of, **row} for of in ("S", "M", "", None)])
     write_table("training", [frame], tmp_path / "t.parquet", tmp_path / "t.csv")
     seen: list[set[str]] = []
 
     def draw(self: Drawing, tables: Mapping[str, pd.DataFrame], context: FigureContext) -> None:
-        seen.append(set(tables["training"]["size"]))
+        seen.append(set(tables["training"]["size"].fillna("none")))
         raise Drawn
 
     monkeypatch.setattr(Drawing, "draw", draw)

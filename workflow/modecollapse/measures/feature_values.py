@@ -224,13 +224,11 @@ class FeatureValues:
             name: ThresholdsOutput(value=value, threshold=getattr(limits, name)) for name, value in single.items()
         }
         outputs.setdefault("oov_ratio", ThresholdsOutput(value=None, threshold=(None, None)))
-        for name, values in found.items():
+        for name, group in found.items():
             of_each = getattr(limits, name)
-            outputs[name] = {
-                key: ThresholdsOutput(value=value, threshold=of_each[key]) for key, value in values.items()
-            }
-        flat: dict[str, float] = QualityOutput(**outputs).to_flat_value_dict()
-        return flat
+            outputs[name] = {key: ThresholdsOutput(value=value, threshold=of_each[key]) for key, value in group.items()}
+        values: dict[str, float] = QualityOutput(**outputs).to_flat_value_dict()
+        return values
 
     def _coherence_of(self, doc: Doc) -> dict[str, float]:
         self._coherence(doc)
