@@ -39,6 +39,8 @@ _FARTHEST = 15.0
 """−log10 q beyond this is drawn at the edge."""
 _NAMED = 7
 """Features of a panel that are named at most."""
+_LETTER = 0.058
+"""Inches of a letter of small text, about."""
 _LINE = 0.105
 """Inches from one line of small text to the next."""
 
@@ -119,7 +121,10 @@ def feature_agreement(tables: Tables, context: FigureContext) -> Figure:
     lines = footer_lines(
         shown, "Filled: both differences have q < 0.05. Dashed: half of the features.", names + wide + right
     )
-    bottom = 0.4 + _LINE * len(lines)
+    labels = [step_label(step, context).replace(" − ", "\n− ") for _, step in columns]
+    longest = max((len(line) for label in labels for line in label.split("\n")), default=0)
+    upright = longest * _LETTER < wide / count
+    bottom = (0.4 if upright else 0.16 + longest * _LETTER) + _LINE * len(lines)
     heights = [bars, max(1.0, _ROW * len(shown.lines))]
     sheet = style.sheet([wide], heights, [], [0.08], (names, right, top, bottom))
     share, chart = sheet.panels[0][0], sheet.panels[1][0]
@@ -149,8 +154,7 @@ def feature_agreement(tables: Tables, context: FigureContext) -> Figure:
     if columns:
         _named_lines(chart, shown)
         share.axhline(0.5, color=style.GREY, linewidth=0.7, linestyle="dashed")
-        labels = [step_label(step, context).replace(" − ", "\n− ") for _, step in columns]
-        chart.set_xticks(range(len(columns)), labels, fontsize=style.TINY)
+        chart.set_xticks(range(len(columns)), labels, fontsize=style.TINY, rotation=0 if upright else 90)
         for split, group in itertools.groupby(enumerate(columns), lambda each: each[1][0]):
             of_split = [place for place, _ in group]
             share.text(
