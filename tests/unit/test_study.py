@@ -87,6 +87,17 @@ BAD = {
         put("measures", "text_features", {"prompts": ["creative"], "format": "okay"}),
         ["measures.text_features.format", "okay", "Allowed: human"],
     ),
+    "text features in an unknown format": (
+        put("measures", "text_features", {"train": "preferences", "format": "nope"}),
+        ["measures.text_features.format", "nope", "human"],
+    ),
+    "text features in a format without a template": (
+        lambda content: [
+            put("formats", "unknown", None)(content),
+            put("measures", "text_features", {"train": "preferences", "format": "unknown"})(content),
+        ],
+        ["measures.text_features.format", "unknown has no template", "plm cannot be asked"],
+    ),
     "stages without prompts": (
         lambda content: content.pop("prompts"),
         ["prompts: it is missing or empty", "models, stages, prompts, generation", "text_features.train"],

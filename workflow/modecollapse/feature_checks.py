@@ -28,7 +28,11 @@ def check_text_features(config: StudyConfig) -> None:
             _check_shared(config, f"{_KEY}.{key}", name)
     check_names(f"{_KEY}.prompts", settings.prompts, config.prompts, "prompt set")
     _check_format(config, settings)
-    answering = {name: stage for name, stage in config.stages.items() if not stage.has("scores")}
+    answering = {
+        name: stage
+        for name, stage in config.stages.items()
+        if stage.writes or (settings.prompts and not stage.has("scores"))
+    }
     for contrast in settings.contrasts:
         check_names(f"{_KEY}.contrasts", contrast, answering, "stage")
         if contrast[0] == contrast[1]:
@@ -47,14 +51,19 @@ def _check_shared(config: StudyConfig, key: str, name: str) -> None:
 
 
 def _check_format(config: StudyConfig, settings: TextFeatureSettings) -> None:
-    if not config.stages:
-        return
     formats = {**FORMATS, **config.formats}
     check_names(f"{_KEY}.format", [settings.format], formats, "prompt format")
-    if settings.train is not None and formats[settings.format] is None:
+    asked = [name for name, stage in config.stages.items() if stage.writes]
+    if asked and settings.train is not None and formats[settings.format] is None:
         raise StudyError(
-            f"{_KEY}.format: {settings.format} has no template, so nothing can be asked in it. Write its template in "
-            "`formats`, or name another format."
+            f"{_KEY}.format: {settings.format} has no template, so {asked[0]} cannot be asked in it. Write its "
+            "template in `formats`, or name another format."
+        )
+    if config.stages and not asked and not settings.prompts:
+        raise StudyError(
+            f"{_KEY}.prompts: no stage of the study can be asked the prompts of {settings.train}: there are only "
+            f"finished completions. Allowed: {', '.join(config.prompts)}. Name the prompt sets whose completions are "
+            "compared."
         )
     if not settings.prompts:
         return
@@ -63,9 +72,11 @@ def _check_format(config: StudyConfig, settings: TextFeatureSettings) -> None:
             f"{_KEY}.temperature: {settings.temperature} is not sampled. Allowed: "
             f"{', '.join(config.generation.temperatures)}."
         )
-    asked = [stage.formats or config.generation.formats for stage in config.stages.values() if not stage.has("scores")]
-    if not any(settings.format in each for each in asked):
+    completed = [
+        stage.formats or config.generation.formats for stage in config.stages.values() if not stage.has("scores")
+    ]
+    if not any(settings.format in each for each in completed):
         raise StudyError(
             f"{_KEY}.format: no stage's completions are asked for in {settings.format}. Allowed: "
-            f"{', '.join(dict.fromkeys(name for each in asked for name in each))}. Name one of these."
+            f"{', '.join(dict.fromkeys(name for each in completed for name in each))}. Name one of these."
         )

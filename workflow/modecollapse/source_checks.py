@@ -198,6 +198,9 @@ def _check_chat(study: Study, model: Model) -> None:
     used = {name: f"stages.{model.stage}.formats" for name in study.formats(model.stage)}
     if stage.has("trains"):
         used[stage.train_format] = f"stages.{model.stage}.train_format"
+    features = study.config.measures.text_features
+    if features is not None and features.pair_sets and model in study.language_models():
+        used.setdefault(features.format, "measures.text_features.format")
     for name, key in used.items():
         template = study.format(name).template
         if isinstance(template, Chat) and template.template is None and not has_chat_template(source):

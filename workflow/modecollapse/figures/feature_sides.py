@@ -48,7 +48,8 @@ class Shown:
         return ((place, feature) for place, (_, feature) in enumerate(self.lines) if feature)
 
 
-def shown_features(table: pd.DataFrame, context: FigureContext) -> Shown:
+def shown_features(table: pd.DataFrame, context: FigureContext, drawn: str = "normalised") -> Shown:
+    """What is shown of features of which some row has the number that is drawn: `normalised`, `q` or `agreement`."""
     own = table[(table["definition"] == context.definition) & table["stage"].isna()]
     of_size = rows_of_size(table, context)
     every = pd.concat([own, of_size])
@@ -62,7 +63,8 @@ def shown_features(table: pd.DataFrame, context: FigureContext) -> Shown:
         key=lambda step: tuple(order.index(each) if each in order else -1 for each in step),
     )
     splits = list(dict.fromkeys(every["split"]))
-    defined = every[every[["data_normalised", "answer_normalised"]].notna().any(axis=1)]
+    columns = [drawn] if drawn == "agreement" else [f"data_{drawn}", f"answer_{drawn}"]
+    defined = every[every[columns].notna().any(axis=1)]
     names = set(defined["feature"])
     first = steps[0] if steps else None
     shown = Shown(rows, steps, splits, [], _left_out(every, names), bool(len(own)), _counted(own, of_size))
@@ -101,7 +103,8 @@ def _counted(own: pd.DataFrame, of_size: pd.DataFrame) -> str:
     for name, noun, rows in (("data_n", f"{_DATA}: ", own), ("answer_n", "steps: ", of_size)):
         held = rows.loc[rows[name] > 0, name]
         if len(held):
-            parts.append(noun + style.counted([int(held.min()), int(held.max())], "pair"))
+            unit = "prompt" if (rows["kind"] == "prompts").all() else "pair"
+            parts.append(noun + style.counted([int(held.min()), int(held.max())], unit))
     return ", ".join(parts) + "." if parts else ""
 
 

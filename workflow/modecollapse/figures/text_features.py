@@ -77,7 +77,7 @@ def feature_p_values(tables: Tables, context: FigureContext) -> Figure:
 
     Without a size those of the data alone.
     """
-    shown = shown_features(tables["text_features"], context)
+    shown = shown_features(tables["text_features"], context, "q")
     farthest = max((x for x in _certainties(shown) if not math.isnan(x)), default=0.0)
     edge = _FARTHEST if farthest > _FARTHEST else max(3.0, math.ceil(farthest))
     clipped = f" Triangles at the edge: q below 1e−{_FARTHEST:.0f}." if farthest > _FARTHEST else ""
@@ -108,7 +108,7 @@ def feature_agreement(tables: Tables, context: FigureContext) -> Figure:
 
     A column per split and step. Reads `text_features`.
     """
-    shown = shown_features(tables["text_features"], context)
+    shown = shown_features(tables["text_features"], context, "agreement")
     columns = [
         (split, step)
         for split, step in itertools.product(shown.splits, shown.steps)
