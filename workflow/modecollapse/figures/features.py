@@ -29,14 +29,13 @@ def _has_proxies(study: "Study") -> bool:
 
 
 FEATURES: Mapping[str, Callable[["Study"], bool]] = {
-    "stages": lambda study: bool(study.stages),
     "quality": lambda study: study.scores_quality(),
     "rewards": lambda study: _any(study, _learns_from_rewards),
     "pairs": lambda study: _any(study, _compares_answers),
     "proxies": _has_proxies,
 }
-"""Whether a study has stages, and not data alone; quality scores; stages that learn from rewards; stages that learn
-from pairs of answers; a world and stages that learn in it from a reward model."""
+"""Whether a study has quality scores; stages that learn from rewards; stages that learn from pairs of answers; a world
+and stages that learn in it from a reward model."""
 
 
 def features_of(study: "Study") -> list[str]:

@@ -89,7 +89,7 @@ _CREATIVITY = "Creativity"
 _FEATURES = "Text features"
 
 FIGURES: Mapping[str, FigureSpec] = {
-    "lineage": FigureSpec("lineage", "lineage", (), _STUDY, needs="stages", facts=("some_sizes",)),
+    "lineage": FigureSpec("lineage", "lineage", (), _STUDY, facts=("some_sizes",)),
     "training_curves": FigureSpec("training", "training_curves", ("training",), _STUDY, uses=("logged",)),
     "reward_curves": FigureSpec(
         "optimisation", "reward_curves", ("training",), _TUNING, needs="rewards", facts=("rewards",), uses=("logged",)
@@ -347,11 +347,11 @@ def figures_of(
     for kind, spec in FIGURES.items():
         if not set(spec.tables) <= set(tables) or (spec.needs and spec.needs not in features):
             continue
+        if not sizes and not spec.without_sizes:
+            continue
         of_kind = (compared if spec.compares else views) if spec.per_view else ()
         each_view: Sequence[str | None] = of_kind or [None]
-        each_size: Sequence[str | None] = sizes if spec.per_size else [None]
-        if not sizes and spec.without_sizes:
-            each_size = [None]
+        each_size: Sequence[str | None] = sizes if spec.per_size and sizes else [None]
         for size, view in itertools.product(each_size, each_view):
             name = kind if size is None else f"{kind}_{size}"
             # No size or format has a "+" in its name, so no two figures have one name.
