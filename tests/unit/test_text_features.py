@@ -152,7 +152,7 @@ def test_a_reason_is_given_exactly_where_a_feature_that_the_pipeline_gives_is_un
 
 
 def test_texts_of_which_something_is_undefined_say_why() -> None:
-    texts = ["", "...", "One.", "One. Two.", "One. Two. Three.", "x" * 1_000_001, "half \ud83d a pair"]
+    texts = ["", "...", "One.", "One. Two.", "One. Two. Three.", "x " * 500_001, "half \ud83d a pair", "😀" * 100_000]
     found = extract(texts, BLANK)
     assert found.reasons == [
         "empty",
@@ -162,6 +162,7 @@ def test_texts_of_which_something_is_undefined_say_why() -> None:
         None,
         "longer than 1,000,000 characters",
         "no valid Unicode",
+        "more than 5,000 characters without a space",
     ]
     assert np.isnan(found.values[5:]).all()
     assert value(found, "n_tokens", 0) == 0

@@ -32,6 +32,10 @@ from modecollapse.metrics.text_features import FEATURES
 _TEXTS, _CHARACTERS = 64, 100_000
 """A chunk has at most so many texts and, if it has more than one, characters."""
 
+_UNBROKEN = 5_000
+"""Characters without a space between at most. spaCy peels symbols off both ends of such a stretch one by one and
+searches all of it each time: 5,000 exclamation marks take it 4 s, 100,000 half an hour."""
+
 _POLL_SECONDS = 0.2
 """How long a request to stop is not looked for."""
 
@@ -49,8 +53,8 @@ class Extracted:
     reasons: list[str | None]
     """Per text, why a feature that the pipeline gives is undefined: "empty" (it has no characters), "no words", "one
     sentence" or "two sentences" (SMOG and the second order of coherence need three), "infinite perplexity" (it exceeds
-    floating-point numbers), joined by "; "; or why all are: "longer than … characters", "no valid Unicode". None if all
-    are numbers."""
+    floating-point numbers), joined by "; "; or why all are: "longer than … characters", "more than … characters without
+    a space", "no valid Unicode". None if all are numbers."""
     missing: dict[str, str]
     """Feature → why the pipeline gives it for no text."""
 
@@ -168,6 +172,8 @@ def _compute(texts: Sequence[str], settings: PipelineSettings) -> _Chunk:
 def _unreadable(text: str, most: int) -> str | None:
     if len(text) > most:
         return f"longer than {most:,} characters"
+    if len(text) > _UNBROKEN and max(map(len, text.split()), default=0) > _UNBROKEN:
+        return f"more than {_UNBROKEN:,} characters without a space"
     return None if _is_unicode(text) else "no valid Unicode"
 
 

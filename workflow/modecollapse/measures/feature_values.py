@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from spacy.attrs import IDX, LENGTH, ORTH, POS
+from spacy.attrs import IDX, LENGTH, ORTH, POS, SPACY
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import load_language_data, registry
@@ -60,10 +60,11 @@ class _Word:
 class _Text:
     """What the library reads of a `Doc`."""
 
-    def __init__(self, doc: Doc, words: Sequence[_Word]) -> None:
-        self.text: str = doc.text
+    def __init__(self, doc: Doc, words: Sequence[_Word], tokens: np.ndarray) -> None:
+        spaces = tokens[:, 1].tolist()
+        self.text = "".join(word.text + " " if space else word.text for word, space in zip(words, spaces, strict=True))
         self.lang_: str = doc.lang_
-        self.words = words
+        self.words, self.tokens = words, tokens
         self.sents = [words[sent.start : sent.end] for sent in doc.sents]
         self._ = SimpleNamespace()
         """What the library keeps there: numbers that others are computed from."""
@@ -124,10 +125,11 @@ class FeatureValues:
     def of(self, doc: Doc) -> tuple[np.ndarray, str | None]:
         """Values (69,) in the order of `FEATURES`, NaN where one is undefined; and why one of those is that this
         pipeline gives, or None if all are numbers."""
-        text = _Text(doc, self._known_words(doc))
+        tokens = doc.to_array([ORTH, SPACY, IDX, LENGTH])
+        text = _Text(doc, self._known_words(doc, tokens), tokens)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            values = self._described(text) | self._information(text) | self._quality(text, doc)
+            values = self._described(text) | self._information(text) | self._quality(text)
             for reader in self._readers:
                 values.update(reader(doc))
         row = np.array([values[name] if name not in self.missing else np.nan for name in FEATURES], dtype=np.float64)
@@ -176,9 +178,9 @@ class FeatureValues:
             lacks["vocabulary"] = "every word has a vector in this pipeline"
         return lacks
 
-    def _known_words(self, doc: Doc) -> list[_Word]:
+    def _known_words(self, doc: Doc, tokens: np.ndarray) -> list[_Word]:
         known = self._words
-        ids = doc.to_array(ORTH).tolist()
+        ids = tokens[:, 0].tolist()
         for orth in ids:
             if orth not in known:
                 known[orth] = self._word(doc.vocab[orth])
@@ -205,10 +207,10 @@ class FeatureValues:
         perplexity = information.perplexity(entropy)
         return {"entropy": entropy, "perplexity": perplexity, "per_word_perplexity": perplexity / np.float64(len(text))}
 
-    def _quality(self, text: _Text, doc: Doc) -> dict[str, float]:
+    def _quality(self, text: _Text) -> dict[str, float]:
         """As the library's `Quality.quality_setter`, with its thresholds."""
         limits = self._thresholds
-        top, duplicate = ngram_fractions(text.text, doc.to_array([IDX, LENGTH]))
+        top, duplicate = ngram_fractions(text.text, text.tokens[:, 2:])
         found: dict[str, dict[str, float]] = {
             "contains": {string: library.contains_string(text, string) for string in limits.contains},
             "symbol_to_word_ratio": {
