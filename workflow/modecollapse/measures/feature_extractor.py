@@ -124,16 +124,19 @@ def _computed(
         return
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload([__name__])  # libraries are imported once, and each process loads the pipeline
-    with ProcessPoolExecutor(min(processes, len(chunks)), mp_context=server, initializer=_start) as pool:
+    # Texts go to the processes as these start. Handed out with the work they fill the pipe, and where a process dies
+    # while one is written, older versions of Python wait for ever (python/cpython#94777).
+    pool = ProcessPoolExecutor(min(processes, len(chunks)), server, _start, (chunks,))
+    with pool:
         waiting: dict[Future[_Chunk], int] = {}
         try:
-            waiting = {pool.submit(_compute, chunk, settings): number for number, chunk in enumerate(chunks)}
+            waiting = {pool.submit(_compute_held, number, settings): number for number in range(len(chunks))}
             while waiting:
                 ready, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 stopping.check()
                 for future in ready:
                     yield waiting.pop(future), future.result()
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, BrokenPipeError) as error:
             time.sleep(_POLL_SECONDS)  # the same signal may have ended the process and be on its way to this one
             stopping.check()
             raise StudyError(
@@ -144,8 +147,14 @@ def _computed(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start() -> None:
+_held: Sequence[Sequence[str]] = ()
+"""The chunks, in a process of the pool."""
+
+
+def _start(chunks: Sequence[Sequence[str]]) -> None:
     """Begin a process of the pool: one thread; Ctrl-C is for the process that started it, without which it ends."""
+    global _held
+    _held = chunks
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(limits=1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -156,6 +165,10 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait_for_end([parent.sentinel])
         os._exit(1)
+
+
+def _compute_held(number: int, settings: PipelineSettings) -> _Chunk:
+    return _compute(_held[number], settings)
 
 
 def _compute(texts: Sequence[str], settings: PipelineSettings) -> _Chunk:
