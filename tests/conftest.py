@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.pretend_hub import cache_repository
-from tests.projects import Project, SmallDisk, make_project
+from tests.projects import Project, SmallDisk, make_project, start_server
 from tests.sharing import made_by_one_worker, shared_directory
 
 
@@ -44,6 +44,12 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str,
         return root / f"datasets--{repository.replace('/', '--')}" / "snapshots" / commit
 
     return add
+
+
+@pytest.fixture(scope="session", autouse=True)
+def snakemakes() -> None:
+    """Projects import the package from their own copies, so no test may have the server import it before they do."""
+    start_server()
 
 
 @pytest.fixture(scope="session")

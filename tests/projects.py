@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,6 +41,11 @@ _SNAKEMAKES.set_forkserver_preload(
         "tests.projects",
     ]
 )
+
+
+def start_server() -> None:
+    """Start the server that forks them. A process has one such server: whoever starts it says what it imports."""
+    forkserver.ensure_running()
 
 
 @dataclass(frozen=True)
