@@ -32,6 +32,14 @@ def trained_pipeline(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -
     return made_by_one_worker(shared_directory(tmp_path_factory, worker_id) / "pipeline", write_trained_pipeline)
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny model and its tokenizer."""
+    from tests.tiny_models import save_neox
+
+    return save_neox(tmp_path_factory.mktemp("model") / "weights")
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"

@@ -73,15 +73,22 @@ def normal() -> tuple[dict[str, pd.DataFrame], list[pd.DataFrame]]:
     return pairs, models
 
 
+CHOSEN = {"length": [3.0, 5, 9, 100, 7, 6, 8, 9], "ease": [1.0, 2, 3, 4, 5, 6, 7, 8]}
+REJECTED = {"length": [1.0, 2, 3, 4, 5, 6, 7, 1], "ease": [0.0, 0, 0, NAN, 0, 0, 0, 0]}
+TUNED = {"length": [2.0, 3, 4, 5, 6, NAN, 8, 9], "ease": [1.0] * 8}
+BASE = {"length": [1.0, 1, 1, 1, 1, 1, 1, 1], "ease": [2.0, 3, 4, 5, 6, 7, 8, 9]}
+
+
+def with_gaps() -> dict[str, pd.DataFrame]:
+    """The tables of eight pairs: one rejected and one tuned answer lack a feature each."""
+    return tables({"train": pair(CHOSEN, REJECTED, "orca")}, [model("dpo", TUNED), model("sft", BASE)])
+
+
 def test_the_replica_leaves_out_whole_rows_and_scales_by_the_rest_of_the_training_split() -> None:
-    chosen = {"length": [3.0, 5, 9, 100, 7, 6, 8, 9], "ease": [1.0, 2, 3, 4, 5, 6, 7, 8]}
-    rejected = {"length": [1.0, 2, 3, 4, 5, 6, 7, 1], "ease": [0.0, 0, 0, NAN, 0, 0, 0, 0]}
-    tuned = {"length": [2.0, 3, 4, 5, 6, NAN, 8, 9], "ease": [1.0] * 8}
-    base = {"length": [1.0, 1, 1, 1, 1, 1, 1, 1], "ease": [2.0, 3, 4, 5, 6, 7, 8, 9]}
-    found = tables({"train": pair(chosen, rejected, "orca")}, [model("dpo", tuned), model("sft", base)])
+    found = with_gaps()
     kept = [0, 1, 2, 4, 6, 7]
-    data = np.subtract(chosen["length"], rejected["length"])[kept]
-    moved = np.subtract(tuned["length"], base["length"])[kept]
+    data = np.subtract(CHOSEN["length"], REJECTED["length"])[kept]
+    moved = np.subtract(TUNED["length"], BASE["length"])[kept]
     of = row(found["text_features"], definition="replica", stage="dpo", feature="length")
     assert (of["data_n"], of["answer_n"]) == (6, 6)
     assert of["scale"] == pytest.approx(pd.Series(data).std())
@@ -100,12 +107,8 @@ def test_the_replica_leaves_out_whole_rows_and_scales_by_the_rest_of_the_trainin
 
 
 def test_the_corrected_definition_leaves_out_pairs_of_one_feature_and_one_side() -> None:
-    chosen = {"length": [3.0, 5, 9, 100, 7, 6, 8, 9], "ease": [1.0, 2, 3, 4, 5, 6, 7, 8]}
-    rejected = {"length": [1.0, 2, 3, 4, 5, 6, 7, 1], "ease": [0.0, 0, 0, NAN, 0, 0, 0, 0]}
-    tuned = {"length": [2.0, 3, 4, 5, 6, NAN, 8, 9], "ease": [1.0] * 8}
-    base = {"length": [1.0, 1, 1, 1, 1, 1, 1, 1], "ease": [2.0, 3, 4, 5, 6, 7, 8, 9]}
-    found = tables({"train": pair(chosen, rejected, "orca")}, [model("dpo", tuned), model("sft", base)])
-    data = np.subtract(chosen["length"], rejected["length"])
+    found = with_gaps()
+    data = np.subtract(CHOSEN["length"], REJECTED["length"])
     of = row(found["text_features"], definition="corrected", stage="dpo", feature="length")
     assert (of["data_n"], of["answer_n"]) == (8, 7)
     assert of["scale"] == pytest.approx(data.std(ddof=1))

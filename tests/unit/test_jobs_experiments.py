@@ -16,7 +16,7 @@ from modecollapse.measures import attractor, personas, probes, top_entropy
 from modecollapse.measures.asking import KINDS
 from modecollapse.sealed import read_sealed
 from modecollapse.store import Store
-from tests.tiny_models import save_neox
+from tests.tiny_models import AgreeingManifest
 
 MODEL = Model("tiny", 0, "plm")
 PLAIN = {"name": "plain", "spec": "{prompt} {start}"}
@@ -42,23 +42,9 @@ SPEC: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_neox(tmp_path_factory.mktemp("model") / "weights")
-
-
-class Read:
-    """A manifest that agrees with every weights."""
-
-    weights = "digest"
-
-    def verify(self, _: Path) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
 def manifest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "read_manifest", lambda _: Read())
+    monkeypatch.setattr(module, "read_manifest", lambda _: AgreeingManifest())
 
 
 def run(directory: Path, weights: Path, spec: dict[str, Any] = SPEC, store: Path | None = None) -> dict[str, pa.Table]:

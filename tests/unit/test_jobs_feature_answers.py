@@ -18,7 +18,7 @@ from modecollapse.measures.experimenter import Experimenter
 from modecollapse.measures.text_features import ANSWERS
 from modecollapse.sealed import read_sealed, write_sealed
 from modecollapse.store import Store
-from tests.tiny_models import save_neox
+from tests.tiny_models import AgreeingManifest
 
 MODEL = Model("tiny", 0, "sft")
 SPEC: dict[str, Any] = {
@@ -28,23 +28,9 @@ SPEC: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_neox(tmp_path_factory.mktemp("model") / "weights")
-
-
-class Read:
-    """A manifest that agrees with every weights."""
-
-    weights = "digest"
-
-    def verify(self, _: Path) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
 def manifest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "read_manifest", lambda _: Read())
+    monkeypatch.setattr(module, "read_manifest", lambda _: AgreeingManifest())
 
 
 def pairs(directory: Path, name: str, prompts: list[str]) -> Path:

@@ -87,7 +87,7 @@ def test_the_features_are_the_librarys_69_grouped_by_category(trained_pipeline: 
     assert set(found) == set(FEATURES)
     assert len(FEATURES) == 69
     assert tuple(dict.fromkeys(feature.category for feature in FEATURES.values())) == CATEGORIES
-    assert len({feature.label for feature in FEATURES.values()}) == 69
+    assert len({feature.name for feature in FEATURES.values()}) == 69
 
 
 def test_features_of_the_blank_pipeline_are_the_librarys_to_the_bit() -> None:

@@ -18,7 +18,7 @@ class FeatureTargets:
 
     def all_feature_answers(self) -> list[str]:
         """What each model answers to the prompts of these pairs."""
-        return [self.paths.feature_answers(model) for model in self._asked()]
+        return [self.paths.feature_answers(model) for model in self.study.models if self._is_asked(model)]
 
     def all_pair_features(self) -> list[str]:
         """The features of chosen and rejected answers, training pairs first."""
@@ -42,7 +42,7 @@ class FeatureTargets:
             if cell.prompts in settings.prompts
             and (cell.format, cell.temperature) == (settings.format, settings.temperature)
         ]
-        return {"answers": [self.paths.feature_answers(model)] if model in self._asked() else [], "cells": cells}
+        return {"answers": [self.paths.feature_answers(model)] if self._is_asked(model) else [], "cells": cells}
 
     def text_feature_tables(self) -> list[str]:
         """The tables of the rule `tabulate_text_features`."""
@@ -51,5 +51,5 @@ class FeatureTargets:
             names.insert(1, "text_feature_alignment")
         return names if self.study.config.measures.text_features else []
 
-    def _asked(self) -> list[Model]:
-        return self.study.language_models() if self.pair_feature_sets() else []
+    def _is_asked(self, model: Model) -> bool:
+        return bool(self.pair_feature_sets()) and self.study.stage(model).writes

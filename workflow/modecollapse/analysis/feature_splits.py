@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from modecollapse.analysis.feature_contrasts import Scale, Side, alignment, corrected, replica
 from modecollapse.analysis.feature_rows import Row, Study, TableRows
-from modecollapse.analysis.feature_values import PAIRS, Split, Values, differences, over_seeds
+from modecollapse.analysis.feature_values import Split, Values, differences, over_seeds
 from modecollapse.analysis.variance import Array
+from modecollapse.measures.text_features import PAIRS
 
 REPLICA, CORRECTED = "replica", "corrected"
 DATA, ANSWERS = "chosen − rejected", "stage − reference"

@@ -8,9 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from modecollapse.analysis.variance import Array
+from modecollapse.measures.text_features import PAIRS
 
-PAIRS, PROMPTS = "pairs", "prompts"
-"""Kinds of splits: a data set of pairs of answers, a set of prompts."""
 _SAME = 1e-12
 """Values closer than this (times the larger) are the same."""
 

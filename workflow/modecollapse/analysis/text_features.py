@@ -17,8 +17,9 @@ import pandas as pd
 from modecollapse.analysis.bootstrap import Bootstrap
 from modecollapse.analysis.feature_rows import Study, TableRows
 from modecollapse.analysis.feature_splits import ComparedData, ComparedStages
-from modecollapse.analysis.feature_values import PAIRS, PROMPTS, Split, pair_splits, values_of
+from modecollapse.analysis.feature_values import Split, pair_splits, values_of
 from modecollapse.analysis.table_files import SCHEMAS, joined
+from modecollapse.measures.text_features import PAIRS, PROMPTS
 
 TRAIN = "train"
 TABLES = ("text_features", "text_feature_alignment", "text_feature_rows", "text_feature_means")

@@ -16,7 +16,7 @@ from modecollapse.digests import digest
 from modecollapse.generation.progress import reporter
 from modecollapse.identities import identity_metadata
 from modecollapse.jobs.running import Job
-from modecollapse.measures.feature_pipeline import PipelineSettings
+from modecollapse.measures.feature_pipeline import BLANK, PipelineSettings
 from modecollapse.measures.text_features import COLUMNS, MISSING, PAIRS, PROMPTS
 from modecollapse.metrics.text_features import FEATURES
 from modecollapse.sealed import SEAL, read_metadata, read_sealed
@@ -121,12 +121,14 @@ def _publish(
 def _features(
     texts: Sequence[_Text], spec: Mapping[str, Any], job: Job, processes: int
 ) -> tuple[pa.Table, dict[str, str]]:
+    settings = PipelineSettings.model_validate(spec["pipeline"], strict=False)
+    if settings.pipeline == BLANK:
+        job.do_without("torch")  # spaCy imports it wherever it is installed, for half of the start
     job.load("modecollapse.measures.feature_extractor")
     from modecollapse.measures.feature_extractor import extract
 
     # White space around answers is no part of them: that of data sets is removed when these are read.
     stripped = [each.text.strip() for each in texts]
-    settings = PipelineSettings.model_validate(spec["pipeline"], strict=False)
     found = extract(stripped, settings, processes, reporter("texts"))
     columns: dict[str, Any] = {
         name: [getattr(each, name) for each in texts] for name in ("kind", "set", "item", "role", "sample")

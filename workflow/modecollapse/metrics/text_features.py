@@ -4,7 +4,7 @@ They are the library's, under its own names: 69. The TX paper says so too and li
 one that its list leaves out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,112 +31,48 @@ class Feature:
 
     name: str
     """TextDescriptives' own."""
-    label: str
     category: str
     """One of `CATEGORIES`."""
     needs: Needs | None
 
 
-_SUMMARIES = {"mean": "mean", "median": "median", "std": "SD"}
+def _summaries(stem: str) -> list[str]:
+    return [f"{stem}_{summary}" for summary in ("mean", "median", "std")]
 
 
-def _summaries(stem: str, label: str) -> dict[str, str]:
-    return {f"{stem}_{summary}": f"{label}, {said}" for summary, said in _SUMMARIES.items()}
+_COUNTS = ("n_tokens", "n_unique_tokens", "proportion_unique_tokens", "n_characters", "n_sentences")
+_SYLLABIC = ("flesch_reading_ease", "flesch_kincaid_grade", "smog", "gunning_fog")
+_LETTERED = ("automated_readability_index", "coleman_liau_index", "lix", "rix")
+_DEPENDENCIES = ("dependency_distance", "prop_adjacent_dependency_relation")
+_TAGS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
+    *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+)
+_COHERENCE = ("first_order_coherence", "second_order_coherence")
+_INFORMATION = ("entropy", "perplexity", "per_word_perplexity")
+_QUALITY = (
+    *("passed_quality_check", "n_stop_words", "alpha_ratio", "mean_word_length", "doc_length"),
+    *("symbol_to_word_ratio_#", "proportion_ellipsis", "proportion_bullet_points", "contains_lorem ipsum"),
+    *("duplicate_line_chr_fraction", "duplicate_paragraph_chr_fraction"),
+    *(f"duplicate_ngram_chr_fraction_{n}" for n in range(5, 11)),
+    *(f"top_ngram_chr_fraction_{n}" for n in range(2, 5)),
+)
 
+_GROUPS: tuple[tuple[str, Needs | None, Sequence[str]], ...] = (
+    ("descriptive statistics", None, [*_summaries("token_length"), *_summaries("sentence_length")]),
+    ("descriptive statistics", "syllables", _summaries("syllables_per_token")),
+    ("descriptive statistics", None, _COUNTS),
+    ("readability", "syllables", _SYLLABIC),
+    ("readability", None, _LETTERED),
+    ("dependency distance", "parser", [f"{stem}_{end}" for stem in _DEPENDENCIES for end in ("mean", "std")]),
+    ("parts of speech", "tagger", [f"pos_prop_{tag}" for tag in _TAGS]),
+    ("coherence", "vectors", _COHERENCE),
+    ("information theory", "probabilities", _INFORMATION),
+    ("quality", None, _QUALITY),
+    ("vocabulary", "vocabulary", ("oov_ratio",)),
+)
 
-_STATISTICS = {
-    **_summaries("token_length", "letters of a word"),
-    **_summaries("sentence_length", "words of a sentence"),
+FEATURES: Mapping[str, Feature] = {
+    name: Feature(name, category, needs) for category, needs, names in _GROUPS for name in names
 }
-_SYLLABLES = _summaries("syllables_per_token", "syllables of a word")
-_COUNTS = {
-    "n_tokens": "words",
-    "n_unique_tokens": "distinct words",
-    "proportion_unique_tokens": "share of distinct words",
-    "n_characters": "characters",
-    "n_sentences": "sentences",
-}
-_SYLLABIC = {
-    "flesch_reading_ease": "Flesch reading ease",
-    "flesch_kincaid_grade": "Flesch–Kincaid grade",
-    "smog": "SMOG",
-    "gunning_fog": "Gunning fog",
-}
-_LETTERED = {
-    "automated_readability_index": "automated readability index",
-    "coleman_liau_index": "Coleman–Liau index",
-    "lix": "LIX",
-    "rix": "RIX",
-}
-_DEPENDENCIES = {
-    "dependency_distance_mean": "dependency distance, mean",
-    "dependency_distance_std": "dependency distance, SD",
-    "prop_adjacent_dependency_relation_mean": "share of adjacent heads, mean",
-    "prop_adjacent_dependency_relation_std": "share of adjacent heads, SD",
-}
-_TAGS = {
-    "ADJ": "adjectives",
-    "ADP": "adpositions",
-    "ADV": "adverbs",
-    "AUX": "auxiliaries",
-    "CCONJ": "coordinating conjunctions",
-    "DET": "determiners",
-    "INTJ": "interjections",
-    "NOUN": "nouns",
-    "NUM": "numerals",
-    "PART": "particles",
-    "PRON": "pronouns",
-    "PROPN": "proper nouns",
-    "PUNCT": "punctuation",
-    "SCONJ": "subordinating conjunctions",
-    "SYM": "symbols",
-    "VERB": "verbs",
-    "X": "other words",
-}
-_COHERENCE = {
-    "first_order_coherence": "likeness of neighbouring sentences",
-    "second_order_coherence": "likeness of sentences two apart",
-}
-_INFORMATION = {
-    "entropy": "entropy (nats)",
-    "perplexity": "perplexity",
-    "per_word_perplexity": "perplexity per word",
-}
-_QUALITY = {
-    "passed_quality_check": "passes the quality check",
-    "n_stop_words": "stop words",
-    "alpha_ratio": "share of tokens with a letter",
-    "mean_word_length": "characters of a token, mean",
-    "doc_length": "tokens",
-    "symbol_to_word_ratio_#": "# per word",
-    "proportion_ellipsis": "share of lines that end in an ellipsis",
-    "proportion_bullet_points": "share of lines that begin with a bullet",
-    "contains_lorem ipsum": "contains “lorem ipsum”",
-    "duplicate_line_chr_fraction": "repeated lines (share of characters)",
-    "duplicate_paragraph_chr_fraction": "repeated paragraphs (share of characters)",
-    **{f"duplicate_ngram_chr_fraction_{n}": f"repeated {n}-grams (share of characters)" for n in range(5, 11)},
-    **{f"top_ngram_chr_fraction_{n}": f"most frequent {n}-gram (share of characters)" for n in range(2, 5)},
-}
-
-
-def _features() -> Iterable[Feature]:
-    groups: list[tuple[str, Needs | None, Mapping[str, str]]] = [
-        ("descriptive statistics", None, _STATISTICS),
-        ("descriptive statistics", "syllables", _SYLLABLES),
-        ("descriptive statistics", None, _COUNTS),
-        ("readability", "syllables", _SYLLABIC),
-        ("readability", None, _LETTERED),
-        ("dependency distance", "parser", _DEPENDENCIES),
-        ("parts of speech", "tagger", {f"pos_prop_{tag}": f"share of {label}" for tag, label in _TAGS.items()}),
-        ("coherence", "vectors", _COHERENCE),
-        ("information theory", "probabilities", _INFORMATION),
-        ("quality", None, _QUALITY),
-        ("vocabulary", "vocabulary", {"oov_ratio": "share of unknown words"}),
-    ]
-    for category, needs, labels in groups:
-        for name, label in labels.items():
-            yield Feature(name, label, category, needs)
-
-
-FEATURES: Mapping[str, Feature] = {feature.name: feature for feature in _features()}
 """Name → feature, in the order of `CATEGORIES` and then the library's."""

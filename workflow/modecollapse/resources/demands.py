@@ -99,7 +99,7 @@ class Demands(TrainingDemands, MeasuringDemands):
         """Tables of text features: those of all texts, and the differences of one feature in every resample."""
         settings = self.study.config.measures.text_features
         assert settings is not None
-        texts = sum(self.answer_texts() for _ in self.study.answering()) + 2 * self.compared_pairs()
+        texts = len(self.study.answering()) * self.answer_texts() + 2 * self.compared_pairs()
         resampled = self.study.config.analysis.resamples * self.compared_pairs() * 8.0
         return Demand(2 * ANALYSIS + texts * 3000.0 + 2 * resampled, START + 60 + texts * 5e-3, 20e6)
 

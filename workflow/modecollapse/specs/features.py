@@ -46,8 +46,7 @@ def answer_features_spec(study: Study) -> str:
 def text_features_table_spec(study: Study) -> str:
     """What decides the tables of text features beside these: the pairs of stages, and which pairs are which."""
     settings = _settings(study)
-    answering = [stage for stage in study.stages if stage in study.compared_lineage]
-    steps = [*nearest_before(study.compared_lineage, answering).items(), *settings.contrasts]
+    steps = [*nearest_before(study.compared_lineage, study.answering_stages).items(), *settings.contrasts]
     known = {
         "contrasts": [list(each) for each in dict.fromkeys(steps)],
         "splits": {name: split for split in ("train", "validation") if (name := getattr(settings, split)) is not None},
