@@ -5,17 +5,13 @@ the number of processes decides them, so results do not depend on any of these t
 """
 
 import multiprocessing
-import os
 import signal
-import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing.connection import wait as wait_for_end
+from multiprocessing.connection import Connection, wait
 
 import numpy as np
 import spacy
@@ -122,53 +118,78 @@ def _computed(
                 stopping.check()
                 yield number, _compute(chunk, settings)
         return
+    try:
+        with _processes(min(processes, len(chunks)), chunks, settings) as running:
+            yield from _shared_out(len(chunks), running)
+    except (EOFError, OSError) as error:
+        time.sleep(_POLL_SECONDS)  # the same signal may have ended the process and be on its way to this one
+        stopping.check()
+        raise StudyError(
+            "A process that computed text features ended by itself, most likely because memory ran out. Run the "
+            "job again with fewer threads or more memory."
+        ) from error
+
+
+def _shared_out(count: int, running: Sequence[Connection]) -> Generator[tuple[int, _Chunk], None, None]:
+    """Numbers below `count`, each sent to the first process that is free, and what comes back."""
+    numbers = iter(range(count))
+    for connection in running:
+        connection.send(next(numbers))
+    busy = set(running)
+    while busy:
+        stopping.check()
+        for connection in busy.intersection(wait(busy, timeout=_POLL_SECONDS)):
+            number, chunk = connection.recv()
+            if isinstance(chunk, StudyError):
+                raise chunk
+            if (following := next(numbers, None)) is None:
+                busy.remove(connection)
+            connection.send(following)
+            yield number, chunk
+
+
+@contextmanager
+def _processes(
+    count: int, chunks: Sequence[list[str]], settings: PipelineSettings
+) -> Generator[list[Connection], None, None]:
+    """Connections to processes that hold the chunks; none runs on afterwards.
+
+    A pool of the standard library waits for ever if one of its processes dies while work is handed out
+    (python/cpython#94777 is one case). Here each process has a connection of its own, which ends with it.
+    """
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload([__name__])  # libraries are imported once, and each process loads the pipeline
-    # Texts go to the processes as these start. Handed out with the work they fill the pipe, and where a process dies
-    # while one is written, older versions of Python wait for ever (python/cpython#94777).
-    pool = ProcessPoolExecutor(min(processes, len(chunks)), server, _start, (chunks,))
-    with pool:
-        waiting: dict[Future[_Chunk], int] = {}
-        try:
-            waiting = {pool.submit(_compute_held, number, settings): number for number in range(len(chunks))}
-            while waiting:
-                ready, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                stopping.check()
-                for future in ready:
-                    yield waiting.pop(future), future.result()
-        except (BrokenProcessPool, BrokenPipeError) as error:
-            time.sleep(_POLL_SECONDS)  # the same signal may have ended the process and be on its way to this one
-            stopping.check()
-            raise StudyError(
-                "A process that computed text features ended by itself, most likely because memory ran out. Run the "
-                "job again with fewer threads or more memory."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    connections, started = [], []
+    try:
+        for _ in range(count):
+            ours, theirs = server.Pipe()
+            connections.append(ours)
+            with theirs:
+                process = server.Process(target=_serve, args=(theirs, chunks, settings), daemon=True)
+                process.start()
+            started.append(process)
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
+        for process in started:
+            process.terminate()
+            process.join()
 
 
-_held: Sequence[Sequence[str]] = ()
-"""The chunks, in a process of the pool."""
+def _serve(connection: Connection, chunks: Sequence[Sequence[str]], settings: PipelineSettings) -> None:
+    """Compute chunks by number until there is none or the process that asks for them is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    with threadpool_limits(limits=1), suppress(EOFError, ConnectionError):
+        for number in iter(connection.recv, None):
+            connection.send((number, _computed_or_refused(chunks[number], settings)))
 
 
-def _start(chunks: Sequence[Sequence[str]]) -> None:
-    """Begin a process of the pool: one thread; Ctrl-C is for the process that started it, without which it ends."""
-    global _held
-    _held = chunks
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threadpool_limits(limits=1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for_end([parent.sentinel])
-        os._exit(1)
-
-
-def _compute_held(number: int, settings: PipelineSettings) -> _Chunk:
-    return _compute(_held[number], settings)
+def _computed_or_refused(texts: Sequence[str], settings: PipelineSettings) -> _Chunk | StudyError:
+    try:
+        return _compute(texts, settings)
+    except StudyError as error:
+        return error
 
 
 def _compute(texts: Sequence[str], settings: PipelineSettings) -> _Chunk:
