@@ -30,7 +30,7 @@ import yaml
 
 from modecollapse import specs
 from modecollapse.identities import identity_metadata
-from modecollapse.jobs.tables import attribute, tabulate, tabulate_tokens
+from modecollapse.jobs.tables import attribute, compare_steps, tabulate, tabulate_tokens
 from modecollapse.measures.diversity import score_cell
 from modecollapse.measures.token_entropy import entropy_scores
 from modecollapse.measures.token_sums import DOCUMENTS, VOCABULARY
@@ -221,9 +221,8 @@ def tables_of(times: int, directory: Path, rule: str, resamples: int) -> None:
         "tabulate_tokens": lambda: tabulate_tokens(
             spec, documents, vocabularies, outputs("tokens", "tokens_pooled", "vocabulary_cdf")
         ),
-        "attribute": lambda: attribute(
-            spec, scores, documents, vocabularies, outputs("attribution", "tests", "matched_attribution")
-        ),
+        "attribute": lambda: attribute(spec, scores, documents, vocabularies, outputs("attribution")),
+        "compare_steps": lambda: compare_steps(spec, scores, outputs("tests", "matched_attribution")),
     }
     rules[rule]()
 
@@ -236,7 +235,7 @@ def tables(times: int, directory: Path, grid: tuple[int, int, int], vocabulary: 
     file.write_text(yaml.safe_dump(content_of(*grid), sort_keys=False))
     study = parse_study(read_yaml(file), NAME, file, ROOT / "config", Path("results"))
     fill(study, directory, vocabulary)
-    for rule in ("tabulate_tokens", "tabulate", "attribute"):
+    for rule in ("tabulate_tokens", "tabulate", "attribute", "compare_steps"):
         command = [sys.executable, "-m", "tests.benchmarks.bench_grid", "--alone", rule, "--times", str(times)]
         command += ["--directory", str(directory), "--resamples", str(resamples)]
         path = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])

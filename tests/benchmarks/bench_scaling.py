@@ -22,7 +22,7 @@ import yaml
 from modecollapse import specs
 from modecollapse.jobs.generations import import_completions
 from modecollapse.jobs.scores import score_model
-from modecollapse.jobs.tables import attribute, tabulate
+from modecollapse.jobs.tables import attribute, compare_steps, tabulate
 from modecollapse.metrics.registry import METRICS
 from modecollapse.store import Store
 from modecollapse.study import Study, parse_study
@@ -71,6 +71,10 @@ def measure(copies: int, every: int, completions: Path) -> dict[str, float]:
             files = {table: Path(paths.table(table)) for table in tables}
             return files | {f"{table}_csv": Path(paths.table_csv(table)) for table in tables}
 
+        def attribution() -> None:
+            attribute(spec, scores, [], [], outputs("attribution"))
+            compare_steps(spec, scores, outputs(*targets.step_tables()))
+
         spec = json.loads(specs.analysis_spec(study))
         scores = [Path(file) for file in targets.all_scores()]
         cells = [Path(paths.cell(cell)) for members in scored.values() for cell in members]
@@ -78,7 +82,7 @@ def measure(copies: int, every: int, completions: Path) -> dict[str, float]:
             "import": imported,
             "score": score,
             "tables": lambda: tabulate(spec, scores, cells, [], outputs(*targets.diversity_tables())),
-            "attribution": lambda: attribute(spec, scores, [], [], outputs(*targets.attribution_tables())),
+            "attribution": attribution,
         }
         found: dict[str, float] = {"copies": copies, "cells": len(cells)}
         for phase, run in phases.items():

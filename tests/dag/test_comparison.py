@@ -85,7 +85,7 @@ def test_a_changed_file_of_stored_results_schedules_the_comparison_and_its_figur
 
     results(stored, some_results())
     study.write_text(study.read_text().replace("resamples: 200", "resamples: 300"))
-    assert project.plan(*TABLES) == ["attribute", "compare", "plot_published_panels_mine", "tabulate"]
+    assert project.plan(*TABLES) == ["attribute", "compare", "compare_steps", "plot_published_panels_mine", "tabulate"]
     study.write_text(study.read_text().replace("resamples: 300", 'resamples: 200, temperature: "0.5"'))
     assert "compare" not in project.plan(*TABLES), "the temperature of some figures is not compared"
 

@@ -35,7 +35,7 @@ FIRST_FACTUAL = "In Dorrin, which city is the capital?"
 
 REFERENCE = "score_reference tiny/s0/sft/preferences/human/128-64-truncate-float32"
 SCORES = ["embed tiny/s0", "score tiny/s0/dpo", "score tiny/s0/plm", "score tiny/s0/sft"]
-AFTER_COMPLETIONS = [*SCORES, "tabulate", "attribute", *FIGURES_OF_TRAINING, *FIGURES_OF_COMPLETIONS]
+AFTER_COMPLETIONS = [*SCORES, "tabulate", "attribute", "compare_steps", *FIGURES_OF_TRAINING, *FIGURES_OF_COMPLETIONS]
 
 
 def of(rule: str, *stages: str, seed: int = 0) -> list[str]:
@@ -208,7 +208,8 @@ def test_a_further_seed_schedules_that_seed_and_the_tables(finished: Project) ->
     check(
         finished,
         *(of(rule, *stages, seed=1) for rule in rules),
-        [REFERENCE.replace("s0", "s1"), "embed tiny/s1", "tabulate", "tabulate_tokens", "attribute", CARDS[0]],
+        [REFERENCE.replace("s0", "s1"), "embed tiny/s1", CARDS[0]],
+        ["tabulate", "tabulate_tokens", "attribute", "compare_steps"],
         [figure for figure in ALL_FIGURES if figure != "plot_lineage"],
     )
 
@@ -227,7 +228,7 @@ def test_the_interval_settings_schedule_tables_and_figures_only(finished: Projec
     finished.edit_study("resamples: 1000", "resamples: 2000")
     check(
         finished,
-        ["tabulate", "tabulate_tokens", "attribute"],
+        ["tabulate", "tabulate_tokens", "attribute", "compare_steps"],
         [figure for figure in ALL_FIGURES if figure not in ("plot_lineage", *CARDS)],
     )
 

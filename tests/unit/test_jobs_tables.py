@@ -105,11 +105,12 @@ def test_tables_read_only_the_columns_that_they_need(
     tables.tabulate(SPEC, of_scores, [], [], outputs(tmp_path, "diversity", "curves", "samples"))
     assert {columns for _, columns in reads} == {COUNTED_COLUMNS}
     reads.clear()
-    tables.attribute(
-        SPEC, of_scores, documents, vocabularies, outputs(tmp_path, "attribution", "tests", "matched_attribution")
-    )
-    assert {columns for name, columns in reads if name == "scores"} == {COUNTED_COLUMNS, VALUE_COLUMNS}
+    tables.attribute(SPEC, of_scores, documents, vocabularies, outputs(tmp_path, "attribution"))
+    assert {columns for name, columns in reads if name == "scores"} == {COUNTED_COLUMNS}
     assert {columns for name, columns in reads if name == "documents"} == {DOCUMENT_COLUMNS}
+    reads.clear()
+    tables.compare_steps(SPEC, of_scores, outputs(tmp_path, "tests", "matched_attribution"))
+    assert {columns for _, columns in reads} == {VALUE_COLUMNS}
     reads.clear()
     tables.tabulate_tokens(
         SPEC, documents, vocabularies, outputs(tmp_path, "tokens", "tokens_pooled", "vocabulary_cdf")
@@ -123,10 +124,15 @@ def test_tables_are_the_same_without_the_columns_that_they_do_not_need(
 ) -> None:
     of_scores, documents, vocabularies = measured
     names = ("attribution", "tests", "matched_attribution")
-    tables.attribute(SPEC, of_scores, documents, vocabularies, outputs(tmp_path / "all", *names))
+
+    def write(directory: Path) -> None:
+        tables.attribute(SPEC, of_scores, documents, vocabularies, outputs(directory, names[0]))
+        tables.compare_steps(SPEC, of_scores, outputs(directory, *names[1:]))
+
+    write(tmp_path / "all")
     for model, path in zip(MODELS, of_scores, strict=True):
         publish(scores(model).drop_columns(["n", "not_needed"]), path, model)
-    tables.attribute(SPEC, of_scores, documents, vocabularies, outputs(tmp_path / "needed", *names))
+    write(tmp_path / "needed")
     for name in names:
         assert (tmp_path / "all" / f"{name}.csv").read_bytes() == (tmp_path / "needed" / f"{name}.csv").read_bytes()
 

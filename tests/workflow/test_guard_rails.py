@@ -70,6 +70,7 @@ def test_a_stage_that_falls_is_told_and_marked_and_a_margin_concerns_no_model(pr
     project.edit_study("margin: 0.05", "margin: 0.06")
     assert project.plan(*ASKED) == [
         "attribute",
+        "compare_steps",
         "judge_candidates",
         "plot_candidates",
         "plot_lineage",

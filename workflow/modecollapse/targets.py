@@ -269,7 +269,8 @@ class Targets(
 
     def table_names(self) -> list[str]:
         """The study's tables."""
-        return [*self.diversity_tables(), *self.attribution_tables(), *self.further_tables()]
+        attribution = ["attribution"] if self.study.stages else []
+        return [*self.diversity_tables(), *attribution, *self.step_tables(), *self.further_tables()]
 
     def diversity_tables(self) -> list[str]:
         """The tables of the rule `tabulate`."""
@@ -277,11 +278,11 @@ class Targets(
             return []
         return ["diversity", "curves", "samples", *(["training"] if self.study.trained() else [])]
 
-    def attribution_tables(self) -> list[str]:
-        """The tables of the rule `attribute`. Only of models that are sampled from here is the token entropy known."""
+    def step_tables(self) -> list[str]:
+        """The tables of the rule `compare_steps`; only of models sampled from here is the token entropy known."""
         if not self.study.stages:
             return []
-        return ["attribution", "tests", *(["matched_attribution"] if self.study.sampled() else [])]
+        return ["tests", *(["matched_attribution"] if self.study.sampled() else [])]
 
     def further_tables(self) -> list[str]:
         """The tables that not every study has."""

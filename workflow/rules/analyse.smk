@@ -285,7 +285,7 @@ if study.stages:
             vocabularies=lambda wildcards: targets.all_token_vocabularies(),
             candidates=targets.marks(),
         output:
-            **targets.table_outputs(*targets.attribution_tables()),
+            **targets.table_outputs("attribution"),
         log:
             paths.log("attribute", "tables"),
         # The longest of the tables.
@@ -299,6 +299,26 @@ if study.stages:
             spec=specs.analysis_spec(study),
         script:
             "../../scripts/attribute.py"
+
+    rule compare_steps:
+        input:
+            scores=lambda wildcards: targets.all_scores(),
+            candidates=targets.marks(),
+        output:
+            **targets.table_outputs(*targets.step_tables()),
+        log:
+            paths.log("compare_steps", "tables"),
+        # As long as the attribution.
+        priority: 1
+        conda:
+            "../../envs/analysis.yaml"
+        threads: 1
+        resources:
+            **demands.resources("compare_steps", lambda wildcards: demands.analysis()),
+        params:
+            spec=specs.analysis_spec(study),
+        script:
+            "../../scripts/compare_steps.py"
 
 
 if targets.has_costs():

@@ -303,7 +303,7 @@ def attribute(
     vocabularies: Sequence[Path],
     outputs: Mapping[str, Path],
 ) -> None:
-    """Write what each step of the lineage changes, and the total: attribution, tests, and the same at matched entropy.
+    """Write what each step of the lineage changes, and the total, with intervals.
 
     Raises:
         CorruptFile: a file is not what was published.
@@ -314,12 +314,28 @@ def attribute(
         (model, token_statistics(of_documents, vocabulary, bootstrap))
         for model, of_documents, vocabulary in _tokens(documents, vocabularies, DOCUMENT_COLUMNS)
     )
-    lines, across = paths(spec["lineage"]), spec["analysis"].get("across_formats", {})
-    write_parts("attribution", attribution_parts(_scores(scores), statistics, lines, bootstrap, across), outputs)
+    lines, across = _compared(spec)
+    parts = attribution_parts(_scores(scores), statistics, lines, bootstrap, across)
+    write_parts("attribution", parts, outputs)
+
+
+def compare_steps(spec: Mapping[str, Any], scores: Sequence[Path], outputs: Mapping[str, Path]) -> None:
+    """Write the tests of what each step of the lineage changes, and what it changes at matched entropy.
+
+    Raises:
+        CorruptFile: a file is not what was published.
+        StudyError: stages that are to be compared were measured under different prompt formats only.
+    """
+    lines, across = _compared(spec)
     write_parts("tests", tests_parts(_scores(scores, VALUE_COLUMNS), lines, across), outputs)
     if "matched_attribution" in outputs:
         values = _scores(scores, VALUE_COLUMNS)
-        write_parts("matched_attribution", matched_parts(values, lines, bootstrap, across), outputs)
+        write_parts("matched_attribution", matched_parts(values, lines, bootstrap_of(spec), across), outputs)
+
+
+def _compared(spec: Mapping[str, Any]) -> tuple[Sequence[Sequence[str]], Mapping[str, Mapping[str, str]]]:
+    """The paths whose steps are compared, and the pairs of formats that are compared with each other."""
+    return paths(spec["lineage"]), spec["analysis"].get("across_formats", {})
 
 
 def tabulate_costs(
